@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// The error type of the whole tree and the macros that pass it up. Errors are values; nothing here
+// throws. Not here: the mapping of kinds to HTTP status (api) and exit codes (cli).
+#pragma once
+
+#include <cerrno>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace caisson {
+
+enum class ErrorKind : unsigned char {
+  kInvalid,      // the caller's input is wrong
+  kNotFound,     // the named object does not exist
+  kConflict,     // the object's state forbids it
+  kExists,       // an object of that name is there already
+  kDenied,       // permission
+  kUnsupported,  // this kernel, this build or this release has no such thing
+  kExhausted,    // a limit was reached: disk, memory, ids, addresses
+  kUnavailable,  // a peer does not answer; trying again may help
+  kTimeout,
+  kCancelled,
+  kCorrupt,      // stored or received data fails its own check
+  kNotModified,  // already in the wanted state
+  kIo,
+  kInternal,
+};
+
+// Reads `doing outer: doing inner: call 'object': reason`; lower case, no full stop.
+struct Error {
+  ErrorKind kind = ErrorKind::kInternal;
+  int err = 0;  // errno where a system call failed, else 0
+  std::string message;
+};
+
+template <class T = void>
+using Result = std::expected<T, Error>;
+
+const char* error_kind_name(ErrorKind kind);
+
+// The kind that fits an errno value, for failures whose meaning the caller does not know better.
+ErrorKind kind_of_errno(int err);
+
+// An error with a printf-style message.
+[[gnu::format(printf, 2, 3)]] std::unexpected<Error> fail(ErrorKind kind, const char* format, ...);
+
+// An error from a system call: `format` names call and object (`openat2 'etc/passwd'`), the reason is
+// added. Reads errno first, so it may be called with anything in the arguments.
+[[gnu::format(printf, 1, 2)]] std::unexpected<Error> fail_errno(const char* format, ...);
+[[gnu::format(printf, 2, 3)]] std::unexpected<Error> fail_errno_of(int err, const char* format, ...);
+
+// Text of an errno value, thread-safe.
+std::string errno_text(int err);
+
+// Puts `context: ` in front of the message.
+std::unexpected<Error> with_context(Error error, std::string_view context);
+
+namespace detail {
+template <class T>
+T take(std::expected<T, Error>&& r) {
+  return std::move(*r);
+}
+inline void take(std::expected<void, Error>&&) {}
+}  // namespace detail
+
+}  // namespace caisson
+
+// Value of a Result, or return its error from the enclosing function: `auto fd = TRY(open_file(p));`
+#define TRY(expr)                                                           \
+  ({                                                                        \
+    auto caisson_try_ = (expr);                                             \
+    if (!caisson_try_) return std::unexpected(std::move(caisson_try_).error()); \
+    ::caisson::detail::take(std::move(caisson_try_));                       \
+  })
+
+// TRY that also says what was being done: `TRY_CTX(write(...), "writing the exit record")`.
+#define TRY_CTX(expr, context)                                              \
+  ({                                                                        \
+    auto caisson_try_ = (expr);                                             \
+    if (!caisson_try_)                                                      \
+      return ::caisson::with_context(std::move(caisson_try_).error(), (context)); \
+    ::caisson::detail::take(std::move(caisson_try_));                       \
+  })
