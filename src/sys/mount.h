@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The new mount API (Linux 5.2+; 5.12 for mount_setattr), one function per call. A detached mount lives
+// exactly as long as its fd, so nothing is left in the host's mount table after a crash.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace caisson::sys {
+
+struct FsOption {
+  std::string key;
+  std::string value;  // empty: a flag
+};
+
+// fsopen + fsconfig... + fsmount: a detached mount of file system `type`. `attributes` are
+// MOUNT_ATTR_* bits. The error carries the kernel's own message from the context's log.
+Result<UniqueFd> make_mount(const std::string& type, const std::vector<FsOption>& options, uint64_t attributes = 0);
+// open_tree(OPEN_TREE_CLONE): a detached copy of the mount at `path` (AT_FDCWD or below `dir`).
+Result<UniqueFd> clone_mount(int dir, const std::string& path, bool recursive);
+Result<> attach_mount(int mount, int dir, const std::string& path);
+Result<> attach_mount_at(int mount, int target);  // target: O_PATH fd of the mount point
+// mount_setattr on the mount of `mount`. `propagation` is MS_PRIVATE... or 0.
+Result<> set_mount_attributes(int mount, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive);
+
+}  // namespace caisson::sys
