@@ -12,6 +12,8 @@
 
 namespace caisson::logs {
 
+inline constexpr int kMaxFiles = 1000;
+
 enum class StreamId : unsigned char { kStdout = 1, kStderr = 2 };
 
 struct LogConfig {
@@ -33,6 +35,8 @@ class LogWriter {
   virtual Result<> flush() = 0;
   // End of the container: an unfinished last line is written out.
   virtual Result<> finish() = 0;
+  // Gives back buffers that the next append() would make again; for a writer that has gone quiet.
+  virtual void release_memory() {}
 };
 
 struct LogEntry {
