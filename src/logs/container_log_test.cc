@@ -246,7 +246,7 @@ TEST_CASE("a reader left behind by rotations continues with the oldest file") {
   std::string rest = read_all(*reader);
   std::string kept = read_all(**LogReader::open(config, {}));
   CHECK(kept.ends_with("38\n39\n"));
-  CHECK(rest == "0\n1\n" + kept);
+  CHECK(rest == "0\n1\n2\n" + kept);  // the rest of its own file, then what is left
 }
 
 TEST_CASE("broken lines are skipped, a torn end is closed by the next writer") {
