@@ -27,6 +27,7 @@ struct Image {
   std::vector<std::string> repo_digests;     // "host:5000/busybox@sha256:..."
   spec::ImageConfig config;                  // the parsed config blob
   std::string config_json;
+  std::string manifest_digest;               // the stored manifest blob this image was made from
   std::vector<std::string> layer_digests;    // manifest's layer blobs, in order, base first
   int64_t size = 0;                          // bytes of all unpacked layers
   int64_t created_ns = 0;
@@ -99,6 +100,9 @@ class ImageStore {
   // Makes the image: its config and manifest blobs are there, all layers too.
   virtual Result<std::string> commit_image(const std::string& manifest_digest, const std::string& repo_tag,
                                            const std::string& repo_digest) = 0;
+  // For push: the image is known in a registry as `repo_digest` ("host:5000/busybox@sha256:...") from now on.
+  // Already there is success; kNotFound for an unknown image id.
+  virtual Result<> add_repo_digest(const std::string& image_id, const std::string& repo_digest) = 0;
   // Until the returned lease is dropped, blobs and layers added meanwhile are not garbage collected.
   virtual std::shared_ptr<void> lease() = 0;
 };
