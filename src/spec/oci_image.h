@@ -86,9 +86,9 @@ CAISSON_JSON(Healthcheck, CAISSON_FIELD_OMIT("Test", test), CAISSON_FIELD_OMIT("
 // The "config" member of an image config: defaults for containers.
 struct ImageRunConfig {
   std::string hostname, domainname, user, image, working_dir, stop_signal;
-  std::map<std::string, json::Raw> exposed_ports;                    // "80/tcp": {}
+  std::map<std::string, json::Empty> exposed_ports;                  // "80/tcp": {}
   std::vector<std::string> env, cmd, entrypoint, on_build, shell;
-  std::map<std::string, json::Raw> volumes;                          // "/data": {}
+  std::map<std::string, json::Empty> volumes;                        // "/data": {}
   std::map<std::string, std::string> labels;
   std::optional<Healthcheck> healthcheck;
   bool args_escaped = false;
