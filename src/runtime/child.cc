@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// Order of the child's steps, and its end of the sync socket.
+#include "runtime/child.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/personality.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "sys/raw_calls.h"
+
+namespace caisson::runtime {
+
+namespace raw = sys::raw;
+
+namespace {
+
+constexpr long kDevptsMagic = 0x1cd1;
+
+void copy_text(char* to, size_t size, const char* from) {
+  size_t length = strnlen(from, size - 1);
+  memcpy(to, from, length);
+  to[length] = 0;
+}
+
+// write(2) on the seqpacket socket rather than send(2): a profile that is loaded already may refuse
+// socket calls, and hardly any refuses write.
+void send_plain(const ChildSetup& setup, const ChildMessage& message) {
+  while (write(setup.sync, &message, sizeof message) < 0 && errno == EINTR) {
+  }
+}
+
+// One byte of consent; the parent's death ends us too.
+void wait_for_parent(const ChildSetup& setup, ChildMessage::Kind kind) {
+  ChildMessage message;
+  message.kind = kind;
+  send_plain(setup, message);
+  char byte;
+  ssize_t got;
+  while ((got = read(setup.sync, &byte, 1)) < 0 && errno == EINTR) {
+  }
+  if (got != 1) _exit(1);
+}
+
+void write_own_file(const ChildSetup& setup, const char* path, const char* text, const char* step) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write(fd, text, strlen(text)) < 0) child_fail(setup, step, path);
+  close(fd);
+}
+
+void set_oom_score(const ChildSetup& setup, int score) {
+  char text[16];
+  char* at = text + sizeof text;
+  *--at = 0;
+  bool negative = score < 0;
+  unsigned rest = negative ? -static_cast<unsigned>(score) : static_cast<unsigned>(score);
+  do *--at = static_cast<char>('0' + rest % 10);
+  while (rest /= 10);
+  if (negative) *--at = '-';
+  write_own_file(setup, "/proc/self/oom_score_adj", at, "write");
+}
+
+void join_namespaces(const ChildSetup& setup) {
+  if (setup.container >= 0) {
+    // The pid namespace is ours by birth. The cgroup namespace comes along; the cgroup itself was joined before.
+    if (setns(setup.container, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
+      child_fail(setup, "setns to the namespaces of the container");
+    return;
+  }
+  for (const auto& join : setup.joins)
+    if (setns(join.fd.get(), static_cast<int>(join.type)) < 0) child_fail(setup, "setns to a namespace");
+}
+
+void map_ids(const ChildSetup& setup) {
+  wait_for_parent(setup, ChildMessage::Kind::kMapIds);
+  // Mapped ids of our own: without them every file we make would belong to nobody.
+  if (raw::set_gid(0) < 0 || raw::set_groups(0, nullptr) < 0 || raw::set_uid(0) < 0)
+    child_fail(setup, "become root of the user namespace");
+}
+
+}  // namespace
+
+void child_fail(const ChildSetup& setup, Failure failure, const char* step, const char* object, int mount_context) {
+  ChildMessage message;
+  message.err = errno;
+  message.kind = ChildMessage::Kind::kError;
+  message.failure = failure;
+  copy_text(message.step, sizeof message.step, step);
+  copy_text(message.object, sizeof message.object, object);
+  if (mount_context >= 0) {
+    // "e cgroup: Unknown parameter": one message per read, class letter in front.
+    ssize_t got = read(mount_context, message.reason, sizeof message.reason - 1);
+    message.reason[got > 0 ? got : 0] = 0;
+  }
+  send_plain(setup, message);
+  _exit(1);
+}
+
+int child_open_terminal(const ChildSetup& setup, int root) {
+  int master = raw::open_in_root(root, "dev/pts/ptmx", O_RDWR | O_NOCTTY, 0, RESOLVE_NO_SYMLINKS);
+  struct statfs info {};
+  if (master < 0 || fstatfs(master, &info) < 0) child_fail(setup, "open", "/dev/pts/ptmx");
+  if (info.f_type != kDevptsMagic) {
+    errno = EINVAL;
+    child_fail(setup, "not a devpts file system", "/dev/pts");
+  }
+  int unlock = 0;
+  if (ioctl(master, TIOCSPTLCK, &unlock) < 0) child_fail(setup, "unlock the terminal", "/dev/pts/ptmx");
+  // TIOCGPTPEER instead of the name: a name could be another file by now.
+  int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (slave < 0) child_fail(setup, "open the terminal's other end", "/dev/pts/ptmx");
+  const ProcessPlan& process = *setup.process.plan;
+  if (process.rows || process.columns) {
+    winsize size{};
+    size.ws_row = process.rows;
+    size.ws_col = process.columns;
+    ioctl(slave, TIOCSWINSZ, &size);
+  }
+  ChildMessage message;
+  message.kind = ChildMessage::Kind::kConsole;
+  iovec part{&message, sizeof message};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  cmsghdr* attached = CMSG_FIRSTHDR(&header);
+  attached->cmsg_level = SOL_SOCKET;
+  attached->cmsg_type = SCM_RIGHTS;
+  attached->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(attached), &master, sizeof master);
+  if (sendmsg(setup.sync, &header, MSG_NOSIGNAL) < 0) child_fail(setup, "send the terminal");
+  close(master);
+  return slave;
+}
+
+void run_child(const ChildSetup& setup) {
+  close(setup.parent_sync);
+  const ProcessPlan& process = *setup.process.plan;
+  umask(0);
+  if (process.oom_score_adj) set_oom_score(setup, *process.oom_score_adj);
+  for (const auto& tasks : setup.cgroup_tasks)
+    if (write(tasks.get(), "0", 1) < 0) child_fail(setup, "join the cgroup");
+  bool own_user_namespace = setup.plan && (setup.plan->create_namespaces & CLONE_NEWUSER);
+  if (own_user_namespace) map_ids(setup);
+  join_namespaces(setup);
+  int terminal = -1;
+  if (setup.plan) {
+    const Plan& plan = *setup.plan;
+    // Only now: the root of a cgroup namespace is the cgroup its creator is in.
+    if ((plan.create_namespaces & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
+      child_fail(setup, "unshare the cgroup namespace");
+    if (!plan.hostname.empty() && sethostname(plan.hostname.c_str(), plan.hostname.size()) < 0)
+      child_fail(setup, "sethostname", plan.hostname.c_str());
+    if (!plan.domainname.empty() && setdomainname(plan.domainname.c_str(), plan.domainname.size()) < 0)
+      child_fail(setup, "setdomainname", plan.domainname.c_str());
+    if (plan.personality && personality(*plan.personality) < 0) child_fail(setup, "personality");
+  }
+  // ENOSYS: a kernel without keyrings has none to leak.
+  const char* keyring = setup.keyring.empty() ? nullptr : setup.keyring.c_str();
+  if ((!setup.plan || setup.plan->new_session_keyring) && raw::join_session_keyring(keyring) < 0 && errno != ENOSYS)
+    child_fail(setup, "join a session keyring");
+  if (setsid() < 0) child_fail(setup, "setsid");
+  if (setup.has_root) {
+    child_enter_root(setup);
+  }
+  if (process.terminal) {
+    // With a root of our own the terminal was opened inside child_enter_root's devpts, which is "/" now.
+    int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0) child_fail(setup, "open", "/");
+    terminal = child_open_terminal(setup, root);
+    if (setup.plan) {
+      // /dev/console is the terminal; a read-only root has its /dev on a tmpfs of its own.
+      int console = raw::open_in_root(root, "dev/console", O_PATH | O_NOFOLLOW);
+      if (console < 0) console = raw::open_in_root(root, "dev/console", O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0620);
+      if (console < 0) child_fail(setup, "open", "/dev/console");
+      int mount = raw::clone_mount(terminal, false);
+      if (mount < 0 || raw::attach_mount(mount, console) < 0) child_fail(setup, "mount the terminal on", "/dev/console");
+      close(mount);
+      close(console);
+    }
+    close(root);
+  }
+  if (setup.wait) wait_for_parent(setup, ChildMessage::Kind::kReady);
+  child_exec(setup, terminal);
+}
+
+}  // namespace caisson::runtime

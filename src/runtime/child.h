@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// The child's side: what the parent prepared, what the child does with it between clone and exec, and
+// the fixed-size messages that come back. Nothing here allocates, locks or throws.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "runtime/plan.h"
+#include "sys/mount.h"
+
+namespace caisson::runtime {
+
+// What failed besides a plain system call; the parent has a sentence for each.
+enum class Failure : uint32_t {
+  kCall,            // step 'object': errno
+  kNotInPath,       // exec: "object": executable file not found in $PATH
+  kStat,            // exec: "object": stat object: errno
+  kNotExecutable,   // exec: "object": permission denied
+  kIsDirectory,     // exec: "object": is a directory
+  kExec,            // exec object: errno
+  kWorkingDirectory,  // chdir to cwd ("object") set in config.json failed: errno
+  kOutside,         // the working directory does not lie in the container's root
+  kOverProc,        // mount over procfs
+  kNotProcfs,       // /proc is not procfs
+};
+
+struct ChildMessage {
+  enum class Kind : uint32_t { kReady, kError, kConsole, kMapIds } kind = Kind::kReady;
+  Failure failure = Failure::kCall;
+  int32_t err = 0;
+  char step[64] = {};
+  char object[512] = {};
+  char reason[256] = {};  // the kernel's own words from a mount context
+};
+
+struct PreparedOption {
+  std::string key, value;
+  bool has_value = false;
+};
+
+struct PreparedMount {
+  const Mount* mount = nullptr;
+  UniqueFd source;                       // kBind: detached mount
+  bool source_is_directory = true;
+  bool may_cover_proc = false;           // destination is one of the few files of /proc that may be replaced
+  std::vector<PreparedOption> options;
+  struct Hierarchy {
+    std::string name;                    // directory below the destination
+    UniqueFd mount;                      // detached: the container's own directory
+    std::vector<std::string> links;      // controllers that become symbolic links to it
+  };
+  std::vector<Hierarchy> hierarchies;    // kCgroup on v1
+};
+
+struct PreparedProcess {
+  const ProcessPlan* plan = nullptr;
+  std::vector<char*> argv, envp;
+  std::vector<std::string> search;       // directories of PATH
+  int stdio[3] = {-1, -1, -1};           // above 2, so that dup2 overwrites none too early; -1: /dev/null
+  UniqueFd raised[3];                    // copies of those that were not
+};
+
+struct PreparedNamespace {
+  uint64_t type = 0;
+  UniqueFd fd;
+};
+
+struct ChildSetup {
+  const Plan* plan = nullptr;            // nullptr: a further process of a running container
+  PreparedProcess process;
+  int sync = -1;                         // the child's end
+  int parent_sync = -1;                  // the parent's, closed first
+  bool wait = false;                     // report kReady and wait for a byte before exec
+  std::vector<UniqueFd> cgroup_tasks;    // v1
+  int rootfs = -1;
+  int container = -1;                    // pidfd whose namespaces a further process joins
+  std::vector<PreparedNamespace> joins;
+  std::vector<PreparedMount> mounts;
+  bool has_root = false;                 // own mount namespace: build and enter the root
+  bool make_devices = false;
+  std::vector<PreparedOption> sysctls;   // key is the path below /proc/sys
+  std::string keyring;
+};
+
+// Everything from right behind clone to exec. Never returns.
+[[noreturn]] void run_child(const ChildSetup& setup);
+
+// --- between the child's own files ---
+
+// Reports over the sync socket and exits.
+[[noreturn]] void child_fail(const ChildSetup& setup, Failure failure, const char* step, const char* object,
+                             int mount_context = -1);
+[[noreturn]] inline void child_fail(const ChildSetup& setup, const char* step, const char* object = "") {
+  child_fail(setup, Failure::kCall, step, object);
+}
+void child_enter_root(const ChildSetup& setup);                      // mounts, devices, pivot
+int child_open_terminal(const ChildSetup& setup, int root);          // slave fd; sends the master
+[[noreturn]] void child_exec(const ChildSetup& setup, int terminal); // stdio to execve
+// mkdir -p inside `root`, symbolic links resolved there; O_PATH fd of the directory or -1.
+int child_make_directory(int root, const char* path);
+
+}  // namespace caisson::runtime

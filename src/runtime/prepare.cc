@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/prepare.h"
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/text.h"
+#include "sys/files.h"
+
+namespace caisson::runtime {
+
+namespace {
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> out;
+  out.reserve(strings.size() + 1);
+  for (const auto& text : strings) out.push_back(const_cast<char*>(text.c_str()));
+  out.push_back(nullptr);
+  return out;
+}
+
+std::vector<PreparedOption> split_options(const std::string& data) {
+  std::vector<PreparedOption> out;
+  if (data.empty()) return out;
+  for (auto& part : split(data, ',')) {
+    if (part.empty()) continue;
+    if (auto pair = split_once(part, '=')) out.push_back({pair->first, pair->second, true});
+    else out.push_back({part, "", false});
+  }
+  return out;
+}
+
+// Replacing these files of /proc is harmless and usual (lxcfs); anything else there is not.
+bool may_cover(const std::string& path) {
+  static constexpr std::array<std::string_view, 10> kAllowed = {
+      "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat",      "/proc/swaps",
+      "/proc/uptime",  "/proc/loadavg",   "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid"};
+  return std::find(kAllowed.begin(), kAllowed.end(), path) != kAllowed.end();
+}
+
+Result<> prepare_bind(PreparedMount& prepared) {
+  const Mount& mount = *prepared.mount;
+  prepared.source = TRY_CTX(sys::clone_mount(AT_FDCWD, mount.source, mount.recursive), "mount source");
+  struct stat info {};
+  struct statfs fs {};
+  if (fstat(prepared.source.get(), &info) < 0 || fstatfs(prepared.source.get(), &fs) < 0)
+    return fail_errno("stat '%s'", mount.source.c_str());
+  prepared.source_is_directory = S_ISDIR(info.st_mode);
+  // The host's own /proc may stand at /proc: what is shared already.
+  if (fs.f_type == PROC_SUPER_MAGIC && mount.destination == "/proc") prepared.may_cover_proc = true;
+  return {};
+}
+
+Result<> prepare_cgroup(PreparedMount& prepared, const sys::CgroupSystem& system, const sys::CgroupPaths& cgroup) {
+  if (system.v2) return {};
+  prepared.options = split_options("mode=755");
+  for (const auto& hierarchy : system.hierarchies) {
+    if (hierarchy.controllers.empty()) continue;
+    PreparedMount::Hierarchy view;
+    view.name = hierarchy.mount_point.substr(hierarchy.mount_point.rfind('/') + 1);
+    const std::string* own = cgroup.dir_of(hierarchy.controllers.front());
+    // A bind of the own directory: inside a cgroup namespace it cannot be told from a mount of the
+    // hierarchy, and it costs a fraction.
+    view.mount = TRY(sys::clone_mount(AT_FDCWD, own ? *own : hierarchy.mount_point, false));
+    if (hierarchy.controllers.size() > 1) view.links = hierarchy.controllers;
+    prepared.hierarchies.push_back(std::move(view));
+  }
+  return {};
+}
+
+const char* namespace_name(uint64_t type) {
+  switch (type) {
+    case CLONE_NEWNS: return "mount";
+    case CLONE_NEWPID: return "pid";
+    case CLONE_NEWNET: return "network";
+    case CLONE_NEWIPC: return "ipc";
+    case CLONE_NEWUTS: return "uts";
+    case CLONE_NEWCGROUP: return "cgroup";
+    case CLONE_NEWUSER: return "user";
+    default: return "time";
+  }
+}
+
+}  // namespace
+
+Result<PreparedProcess> prepare_process(const ProcessPlan& plan, const Stdio& stdio) {
+  if (plan.args.empty() || plan.args[0].empty()) return fail(ErrorKind::kInvalid, "no command specified");
+  if (plan.seccomp_bpf.size() % sizeof(sock_filter) || plan.seccomp_bpf.size() / sizeof(sock_filter) > BPF_MAXINSNS)
+    return fail(ErrorKind::kInvalid, "seccomp filter of %zu bytes", plan.seccomp_bpf.size());
+  if (plan.cwd.empty() || plan.cwd[0] != '/')
+    return fail(ErrorKind::kInvalid, "working directory %s is not an absolute path", quoted(plan.cwd).c_str());
+  PreparedProcess out;
+  out.plan = &plan;
+  out.argv = pointers(plan.args);
+  out.envp = pointers(plan.env);
+  for (const auto& entry : plan.env)
+    if (entry.starts_with("PATH=")) {
+      out.search = split(std::string_view(entry).substr(5), ':');
+      break;
+    }
+  for (auto& directory : out.search)
+    if (directory.empty()) directory = ".";
+  int given[3] = {stdio.in, stdio.out, stdio.err};
+  for (int i = 0; i < 3; ++i) {
+    if (given[i] >= 0 && given[i] <= 2) {
+      out.raised[i].reset(fcntl(given[i], F_DUPFD_CLOEXEC, 3));
+      if (!out.raised[i]) return fail_errno("dup of a standard stream");
+      given[i] = out.raised[i].get();
+    }
+    out.stdio[i] = given[i];
+  }
+  return out;
+}
+
+Result<std::vector<PreparedMount>> prepare_mounts(const Plan& plan, const sys::CgroupSystem& system,
+                                                  const sys::CgroupPaths& cgroup) {
+  std::vector<PreparedMount> out;
+  out.reserve(plan.mounts.size());
+  for (const auto& mount : plan.mounts) {
+    PreparedMount& prepared = out.emplace_back();
+    prepared.mount = &mount;
+    prepared.may_cover_proc = may_cover(mount.destination) || mount.type == "proc";
+    if (mount.destination.empty() || mount.destination[0] != '/')
+      return fail(ErrorKind::kInvalid, "mount destination %s is not an absolute path", quoted(mount.destination).c_str());
+    switch (mount.kind) {
+      case Mount::Kind::kBind: TRY(prepare_bind(prepared)); break;
+      case Mount::Kind::kFilesystem: prepared.options = split_options(mount.data); break;
+      case Mount::Kind::kCgroup: TRY(prepare_cgroup(prepared, system, cgroup)); break;
+    }
+  }
+  return out;
+}
+
+Result<std::vector<PreparedNamespace>> prepare_joins(const Plan& plan, int netns) {
+  std::vector<PreparedNamespace> out;
+  for (const auto& join : plan.join_namespaces) {
+    if (join.type == CLONE_NEWPID) continue;  // by birth, see container_clone.h
+    if (join.type == CLONE_NEWNET && netns >= 0) continue;
+    auto fd = sys::open_file(join.path, O_RDONLY);
+    if (!fd) return with_context(std::move(fd).error(), format("join the %s namespace", namespace_name(join.type)));
+    // The user namespace first: it gives the right to enter the others.
+    auto at = join.type == CLONE_NEWUSER ? out.begin() : out.end();
+    out.insert(at, PreparedNamespace{join.type, std::move(*fd)});
+  }
+  if (netns >= 0) {
+    int copy = fcntl(netns, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0) return fail_errno("dup of the network namespace");
+    out.push_back({CLONE_NEWNET, UniqueFd(copy)});
+  }
+  return out;
+}
+
+Error child_error(const ChildMessage& message) {
+  const char* object = message.object;
+  std::string reason = errno_text(message.err);
+  // Clients compare with Go's texts, which begin in lower case ("exec format error").
+  std::string lower = reason;
+  if (!lower.empty() && lower.size() > 1 && lower[1] >= 'a') lower[0] = static_cast<char>(lower[0] | 0x20);
+  auto exec_kind = [&message] {
+    if (message.err == EACCES || message.err == EPERM) return ErrorKind::kDenied;
+    return message.err == ENOENT ? ErrorKind::kNotFound : ErrorKind::kInvalid;
+  };
+  switch (message.failure) {
+    case Failure::kNotInPath:
+      return {ErrorKind::kNotFound, message.err, format("exec: \"%s\": executable file not found in $PATH", object)};
+    case Failure::kStat:
+      return {exec_kind(), message.err, format("exec: \"%s\": stat %s: %s", object, object, lower.c_str())};
+    case Failure::kNotExecutable:
+      return {ErrorKind::kDenied, message.err, format("exec: \"%s\": permission denied", object)};
+    case Failure::kIsDirectory:
+      return {ErrorKind::kDenied, message.err, format("exec: \"%s\": is a directory", object)};
+    case Failure::kExec:
+      return {exec_kind(), message.err, format("exec %s: %s", object, lower.c_str())};
+    case Failure::kWorkingDirectory:
+      return {kind_of_errno(message.err), message.err,
+              format("chdir to cwd (\"%s\") set in config.json failed: %s", object, lower.c_str())};
+    case Failure::kOutside:
+      return {ErrorKind::kDenied, 0, format("working directory '%s' is outside of the container's root", object)};
+    case Failure::kOverProc:
+      return {ErrorKind::kInvalid, 0, format("mount on '%s': it is inside /proc", object)};
+    case Failure::kNotProcfs:
+      return {ErrorKind::kInvalid, 0, "'/proc' is not a proc file system"};
+    case Failure::kCall: break;
+  }
+  std::string text = message.step;
+  if (*object) text += format(" '%s'", object);
+  text += ": " + reason;
+  if (*message.reason) {
+    std::string_view words = message.reason;
+    if (words.size() > 2 && words[1] == ' ') words.remove_prefix(2);
+    text += format(" (%s)", std::string(trim(words)).c_str());
+  }
+  return {kind_of_errno(message.err), message.err, std::move(text)};
+}
+
+}  // namespace caisson::runtime

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// clone3 with namespaces for the first process of a container or one that joins it. Forks the caller's
+// memory, so it is for small single-threaded programs only.
+#pragma once
+
+#include <cstdint>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "sys/process.h"
+
+namespace caisson::sys {
+
+struct ContainerClone {
+  uint64_t namespaces = 0;   // CLONE_NEW* to create
+  int join_pid = -1;         // pidfd or pid namespace fd whose pid namespace the child is born into
+  int cgroup = -1;           // v2 directory fd, the child starts in it
+};
+
+// Returns twice like fork: in the child with pid 0 and an empty pidfd. Signal handlers of the caller are
+// default in the child; its signal mask is inherited.
+Result<Child> clone_container_on_this_thread(const ContainerClone& request);
+
+}  // namespace caisson::sys

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// System calls for code between clone and exec: no allocation, no Result, -1 and errno as the kernel
+// gives them. Everybody else uses the functions that return Result.
+#pragma once
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+namespace caisson::sys::raw {
+
+// As if `root` were "/", magic links refused; `resolve` adds RESOLVE_* bits.
+inline int open_in_root(int root, const char* path, int flags, mode_t mode = 0, uint64_t resolve = 0) {
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
+  how.mode = mode;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve;
+  return static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof how));
+}
+inline int open_no_magic(int dir, const char* path, int flags) {
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
+  how.resolve = RESOLVE_NO_MAGICLINKS;
+  return static_cast<int>(syscall(SYS_openat2, dir, path, &how, sizeof how));
+}
+
+inline int fsopen(const char* type) { return static_cast<int>(syscall(SYS_fsopen, type, FSOPEN_CLOEXEC)); }
+inline int fsconfig_flag(int context, const char* key) {
+  return static_cast<int>(syscall(SYS_fsconfig, context, FSCONFIG_SET_FLAG, key, nullptr, 0));
+}
+inline int fsconfig_string(int context, const char* key, const char* value) {
+  return static_cast<int>(syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, key, value, 0));
+}
+inline int fsconfig_create(int context) {
+  return static_cast<int>(syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0));
+}
+inline int fsmount(int context, uint64_t attributes) {
+  return static_cast<int>(syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes)));
+}
+// A detached copy of the mount of `fd`.
+inline int clone_mount(int fd, bool recursive) {
+  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0u);
+  return static_cast<int>(syscall(SYS_open_tree, fd, "", flags));
+}
+inline int attach_mount(int mount, int target) {
+  return static_cast<int>(
+      syscall(SYS_move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+}
+inline int set_mount(int fd, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive) {
+  mount_attr attributes{};
+  attributes.attr_set = set;
+  attributes.attr_clr = clear;
+  attributes.propagation = propagation;
+  return static_cast<int>(syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0),
+                                  &attributes, sizeof attributes));
+}
+inline int pivot_root(const char* new_root, const char* put_old) {
+  return static_cast<int>(syscall(SYS_pivot_root, new_root, put_old));
+}
+// mount(2) for propagation only; <sys/mount.h> cannot be had here, as that name is our own header's.
+inline int set_propagation(const char* path, unsigned long flags) {
+  return static_cast<int>(syscall(SYS_mount, nullptr, path, nullptr, flags, nullptr));
+}
+inline int detach_mount(const char* path) { return static_cast<int>(syscall(SYS_umount2, path, 2 /* MNT_DETACH */)); }
+inline int close_range(unsigned first, unsigned last, unsigned flags) {
+  return static_cast<int>(syscall(SYS_close_range, first, last, flags));
+}
+// KEYCTL_JOIN_SESSION_KEYRING is 1; linux/keyctl.h has no C++-safe guard on older systems.
+inline long join_session_keyring(const char* name) { return syscall(SYS_keyctl, 1, name, 0, 0, 0); }
+
+// The raw calls change this thread only, which is all there is; glibc's wrappers would look for others.
+inline int set_gid(uint32_t gid) { return static_cast<int>(syscall(SYS_setresgid, gid, gid, gid)); }
+inline int set_uid(uint32_t uid) { return static_cast<int>(syscall(SYS_setresuid, uid, uid, uid)); }
+inline int set_groups(size_t count, const uint32_t* gids) {
+  return static_cast<int>(syscall(SYS_setgroups, count, gids));
+}
+inline int set_capabilities(uint64_t effective, uint64_t permitted, uint64_t inheritable) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2];
+  for (int half = 0; half < 2; ++half) {
+    data[half].effective = static_cast<uint32_t>(effective >> (32 * half));
+    data[half].permitted = static_cast<uint32_t>(permitted >> (32 * half));
+    data[half].inheritable = static_cast<uint32_t>(inheritable >> (32 * half));
+  }
+  return static_cast<int>(syscall(SYS_capset, &header, data));
+}
+inline int set_seccomp_filter(uint32_t flags, const void* program) {
+  return static_cast<int>(syscall(SYS_seccomp, 1 /* SECCOMP_SET_MODE_FILTER */, flags, program));
+}
+
+}  // namespace caisson::sys::raw
