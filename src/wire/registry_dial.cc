@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wire/registry_dial.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <vector>
+
+#include "base/text.h"
+#include "base/unique_fd.h"
+#include "sys/files.h"
+#include "wire/tls.h"
+
+namespace caisson::registry {
+namespace {
+
+constexpr size_t kMaxAddresses = 8;
+
+Result<std::vector<std::string>> look_up(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  int status = getaddrinfo(host.c_str(), nullptr, &hints, &found);
+  if (status != 0) {
+    bool unknown = status == EAI_NONAME || status == EAI_NODATA;
+    return fail(ErrorKind::kUnavailable, "dial tcp: lookup %s: %s", host.c_str(), unknown ? "no such host" : gai_strerror(status));
+  }
+  std::vector<std::string> out;
+  for (addrinfo* entry = found; entry && out.size() < kMaxAddresses; entry = entry->ai_next) {
+    char text[NI_MAXHOST];
+    if (getnameinfo(entry->ai_addr, entry->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0) out.emplace_back(text);
+  }
+  freeaddrinfo(found);
+  if (out.empty()) return fail(ErrorKind::kUnavailable, "dial tcp: lookup %s: no such host", host.c_str());
+  return out;
+}
+
+std::string dial_reason(const Error& error) {
+  if (error.kind == ErrorKind::kTimeout || error.err == ETIMEDOUT) return "i/o timeout";
+  return "connect: " + (error.err ? to_lower(errno_text(error.err)) : error.message);
+}
+
+class TlsDialer : public Dialer {
+ public:
+  explicit TlsDialer(DialOptions options)
+      : options_(std::move(options)), system_tls_(http::TlsClientOptions{}), trusted_tls_(nullptr) {}
+
+  Result<> start() {
+    auto trusted = parse_url("https://" + options_.trusted_host);
+    if (!trusted) return fail(ErrorKind::kInvalid, "malformed registry host %s", quoted(options_.trusted_host).c_str());
+    trusted_ = *trusted;
+    http::TlsClientOptions tls;
+    tls.skip_verify = options_.accept_any_certificate;
+    if (!options_.ca_pem.empty()) {
+      // The roots come over the control socket, since this process may read hardly any file.
+      roots_ = UniqueFd(memfd_create("registry-roots", MFD_CLOEXEC));
+      if (!roots_) return fail_errno("memfd_create");
+      TRY(sys::write_all(roots_.get(), options_.ca_pem));
+      tls.ca_file = format("/proc/self/fd/%d", roots_.get());
+    }
+    trusted_tls_ = std::make_unique<http::TlsClient>(tls);
+    return {};
+  }
+
+  Result<std::unique_ptr<http::Client>> dial(const Url& url, const AddressJudge& judge) override {
+    auto addresses = TRY(look_up(url.host));
+    // All are judged first: a name with one good and one bad address must not get a second chance.
+    for (auto& address : addresses) TRY(judge(scope_of_address(address)));
+    Result<std::unique_ptr<http::Transport>> transport = fail(ErrorKind::kUnavailable, "no address");
+    for (auto& address : addresses) {
+      transport = http::connect_tcp_transport(address, url.port, options_.connect_timeout_ms);
+      if (transport) {
+        scope_ = scope_of_address(address);
+        break;
+      }
+      std::string shown = address.contains(':') ? "[" + address + "]" : address;
+      Error error = std::move(transport).error();
+      transport = fail(ErrorKind::kUnavailable, "dial tcp %s:%d: %s", shown.c_str(), url.port, dial_reason(error).c_str());
+    }
+    if (!transport) return std::unexpected(std::move(transport).error());
+    timeval idle{options_.idle_timeout_s, 0};
+    setsockopt((*transport)->fd(), SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
+    setsockopt((*transport)->fd(), SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
+    if (url.secure) transport = TRY(secure(std::move(*transport), url));
+    return std::make_unique<http::Client>(std::move(*transport), url.host_header());
+  }
+
+  AddressScope last_scope() const override { return scope_; }
+
+ private:
+  Result<std::unique_ptr<http::Transport>> secure(std::unique_ptr<http::Transport> plain, const Url& url) {
+    bool trusted = url.host == trusted_.host && url.port == trusted_.port;
+    return (trusted ? *trusted_tls_ : system_tls_).wrap(std::move(plain), url.host);
+  }
+
+  const DialOptions options_;
+  Url trusted_;
+  UniqueFd roots_;
+  http::TlsClient system_tls_;
+  std::unique_ptr<http::TlsClient> trusted_tls_;
+  std::atomic<AddressScope> scope_ = AddressScope::kPublic;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Dialer>> Dialer::create(DialOptions options) {
+  auto dialer = std::make_unique<TlsDialer>(std::move(options));
+  TRY(dialer->start());
+  return dialer;
+}
+
+}  // namespace caisson::registry

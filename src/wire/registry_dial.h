@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connections for registry traffic: name lookup, a judgement of every address before it is dialled, TLS, time limits.
+// Thread-safe; blocking.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "wire/http_client.h"
+#include "wire/registry_url.h"
+
+namespace caisson::registry {
+
+struct DialOptions {
+  std::string ca_pem;
+  bool accept_any_certificate = false;   // for trusted_host only
+  int connect_timeout_ms = 15000;
+  int idle_timeout_s = 60;
+  std::string trusted_host;              // "host[:port]" the user named
+};
+
+// Refuses an address (by its scope) before a packet is sent to it.
+using AddressJudge = std::function<Result<>(AddressScope)>;
+
+class Dialer {
+ public:
+  static Result<std::unique_ptr<Dialer>> create(DialOptions options);
+  virtual ~Dialer() = default;
+  // Errors read as Go's: "dial tcp 127.0.0.1:5000: connect: connection refused".
+  virtual Result<std::unique_ptr<http::Client>> dial(const Url& url, const AddressJudge& judge) = 0;
+  // Scope of the address that the last dial() of any thread reached.
+  virtual AddressScope last_scope() const = 0;
+};
+
+}  // namespace caisson::registry
