@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Container routes as other clients use them: statuses, shapes, streams."""
+import time
+
+import pytest
+
+from harness.api import frames, read_until_closed, stream
+from harness.shell import wait_for
+
+
+def create(api, *command, name="", **config):
+    return api.ok("POST", "/containers/create" + (f"?name={name}" if name else ""), {"Image": "busybox", "Cmd": list(command), **config})["Id"]
+
+
+def run(api, *command, **config):
+    ident = create(api, *command, **config)
+    assert api.post(f"/containers/{ident}/start").status == 204
+    return ident
+
+
+def wait(api, ident):
+    return api.ok("POST", f"/containers/{ident}/wait", timeout=20)["StatusCode"]
+
+
+def test_create_answers_id_and_warnings(api):
+    answer = api.post("/containers/create", {"Image": "busybox", "Cmd": ["true"]})
+    assert answer.status == 201 and len(answer.json["Id"]) == 64 and answer.json["Warnings"] == []
+
+
+def test_statuses_of_the_life_cycle(api):
+    ident = create(api, "sleep", "99")
+    assert api.post(f"/containers/{ident}/start").status == 204
+    assert api.post(f"/containers/{ident}/start").status == 304
+    answer = api.delete(f"/containers/{ident}")
+    assert answer.status == 409 and "running" in answer.message
+    assert api.post(f"/containers/{ident}/stop?t=0").status == 204
+    assert api.post(f"/containers/{ident}/stop").status == 304
+    answer = api.post(f"/containers/{ident}/kill")
+    assert answer.status == 409 and "is not running" in answer.message
+    assert api.delete(f"/containers/{ident}").status == 204
+    assert api.delete(f"/containers/{ident}").status == 404
+
+
+def test_list_shape(api):
+    ident = run(api, "sleep", "99", name="shape", Labels={"k": "v"})
+    entry = api.ok("GET", "/containers/json")[0]
+    assert entry["Id"] == ident and entry["Names"] == ["/shape"] and entry["Image"] == "busybox" and entry["ImageID"].startswith("sha256:")
+    assert entry["Command"] == "sleep 99" and entry["State"] == "running" and entry["Status"].startswith("Up ") and entry["Labels"] == {"k": "v"}
+    assert entry["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] and entry["Ports"] == [] and abs(entry["Created"] - time.time()) < 60
+
+
+def test_list_limit_and_order(api):
+    for number in range(3):
+        create(api, "true", name=f"c{number}")
+    names = [c["Names"][0] for c in api.ok("GET", "/containers/json?all=1")]
+    assert names == ["/c2", "/c1", "/c0"]
+    assert [c["Names"][0] for c in api.ok("GET", "/containers/json?limit=1")] == ["/c2"]
+
+
+def test_inspect_shape(api):
+    ident = run(api, "sleep", "99", name="look", Env=["A=1"], HostConfig={"Memory": 67108864, "CapAdd": ["NET_ADMIN"]})
+    shown = api.ok("GET", f"/containers/{ident[:12]}/json")
+    assert shown["Id"] == ident and shown["HostConfig"]["Memory"] == 67108864 and "A=1" in shown["Config"]["Env"]
+    assert shown["State"]["Status"] == "running" and shown["State"]["Pid"] > 1 and shown["RestartCount"] == 0
+    assert shown["Driver"].startswith("overlay") and shown["Platform"] == "linux" and "GraphDriver" in shown and shown["Mounts"] == []
+    assert shown["State"]["FinishedAt"] == "0001-01-01T00:00:00Z" and shown["State"]["StartedAt"].startswith("20")
+
+
+def test_ambiguous_prefix(api):
+    idents = [create(api, "true") for _ in range(17)]
+    first = [i[0] for i in idents]
+    twice = next(c for c in first if first.count(c) > 1)
+    answer = api.get(f"/containers/{twice}/json")
+    assert answer.status in (400, 404) and answer.message
+
+
+def test_logs_are_framed(api):
+    ident = run(api, "sh", "-c", "echo out; echo err >&2")
+    assert wait(api, ident) == 0
+    answer = api.get(f"/containers/{ident}/logs?stdout=1&stderr=1")
+    assert answer.status == 200 and stream(answer.body, 1) == b"out\n" and stream(answer.body, 2) == b"err\n"
+    assert stream(api.get(f"/containers/{ident}/logs?stderr=1").body, 1) == b""
+    assert api.get(f"/containers/{ident}/logs").status == 400
+
+
+def test_logs_of_a_tty_are_raw(api):
+    ident = run(api, "echo", "raw", Tty=True)
+    assert wait(api, ident) == 0
+    answer = api.get(f"/containers/{ident}/logs?stdout=1")
+    assert answer.body == b"raw\r\n" and "raw-stream" in answer.headers["Content-Type"]
+
+
+def test_attach_before_start_sees_everything(api):
+    ident = create(api, "sh", "-c", "echo first; echo second >&2")
+    peer, head, rest = api.hijack(f"/containers/{ident}/attach?stream=1&stdout=1&stderr=1")
+    assert head.startswith("HTTP/1.1 101") and "Upgrade: tcp" in head
+    api.ok("POST", f"/containers/{ident}/start")
+    data = read_until_closed(peer, rest)
+    peer.close()
+    assert stream(data, 1) == b"first\n" and stream(data, 2) == b"second\n"
+
+
+def test_attach_without_upgrade(api):
+    ident = create(api, "echo", "x")
+    data = None
+    import socket
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(10)
+        peer.connect(api.socket_path)
+        peer.sendall(f"POST /containers/{ident}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n".encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += peer.recv(4096)
+        api.ok("POST", f"/containers/{ident}/start")
+        data = read_until_closed(peer, head.split(b"\r\n\r\n", 1)[1])
+    assert head.startswith(b"HTTP/1.1 200") and stream(data, 1) == b"x\n"
+
+
+def test_attach_half_close_ends_stdin(api):
+    import socket
+    ident = create(api, "sh", "-c", "cat; echo after", OpenStdin=True, StdinOnce=True, AttachStdin=True)
+    peer, _, rest = api.hijack(f"/containers/{ident}/attach?stream=1&stdin=1&stdout=1")
+    api.ok("POST", f"/containers/{ident}/start")
+    peer.sendall(b"typed\n")
+    peer.shutdown(socket.SHUT_WR)
+    assert stream(read_until_closed(peer, rest), 1) == b"typed\nafter\n"
+    peer.close()
+
+
+def test_attach_with_logs_replays(api):
+    ident = run(api, "sh", "-c", "echo early; sleep 1; echo later")
+    wait_for(lambda: b"early" in api.get(f"/containers/{ident}/logs?stdout=1").body, "the first line is logged")
+    peer, _, rest = api.hijack(f"/containers/{ident}/attach?logs=1&stream=1&stdout=1")
+    assert stream(read_until_closed(peer, rest), 1) == b"early\nlater\n"
+    peer.close()
+
+
+def test_exec(api):
+    ident = run(api, "sleep", "99")
+    made = api.post(f"/containers/{ident}/exec", {"Cmd": ["sh", "-c", "echo in; exit 3"], "AttachStdout": True, "AttachStderr": True})
+    assert made.status == 201
+    peer, head, rest = api.hijack(f"/exec/{made.json['Id']}/start", {"Detach": False, "Tty": False})
+    assert head.startswith("HTTP/1.1 101")
+    assert frames(read_until_closed(peer, rest)) == [(1, b"in\n")]
+    peer.close()
+    shown = api.ok("GET", f"/exec/{made.json['Id']}/json")
+    assert shown["ExitCode"] == 3 and shown["Running"] is False and shown["ContainerID"] == ident
+    again = api.post(f"/exec/{made.json['Id']}/start", {})
+    assert again.status == 409 and again.message
+
+
+def test_exec_in_a_stopped_container(api):
+    ident = create(api, "true")
+    answer = api.post(f"/containers/{ident}/exec", {"Cmd": ["true"]})
+    assert answer.status == 409 and answer.message == f"container {ident} is not running"
+
+
+def test_exec_without_a_command(api):
+    ident = run(api, "sleep", "99")
+    answer = api.post(f"/containers/{ident}/exec", {"Cmd": []})
+    assert answer.status == 400 and "No exec command specified" in answer.message
+
+
+@pytest.mark.parametrize("condition", ["", "?condition=not-running", "?condition=next-exit"])
+def test_wait(api, condition):
+    ident = run(api, "sh", "-c", "sleep 0.4; exit 6")
+    assert api.ok("POST", f"/containers/{ident}/wait{condition}", timeout=10)["StatusCode"] == 6
+
+
+def test_wait_removed(api):
+    ident = run(api, "sh", "-c", "sleep 0.4; exit 8", HostConfig={"AutoRemove": True})
+    assert api.ok("POST", f"/containers/{ident}/wait?condition=removed", timeout=10)["StatusCode"] == 8
+    assert api.get(f"/containers/{ident}/json").status == 404
+
+
+def test_wait_unknown_condition(api):
+    ident = create(api, "true")
+    answer = api.post(f"/containers/{ident}/wait?condition=odd")
+    assert answer.status == 400 and "odd" in answer.message
+
+
+def test_top(api):
+    ident = run(api, "sleep", "99")
+    shown = api.ok("GET", f"/containers/{ident}/top")
+    assert "PID" in shown["Titles"] and len(shown["Processes"]) == 1 and shown["Processes"][0][-1] == "sleep 99"
+
+
+def test_resize(api):
+    ident = run(api, "sh", Tty=True, OpenStdin=True)
+    assert api.post(f"/containers/{ident}/resize?h=11&w=22").status == 200
+    peer, _, rest = api.hijack(f"/containers/{ident}/attach?stream=1&stdin=1&stdout=1")
+    peer.sendall(b"stty size; exit\n")
+    assert b"11 22" in read_until_closed(peer, rest)
+    peer.close()
+
+
+def test_rename(api):
+    ident = create(api, "true", name="old")
+    assert api.post("/containers/old/rename?name=new").status == 204
+    assert api.ok("GET", "/containers/new/json")["Id"] == ident
+    create(api, "true", name="other")
+    assert api.post("/containers/new/rename?name=other").status == 409
+
+
+def test_a_slow_log_reader_stalls_nobody(api):
+    """A client that follows a noisy log and never reads: the container and other requests go on."""
+    import socket
+    ident = run(api, "sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; i=$((i+1)); done; echo end")
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.connect(api.socket_path)
+        slow.sendall(f"GET /containers/{ident}/logs?follow=1&stdout=1 HTTP/1.1\r\nHost: d\r\n\r\n".encode())
+        started = time.monotonic()
+        assert api.get("/containers/json").status == 200 and time.monotonic() - started < 1
+        assert wait(api, ident) == 0
+    assert stream(api.get(f"/containers/{ident}/logs?stdout=1&tail=1").body, 1) == b"end\n"
+
+
+def test_stuck_attach_does_not_stop_the_container(api):
+    ident = create(api, "sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; i=$((i+1)); done")
+    peer, _, _ = api.hijack(f"/containers/{ident}/attach?stream=1&stdout=1")
+    api.ok("POST", f"/containers/{ident}/start")
+    assert api.get("/containers/json", timeout=2).status == 200
+    peer.close()
+    assert wait(api, ident) == 0
+
+
+def test_events_live(api):
+    import socket
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(5)
+        peer.connect(api.socket_path)
+        peer.sendall(b"GET /events HTTP/1.1\r\nHost: d\r\n\r\n")
+        got = b""
+        while b"\r\n\r\n" not in got:
+            got += peer.recv(4096)
+        ident = create(api, "true")
+        wait_until = time.monotonic() + 5
+        while b'"create"' not in got and time.monotonic() < wait_until:
+            got += peer.recv(4096)
+    assert ident.encode() in got

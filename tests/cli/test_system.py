@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""version, info, events."""
+import os
+
+
+def test_version(cli):
+    out = cli.out("version")
+    assert "Client:" in out and "Server:" in out and "API version" in out and "linux/" in out
+
+
+def test_info(cli):
+    cli("run", "-d", "busybox", "sleep", "99")
+    out = cli.out("info")
+    assert "Containers: 1" in out and "Running: 1" in out and "Images: 3" in out
+    assert "Storage Driver: overlay" in out and "Cgroup Version: " + ("2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "1") in out
+    assert "seccomp" in out
+
+
+def test_events_replay(cli, api):
+    import time
+    since = int(time.time()) - 1
+    cli("run", "--rm", "--name", "e", "busybox", "true")
+    lines = api.get(f"/events?since={since}&until={int(time.time()) + 1}&filters=%7B%22container%22%3A%5B%22e%22%5D%7D", timeout=10).body.decode().splitlines()
+    import json
+    actions = [json.loads(line)["Action"] for line in lines]
+    order = [a for a in actions if a in ("create", "start", "die", "destroy")]
+    assert order == ["create", "start", "die", "destroy"]
