@@ -97,6 +97,9 @@ struct Event {
   std::string exec_id;       // kExecExit
   int exec_exit_code = 0;
 };
+// True once the monitor that launch() of this process started has ended, or is not our child; it stays a
+// zombie until then. Does not block: to be called when a pidfd of it becomes readable.
+bool reap(pid_t monitor_pid);
 // One event from a readable subscription; kGone when the monitor has closed. For an event loop.
 Result<Event> read_event(int subscription);
 

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "monitor/monitor.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "monitor/monitor_state.h"
+#include "monitor/release_memory.h"
+#include "runtime/container.h"
+#include "sys/files.h"
+#include "sys/unix_socket.h"
+
+namespace caisson::monitor {
+
+namespace {
+
+constexpr int64_t kMillisecond = 1'000'000;
+// Data of a process that has ended is in its pipe already; this is for others who share the pipe.
+constexpr int64_t kDrainNs = 100 * kMillisecond;
+constexpr int64_t kIdleNs = 1000 * kMillisecond;
+constexpr size_t kMaxExecs = 1024;
+constexpr size_t kKeptExits = 64;
+
+char io_buffer[kIoBuffer];  // one for all hubs; touched pages only count
+
+bool peer_closed(int socket) {
+  char byte;
+  return recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+void ignore_signals() {
+  // The engine's end, a terminal's hang-up or a closed pipe must not end us. The runtime gives the
+  // container default handlers again.
+  for (int number : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM, SIGTSTP, SIGTTIN, SIGTTOU})
+    ::signal(number, SIG_IGN);
+}
+
+}  // namespace
+
+Result<StdioPipes> make_pipes(bool in, bool out, bool err) {
+  StdioPipes pipes;
+  auto make = [](UniqueFd& read_end, UniqueFd& write_end, UniqueFd& ours) -> Result<> {
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0) return fail_errno("pipe2");
+    read_end.reset(fds[0]);
+    write_end.reset(fds[1]);
+    return sys::set_nonblocking(ours.get(), true);
+  };
+  if (in) TRY(make(pipes.in, pipes.ours.in, pipes.ours.in));
+  if (out) TRY(make(pipes.ours.out, pipes.out, pipes.ours.out));
+  if (err) TRY(make(pipes.ours.err, pipes.err, pipes.ours.err));
+  return pipes;
+}
+
+Monitor::Monitor() : hub_(poller_, io_buffer, {}) {}
+
+Result<> Monitor::start(UniqueFd& launcher) {
+  LaunchRequest request = TRY(decode_launch(TRY(receive_packet(launcher.get()))));
+  state_dir_ = request.state_dir;
+  record_dir_ = request.record_dir;
+  own_pids_ = (request.plan.create_namespaces & CLONE_NEWPID) != 0;
+  log_ = TRY(logs::LogWriter::open(request.log));
+  hub_.set_options({.close_stdin = request.stdin_once, .log = log_.get()});
+  TRY(poller_.init());
+  listener_.fd = TRY(sys::listen_unix(state_dir_ + "/monitor.sock", SOCK_SEQPACKET, 0600));
+  running_.monitor_pid = getpid();
+  auto start_time = TRY(sys::process_start_time(running_.monitor_pid));
+  TRY(sys::write_file(state_dir_ + "/monitor.pid",
+                      format("%d %llu\n", running_.monitor_pid, static_cast<unsigned long long>(start_time)), 0600));
+
+  StdioPipes pipes;
+  if (!request.tty) pipes = TRY(make_pipes(request.open_stdin, true, true));
+  runtime::StartFds fds;
+  fds.rootfs = request.rootfs ? request.rootfs.get() : -1;
+  fds.netns = request.netns ? request.netns.get() : -1;
+  fds.stdio = {pipes.in ? pipes.in.get() : -1, pipes.out ? pipes.out.get() : -1, pipes.err ? pipes.err.get() : -1};
+  if (peer_closed(launcher.get())) return fail(ErrorKind::kCancelled, "the launcher is gone");
+  auto started = TRY(runtime::run(request.plan, fds));
+  running_.started_ns = now_ns();
+  running_.pid = started.pid;
+  running_.pid_start_time = sys::process_start_time(started.pid).value_or(0);
+  child_.watched = {started.pid, std::move(started.pidfd)};
+  cgroup_ = std::move(started.cgroup);
+  if (started.console_master) {
+    pipes.ours = {};
+    TRY(sys::set_nonblocking(started.console_master.get(), true));
+    pipes.ours.terminal = std::move(started.console_master);
+  }
+  // Holding the mount namespace keeps the unmounting off the way from the exit to the user.
+  if (request.plan.create_namespaces & CLONE_NEWNS)
+    if (auto held = sys::open_file(format("/proc/%d/ns/mnt", running_.pid), O_RDONLY)) mount_namespace_ = std::move(*held);
+
+  TRY(hub_.start(std::move(pipes.ours)));
+  // One that cannot be served is closed; it is no reason to fail the container.
+  for (auto& attachment : request.attachments) (void)hub_.add_client(std::move(attachment)).has_value();
+  TRY(poller_.add(child_, child_.watched.pidfd.get(), EPOLLIN));
+  TRY(poller_.add(listener_, listener_.fd.get(), EPOLLIN));
+  return {};
+}
+
+int Monitor::run(UniqueFd launcher) {
+  ignore_signals();
+  auto started = start(launcher);
+  if (started) started = send_packet(launcher.get(), MessageType::kRunning, encode_running(running_));
+  if (!started) {
+    // Nobody knows of the container yet, so none may stay.
+    abandon();
+    (void)send_packet(launcher.get(), MessageType::kError, encode_error(started.error())).has_value();
+    return 1;
+  }
+  launcher.reset();
+  idle_at_ = monotonic_ns() + kIdleNs;
+  while (phase_ != Phase::kDone) {
+    int64_t next = next_deadline(), wait_ms = -1;
+    if (next != kNever) wait_ms = std::clamp<int64_t>((next - monotonic_ns() + kMillisecond - 1) / kMillisecond, 0, 60'000);
+    poller_.step(static_cast<int>(wait_ms));
+    if (next != kNever || phase_ == Phase::kClosing) on_time(monotonic_ns());
+    if (busy()) idle_at_ = monotonic_ns() + kIdleNs;
+  }
+  return 0;
+}
+
+// ---- clocks
+
+bool Monitor::busy() {
+  bool any = hub_.take_busy();
+  for (auto& exec : execs_) any = exec->hub.take_busy() || any;
+  return any;
+}
+
+int64_t Monitor::next_deadline() const {
+  int64_t next = std::min({hub_.next_deadline(), drain_deadline_, idle_at_});
+  for (auto& exec : execs_) next = std::min({next, exec->hub.next_deadline(), exec->drain_deadline});
+  return next;
+}
+
+void Monitor::on_time(int64_t now) {
+  if (hub_.next_deadline() <= now) hub_.on_time(now);
+  for (auto& exec : execs_)
+    if (exec->hub.next_deadline() <= now) exec->hub.on_time(now);
+  if (idle_at_ <= now) {
+    idle_at_ = kNever;
+    log_->release_memory();
+    release_memory(io_buffer, sizeof io_buffer);
+  }
+  settle_execs(now);
+  if (phase_ == Phase::kDraining && (hub_.drained() || drain_deadline_ <= now)) finish();
+  if (phase_ == Phase::kClosing && hub_.clients_gone() && execs_.empty()) phase_ = Phase::kDone;
+}
+
+// ---- end of the container
+
+void Monitor::Child::on_ready(uint32_t) { monitor.on_exit(); }
+
+void Monitor::on_exit() {
+  poller_.remove(child_);
+  auto code = sys::wait_child(child_.watched);
+  exit_.exit_code = code.value_or(255);
+  exit_.started_ns = running_.started_ns;
+  exit_.finished_ns = now_ns();
+  // With a pid namespace of its own everything inside is dead by now (pid_namespaces(7)).
+  if (!own_pids_ && !cgroup_.empty()) (void)sys::kill_cgroup(cgroup_).has_value();
+  phase_ = Phase::kDraining;
+  hub_.drain();
+  int64_t now = monotonic_ns();
+  drain_deadline_ = now + kDrainNs;
+  for (auto& exec : execs_) on_exec_ready(*exec, false);
+  on_time(now);
+}
+
+void Monitor::finish() {
+  drain_deadline_ = kNever;
+  (void)log_->finish().has_value();
+  if (!cgroup_.empty()) exit_.oom_killed = sys::read_oom_kills(cgroup_).value_or(0) > 0;
+  (void)write_exit_record(record_dir_, exit_).has_value();
+  if (exit_.oom_killed) broadcast(MessageType::kOomEvent, {});
+  broadcast(MessageType::kExitEvent, encode_exit(exit_));
+  phase_ = Phase::kClosing;
+  hub_.close_clients();
+  take_down();
+}
+
+// Whoever sees our connections close may start a successor in the same place: everything that has a
+// name goes before that. Slow clients are served on without one.
+void Monitor::take_down() {
+  mount_namespace_.reset();
+  if (!cgroup_.empty()) (void)sys::remove_cgroup(cgroup_).has_value();
+  poller_.remove(listener_);
+  (void)sys::remove_file(state_dir_ + "/monitor.sock").has_value();
+  (void)sys::remove_file(state_dir_ + "/monitor.pid").has_value();
+  listener_.fd.reset();
+  for (auto& exec : execs_) {
+    if (exec->ended) continue;
+    // Only possible without a pid namespace: in the way of a kill that has been sent.
+    exec->ended = true;
+    exec->exit_code = 128 + SIGKILL;
+    exec->drain_deadline = 0;
+    poller_.remove(*exec);
+  }
+  settle_execs(monotonic_ns());
+  for (auto& connection : connections_) poller_.remove(*connection);
+  connections_.clear();
+}
+
+void Monitor::abandon() {
+  if (child_.watched.pidfd) {
+    (void)sys::signal_pidfd(child_.watched.pidfd.get(), SIGKILL).has_value();
+    if (!own_pids_ && !cgroup_.empty()) (void)sys::kill_cgroup(cgroup_).has_value();
+    (void)sys::wait_child(child_.watched).has_value();
+    mount_namespace_.reset();
+    if (!cgroup_.empty()) (void)sys::remove_cgroup(cgroup_).has_value();
+  }
+  // Not ours before the listener was there: another monitor may live in this directory.
+  if (!listener_.fd) return;
+  (void)sys::remove_file(state_dir_ + "/monitor.sock").has_value();
+  (void)sys::remove_file(state_dir_ + "/monitor.pid").has_value();
+}
+
+// ---- execs
+
+Result<pid_t> Monitor::start_exec(ExecRequest&& request) {
+  if (phase_ != Phase::kRunning) return fail(ErrorKind::kConflict, "the container is not running");
+  if (execs_.size() >= kMaxExecs) return fail(ErrorKind::kExhausted, "more than %zu execs at once", kMaxExecs);
+  for (auto& other : execs_)
+    if (other->id == request.exec_id) return fail(ErrorKind::kExists, "exec '%s' is running", request.exec_id.c_str());
+  request.process.terminal = request.tty;
+  request.process.rows = request.rows;
+  request.process.columns = request.columns;
+  StdioPipes pipes;
+  if (!request.tty) pipes = TRY(make_pipes(request.want_stdin, request.want_stdout, request.want_stderr));
+  runtime::Stdio stdio{pipes.in ? pipes.in.get() : -1, pipes.out ? pipes.out.get() : -1, pipes.err ? pipes.err.get() : -1};
+  auto started = TRY(runtime::exec_process(child_.watched.pidfd.get(), request.process, cgroup_, stdio));
+  auto exec = std::make_unique<ExecSession>(*this, request.exec_id, poller_, io_buffer);
+  exec->child = {started.pid, std::move(started.pidfd)};
+  if (started.console_master) {
+    TRY(sys::set_nonblocking(started.console_master.get(), true));
+    pipes.ours.terminal = std::move(started.console_master);
+  }
+  TRY(exec->hub.start(std::move(pipes.ours)));
+  if (request.attachment) (void)exec->hub.add_client(std::move(*request.attachment)).has_value();
+  TRY(poller_.add(*exec, exec->child.pidfd.get(), EPOLLIN));
+  execs_.push_back(std::move(exec));
+  return started.pid;
+}
+
+void ExecSession::on_ready(uint32_t) {
+  monitor.on_exec_ready(*this, true);
+  monitor.on_time(monotonic_ns());
+}
+
+void Monitor::on_exec_ready(ExecSession& exec, bool surely) {
+  if (exec.ended) return;
+  if (!surely && !sys::wait_readable(exec.child.pidfd.get(), 0)) return;
+  poller_.remove(exec);
+  exec.exit_code = sys::wait_child(exec.child).value_or(255);
+  exec.ended = true;
+  exec.hub.drain();
+  exec.drain_deadline = monotonic_ns() + kDrainNs;
+}
+
+void Monitor::settle_execs(int64_t now) {
+  for (size_t i = 0; i < execs_.size();) {
+    ExecSession& exec = *execs_[i];
+    if (exec.ended && !exec.reported && (exec.hub.drained() || exec.drain_deadline <= now || phase_ != Phase::kRunning)) {
+      exec.reported = true;
+      exec.drain_deadline = kNever;
+      if (exec_exits_.size() >= kKeptExits) exec_exits_.erase(exec_exits_.begin());
+      exec_exits_.push_back(encode_exec_exit(exec.id, exec.exit_code));
+      // Before the client sees its stream end: it asks for the exit code then.
+      broadcast(MessageType::kExecExitEvent, exec_exits_.back());
+      exec.hub.close_clients();
+    }
+    if (exec.reported && exec.hub.clients_gone()) execs_.erase(execs_.begin() + static_cast<ptrdiff_t>(i));
+    else ++i;
+  }
+}
+
+int run_monitor(UniqueFd launcher) { return Monitor().run(std::move(launcher)); }
+
+}  // namespace caisson::monitor

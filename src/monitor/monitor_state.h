@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// The monitor's state; its life lies in monitor.cc, its answers to the engine in requests.cc.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "logs/container_log.h"
+#include "monitor/client.h"
+#include "monitor/exec_session.h"
+#include "monitor/exit_record.h"
+#include "monitor/poller.h"
+#include "monitor/protocol.h"
+#include "monitor/stdio_hub.h"
+#include "sys/cgroup.h"
+#include "sys/process.h"
+
+namespace caisson::monitor {
+
+class Monitor {
+ public:
+  Monitor();
+  int run(UniqueFd launcher);
+
+  void on_exec_ready(ExecSession& exec, bool surely);
+  void on_time(int64_t now);
+
+ private:
+  enum class Phase : unsigned char { kRunning, kDraining, kClosing, kDone };
+  struct Child : Watch {
+    explicit Child(Monitor& owner) : monitor(owner) {}
+    void on_ready(uint32_t events) override;
+    Monitor& monitor;
+    sys::Child watched;
+  };
+  struct Listener : Watch {
+    explicit Listener(Monitor& owner) : monitor(owner) {}
+    void on_ready(uint32_t events) override;
+    Monitor& monitor;
+    UniqueFd fd;
+  };
+  struct Connection : Watch {
+    explicit Connection(Monitor& owner) : monitor(owner) {}
+    void on_ready(uint32_t events) override;
+    Monitor& monitor;
+    UniqueFd fd;
+    bool subscriber = false;
+  };
+
+  Result<> start(UniqueFd& launcher);
+  void on_exit();
+  void finish();
+  void take_down();
+  void abandon();
+  Result<pid_t> start_exec(ExecRequest&& request);
+  void settle_execs(int64_t now);
+  int64_t next_deadline() const;
+  bool busy();
+
+  void on_connect();
+  void on_request(Connection& connection);
+  // True: the connection stays open as a subscription.
+  bool answer(int socket, Packet&& packet);
+  Result<> carry_out(Packet&& packet);
+  bool subscribe(int socket);
+  void drop(Connection& connection);
+  void broadcast(MessageType type, const std::string& body);
+
+  Poller poller_;
+  Child child_{*this};
+  Listener listener_{*this};
+  StdioHub hub_;
+  std::unique_ptr<logs::LogWriter> log_;
+  std::string state_dir_, record_dir_;
+  Running running_;
+  ExitRecord exit_;
+  sys::CgroupPaths cgroup_;
+  UniqueFd mount_namespace_;
+  bool own_pids_ = false;
+  Phase phase_ = Phase::kRunning;
+  int64_t drain_deadline_ = kNever;
+  int64_t idle_at_ = kNever;
+  std::vector<std::unique_ptr<ExecSession>> execs_;
+  std::vector<std::string> exec_exits_;  // encoded, the oldest first
+  std::vector<std::unique_ptr<Connection>> connections_;
+};
+
+}  // namespace caisson::monitor
