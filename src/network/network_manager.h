@@ -18,7 +18,8 @@ struct NetworkConfig {
   std::string bridge_address;           // "172.17.0.1/16"; empty: first free pool 172.17-31.0.0/16
   std::string table;                    // name of this engine's own nftables table
   int mtu = 1500;
-  bool enable_nat = true;
+  bool enable_nat = true;               // false: no nftables table, and ports cannot be published
+  int namespace_pool = 3;               // network namespaces kept ready; 0: made on demand
 };
 
 struct PortMapping {
@@ -65,6 +66,11 @@ class NetworkManager {
   virtual void detach(const std::string& container_id) = 0;
   // After an engine restart: takes back what a running container still has, republishes its ports.
   virtual Result<> restore(const Endpoint& endpoint) = 0;
+  // After the last restore(): removes published ports in the kernel that nobody took back.
+  virtual Result<> finish_restore() { return {}; }
+  // Fills the pool of namespaces in the background. For the engine to call when it has nothing to do;
+  // the first attach_bridge() or create_namespace() does it too. Makes no bridge and no table.
+  virtual void warm_up() {}
   virtual BridgeInfo bridge_info() = 0;
   // Removes bridge and table from the kernel; for `--cleanup-network` and tests.
   virtual Result<> remove_all() = 0;

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table in nft's language; docs/decisions/0006 has the reasons.
+//
+//   map published_at { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service }
+//   map published    { type inet_proto . inet_service : ipv4_addr . inet_service }
+//   chain guard       { type filter hook prerouting priority raw }    iifname != lo: 127/8 as either end: drop
+//   chain prerouting  { type nat hook prerouting priority dstnat }    fib daddr type local jump publish
+//   chain output      { type nat hook output priority dstnat }        fib daddr type local jump publish
+//   chain publish     dnat to proto . daddr . port map @published_at; dnat to proto . port map @published
+//   chain postrouting { type nat hook postrouting priority srcnat }   masquerade, see below
+//   chain forward     { type filter hook forward priority filter }    to the bridge: known or published only
+#include "network/rules.h"
+
+#include <arpa/inet.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/rtnetlink.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/log.h"
+#include "sys/nft.h"
+
+namespace caisson::network {
+
+namespace {
+constexpr std::string_view kAtMap = "published_at", kAnyMap = "published";
+constexpr uint32_t kSourceOffset = 12, kDestinationOffset = 16, kDestinationPort = 2;  // RFC 791, 9293, 768
+// linux/netfilter/nf_conntrack_common.h: IPS_DST_NAT, and NF_CT_STATE_BIT of established and related.
+constexpr uint32_t kStatusDstNat = 1 << 5, kStateKnown = 1 << 1 | 1 << 2;
+
+std::string number(uint32_t value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
+std::string address_bytes(uint32_t address) { return number(htonl(address)); }
+// Port and protocol fill a 4-byte register each, from its first byte.
+std::string port_bytes(uint16_t port) {
+  return {static_cast<char>(port >> 8), static_cast<char>(port & 255), '\0', '\0'};
+}
+
+std::string key_of(const PublishedPort& port) {
+  std::string key{static_cast<char>(port.protocol), '\0', '\0', '\0'};
+  if (port.host_address != INADDR_ANY) key += address_bytes(port.host_address);
+  return key + port_bytes(port.host_port);
+}
+std::string data_of(const PublishedPort& port) { return address_bytes(port.container_address) + port_bytes(port.container_port); }
+std::string_view map_of(const PublishedPort& port) { return port.host_address == INADDR_ANY ? kAnyMap : kAtMap; }
+
+// Conditions, in the words of the table above. Register 0 is scratch (interface names take 0-3).
+struct Conditions {
+  sys::NftBatch& batch;
+
+  void interface(uint32_t key, bool equal, std::string_view name) {
+    char padded[16] = {};
+    memcpy(padded, name.data(), std::min(name.size(), sizeof padded - 1));
+    batch.load_meta(key, 0);
+    batch.compare(0, equal, {padded, sizeof padded});
+  }
+  void address(uint32_t offset, const Subnet& subnet) {
+    batch.load_network(offset, 4, 0);
+    batch.mask(0, address_bytes(subnet.mask()));
+    batch.compare(0, true, address_bytes(subnet.network()));
+  }
+  void ct_bits(uint32_t key, uint32_t bits) {
+    batch.load_ct(key, 0);
+    batch.mask(0, number(bits));
+    batch.compare(0, false, number(0));
+  }
+  void to_local() {
+    batch.load_address_type(0);
+    batch.compare(0, true, number(RTN_LOCAL));
+  }
+};
+
+void add_rules(sys::NftBatch& batch, const std::string& bridge, const Subnet& subnet) {
+  const Subnet loopback{127u << 24, 8};
+  Conditions when{batch};
+  auto rule = [&](const char* chain, auto&& body) {
+    batch.begin_rule(chain);
+    body();
+    batch.end_rule();
+  };
+
+  // route_localnet is on for our bridge so that 127.0.0.1:PORT of the host reaches a container; without
+  // these rules neighbours and containers could reach the host's own loopback services with it, or a port
+  // published on 127.0.0.1 only.
+  for (uint32_t offset : {kSourceOffset, kDestinationOffset})
+    rule("guard", [&] {
+      when.interface(NFT_META_IIFNAME, false, "lo");
+      when.address(offset, loopback);
+      batch.verdict(NF_DROP);
+    });
+
+  for (const char* chain : {"prerouting", "output"})
+    rule(chain, [&] {
+      when.to_local();
+      batch.verdict(NFT_JUMP, "publish");
+    });
+  rule("publish", [&] {
+    batch.load_meta(NFT_META_L4PROTO, 0);
+    batch.load_network(kDestinationOffset, 4, 1);
+    batch.load_transport(kDestinationPort, 2, 2);
+    batch.lookup(kAtMap, 0, 0);
+    batch.dnat(0, 1);
+  });
+  rule("publish", [&] {
+    batch.load_meta(NFT_META_L4PROTO, 0);
+    batch.load_transport(kDestinationPort, 2, 1);
+    batch.lookup(kAnyMap, 0, 0);
+    batch.dnat(0, 1);
+  });
+
+  rule("postrouting", [&] {
+    when.interface(NFT_META_OIFNAME, false, bridge);
+    when.address(kSourceOffset, subnet);
+    batch.masquerade();
+  });
+  // A container that comes in by a published port, its own or a neighbour's: the answer would otherwise
+  // go straight over the bridge, from an address the client never spoke to. Likewise 127.0.0.1 as source.
+  for (const Subnet& source : {subnet, loopback})
+    rule("postrouting", [&] {
+      when.interface(NFT_META_OIFNAME, true, bridge);
+      when.address(kSourceOffset, source);
+      when.ct_bits(NFT_CT_STATUS, kStatusDstNat);
+      batch.masquerade();
+    });
+
+  rule("forward", [&] {
+    when.interface(NFT_META_OIFNAME, false, bridge);
+    batch.verdict(NF_ACCEPT);
+  });
+  rule("forward", [&] {
+    when.interface(NFT_META_IIFNAME, true, bridge);
+    batch.verdict(NF_ACCEPT);
+  });
+  rule("forward", [&] {
+    when.ct_bits(NFT_CT_STATE, kStateKnown);
+    batch.verdict(NF_ACCEPT);
+  });
+  rule("forward", [&] {
+    when.ct_bits(NFT_CT_STATUS, kStatusDstNat);
+    batch.verdict(NF_ACCEPT);
+  });
+  rule("forward", [&] { batch.verdict(NF_DROP); });
+}
+
+void add_skeleton(sys::NftBatch& batch) {
+  using sys::NftHook;
+  batch.add_table();
+  batch.add_base_chain("guard", "filter", NftHook::kPrerouting, -300);
+  batch.add_base_chain("prerouting", "nat", NftHook::kPrerouting, -100);
+  batch.add_base_chain("output", "nat", NftHook::kOutput, -100);
+  batch.add_base_chain("postrouting", "nat", NftHook::kPostrouting, 100);
+  batch.add_base_chain("forward", "filter", NftHook::kForward, 0);
+  batch.add_chain("publish");
+  uint32_t target = sys::nft_concat(sys::kNftIpv4, sys::kNftService);
+  batch.add_map({kAtMap, sys::nft_concat(sys::kNftProtocol, sys::kNftIpv4, sys::kNftService), 12, target, 8});
+  batch.add_map({kAnyMap, sys::nft_concat(sys::kNftProtocol, sys::kNftService), 8, target, 8});
+}
+}  // namespace
+
+Result<bool> Rules::exists() const {
+  auto socket = TRY(sys::open_nft_socket());
+  return sys::nft_table_exists(socket, table_);
+}
+
+Result<> Rules::install(const Subnet& subnet) const {
+  auto socket = TRY(sys::open_nft_socket());
+  std::string what = "install nftables table '" + table_ + "'";
+  sys::NftBatch batch(table_);
+  add_skeleton(batch);
+  batch.flush_rules();
+  add_rules(batch, bridge_, subnet);
+  auto done = batch.commit(socket, what);
+  if (done || !TRY(sys::nft_table_exists(socket, table_))) return done;
+  // A table of that name with other chains or maps, of another release: its elements cannot be kept.
+  log_info("%s, replacing the table", done.error().message.c_str());
+  sys::NftBatch anew(table_);
+  anew.delete_table();
+  add_skeleton(anew);
+  add_rules(anew, bridge_, subnet);
+  return anew.commit(socket, what);
+}
+
+Result<> Rules::publish(const std::vector<PublishedPort>& ports) const {
+  if (ports.empty()) return {};
+  auto socket = TRY(sys::open_nft_socket());
+  sys::NftBatch batch(table_);
+  for (const auto& port : ports) batch.add_element(map_of(port), key_of(port), data_of(port));
+  auto done = batch.commit(socket, "publish ports");
+  if (done || (done.error().err != EEXIST && done.error().err != EBUSY)) return done;
+  // Elements an engine before us left behind point elsewhere; the port table says they are nobody's.
+  for (const auto& port : ports) {
+    sys::NftBatch one(table_);
+    one.delete_element(map_of(port), key_of(port));
+    auto deleted = one.commit(socket, "unpublish a stale port");
+    if (!deleted && deleted.error().err != ENOENT) return deleted;
+  }
+  sys::NftBatch again(table_);
+  for (const auto& port : ports) again.add_element(map_of(port), key_of(port), data_of(port));
+  return again.commit(socket, "publish ports");
+}
+
+void Rules::unpublish(const std::vector<PublishedPort>& ports) const {
+  if (ports.empty()) return;
+  auto socket = sys::open_nft_socket();
+  if (!socket) return log_error("unpublish ports: %s", socket.error().message.c_str());
+  sys::NftBatch batch(table_);
+  for (const auto& port : ports) batch.delete_element(map_of(port), key_of(port));
+  if (batch.commit(*socket, "unpublish ports")) return;
+  // One of them is gone already, which fails the batch: the others still have to go.
+  for (const auto& port : ports) {
+    sys::NftBatch one(table_);
+    one.delete_element(map_of(port), key_of(port));
+    auto done = one.commit(*socket, "unpublish port");
+    if (!done) log_debug("%s, ignoring", done.error().message.c_str());
+  }
+}
+
+Result<> Rules::retain(const std::vector<PublishedPort>& wanted) const {
+  auto socket = TRY(sys::open_nft_socket());
+  struct Element {
+    std::string_view map;
+    std::string key, data;
+    auto operator<=>(const Element&) const = default;
+  };
+  std::vector<Element> keep, stale;
+  for (const auto& port : wanted) keep.push_back({map_of(port), key_of(port), data_of(port)});
+  std::sort(keep.begin(), keep.end());
+  for (auto map : {kAtMap, kAnyMap})
+    TRY(sys::list_nft_elements(socket, table_, std::string(map), [&](std::string_view key, std::string_view data) {
+      Element element{map, std::string(key), std::string(data)};
+      if (!std::binary_search(keep.begin(), keep.end(), element)) stale.push_back(std::move(element));
+    }));
+  for (const auto& element : stale) {
+    sys::NftBatch batch(table_);
+    batch.delete_element(element.map, element.key);
+    auto done = batch.commit(socket, "remove a stale published port");
+    if (!done && done.error().err != ENOENT) return done;
+  }
+  if (!stale.empty()) log_info("removed %zu published ports that no container has", stale.size());
+  return {};
+}
+
+Result<> Rules::remove() const {
+  auto socket = TRY(sys::open_nft_socket());
+  sys::NftBatch batch(table_);
+  batch.delete_table();
+  auto done = batch.commit(socket, "delete nftables table '" + table_ + "'");
+  if (!done && done.error().err == ENOENT) return {};
+  return done;
+}
+
+}  // namespace caisson::network

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/netns.h"
+
+#include <sched.h>
+
+#include "base/log.h"
+#include "sys/files.h"
+
+namespace caisson::sys {
+
+namespace {
+void set_default(const char* path, const char* value) {
+  auto written = write_file(path, value);
+  if (!written && written.error().err != ENOENT) log_debug("%s, ignoring", written.error().message.c_str());
+}
+
+Result<NewNamespace> prepare_current() {
+  NewNamespace made{TRY(open_own_netns()), TRY(RouteSocket::open())};
+  TRY(made.route.set_up("lo"));
+  set_default("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+  set_default("/proc/sys/net/ipv6/conf/default/accept_ra", "0");
+  return made;
+}
+}  // namespace
+
+Result<UniqueFd> open_own_netns() { return open_file("/proc/thread-self/ns/net", O_RDONLY); }
+
+Result<NewNamespace> create_netns_on_this_thread(int home, bool& lost) {
+  lost = false;
+  if (unshare(CLONE_NEWNET) < 0) return fail_errno("unshare network namespace");
+  auto made = prepare_current();
+  if (setns(home, CLONE_NEWNET) < 0) {
+    lost = true;
+    return fail_errno("setns back to the own network namespace");
+  }
+  return made;
+}
+
+}  // namespace caisson::sys

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Making network namespaces. The calls here change the calling thread's namespace for a moment, so
+// they belong on a thread of their own.
+#pragma once
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "sys/rtnetlink.h"
+
+namespace caisson::sys {
+
+struct NewNamespace {
+  UniqueFd netns;
+  RouteSocket route;  // acts inside the new namespace, from any thread; holds it alive
+};
+
+Result<UniqueFd> open_own_netns();  // the calling thread's
+
+// A new namespace with lo up; IPv6 is off for links that come later (no address is ever configured, so
+// router advertisements of neighbours are the only ones it could get). The calling thread is back in
+// `home` afterwards; when that fails, `lost` is set and the thread must end.
+Result<NewNamespace> create_netns_on_this_thread(int home, bool& lost);
+
+}  // namespace caisson::sys

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// nf_tables over nfnetlink: one atomic batch of tables, chains, maps, rules and elements, family ip only.
+// Covers the expressions this project's rules need, not the language of nft(8).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "sys/netlink.h"
+
+namespace caisson::sys {
+
+enum class NftHook : uint8_t { kPrerouting = 0, kInput = 1, kForward = 2, kOutput = 3, kPostrouting = 4 };
+
+// Types of map keys and data as nft(8) numbers them; the kernel only stores them, nft shows maps with them.
+inline constexpr uint32_t kNftIpv4 = 7, kNftProtocol = 12, kNftService = 13;
+constexpr uint32_t nft_concat(uint32_t a, uint32_t b) { return a << 6 | b; }
+constexpr uint32_t nft_concat(uint32_t a, uint32_t b, uint32_t c) { return nft_concat(nft_concat(a, b), c); }
+
+// The 4-byte registers 0-15; a concatenated key or value takes consecutive ones.
+using NftRegister = uint8_t;
+
+class NftBatch {
+ public:
+  explicit NftBatch(std::string table);
+
+  void add_table();     // there already is fine
+  void delete_table();  // with all it holds; an absent one fails the batch
+  void add_chain(std::string_view name);
+  void add_base_chain(std::string_view name, std::string_view type, NftHook hook, int priority);
+  void flush_rules();   // of every chain of the table
+
+  struct Map {
+    std::string_view name;
+    uint32_t key_type = 0, key_size = 0, data_type = 0, data_size = 0;
+  };
+  void add_map(const Map& map);
+  void add_element(std::string_view map, std::string_view key, std::string_view data);
+  void delete_element(std::string_view map, std::string_view key);
+
+  // A rule is begin_rule, expressions in order, end_rule.
+  void begin_rule(std::string_view chain);
+  void end_rule();
+  void load_meta(uint32_t key, NftRegister to);                  // NFT_META_*
+  void load_ct(uint32_t key, NftRegister to);                    // NFT_CT_*
+  void load_network(uint32_t offset, uint32_t size, NftRegister to);
+  void load_transport(uint32_t offset, uint32_t size, NftRegister to);
+  void load_address_type(NftRegister to);                        // of the destination: RTN_LOCAL...
+  void mask(NftRegister reg, std::string_view bits);             // as in the register, network order for addresses
+  void compare(NftRegister reg, bool equal, std::string_view value);
+  void lookup(std::string_view map, NftRegister key, NftRegister data);
+  void dnat(NftRegister address, NftRegister port);
+  void masquerade();
+  void verdict(int code, std::string_view chain = {});           // NF_ACCEPT, NF_DROP, NFT_JUMP...
+
+  // All or nothing. kNotFound when the table or something it names is not there.
+  Result<> commit(NetlinkSocket& socket, std::string_view what);
+
+ private:
+  void begin(uint16_t message, uint16_t flags);
+  void element(uint16_t message, uint16_t flags, std::string_view map, std::string_view key, const std::string_view* data);
+  void begin_expression(const char* name);
+  void end_expression();
+  void put_register(uint16_t type, NftRegister reg);
+  void put_value(uint16_t type, std::string_view value);
+  void load_payload(uint32_t base, uint32_t offset, uint32_t size, NftRegister to);
+
+  std::string table_;
+  NetlinkBuilder out_;
+  uint32_t map_id_ = 0;
+};
+
+Result<NetlinkSocket> open_nft_socket();
+Result<bool> nft_table_exists(NetlinkSocket& socket, const std::string& table);
+// Keys and values of a map; an absent map has none.
+Result<> list_nft_elements(NetlinkSocket& socket, const std::string& table, const std::string& map,
+                           const std::function<void(std::string_view key, std::string_view data)>& visit);
+// Elements in one NFT_MSG_NEWSETELEM message.
+void parse_nft_elements(const NetlinkMessage& message,
+                        const std::function<void(std::string_view key, std::string_view data)>& visit);
+
+}  // namespace caisson::sys

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Links, addresses and routes over NETLINK_ROUTE, one kernel operation per function. IPv4 addresses are
+// uint32_t in host byte order. Blocking (the kernel's rtnl lock); one thread at a time per socket.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "sys/netlink.h"
+
+namespace caisson::sys {
+
+using MacAddress = std::array<uint8_t, 6>;
+
+struct LinkInfo {
+  int index = 0;
+  std::string name;
+  std::string kind;   // "bridge", "veth"; empty for hardware
+  std::string alias;
+  int master = 0;     // 0: none
+  bool up = false;    // administratively
+  bool ready = false; // operstate UP: carries traffic
+  int mtu = 0;
+};
+
+struct LinkAddress {
+  int index = 0;
+  uint32_t address = 0;
+  int prefix = 0;
+};
+
+struct RouteInfo {
+  uint32_t destination = 0;
+  int prefix = 0;
+};
+
+struct VethRequest {
+  std::string name;        // host end
+  int master = 0;          // bridge it joins
+  bool hairpin = false;    // frames may leave by the port they came from
+  int mtu = 1500;
+  std::string peer_name;   // inside `peer_netns`
+  MacAddress peer_mac{};
+  int peer_netns = -1;
+};
+
+struct InterfaceSetup {
+  std::string name;
+  uint32_t address = 0;
+  int prefix = 0;
+  uint32_t gateway = 0;    // 0: no default route
+};
+
+class RouteSocket {
+ public:
+  // Acts in the caller's current network namespace. `link_events` subscribes to link changes.
+  static Result<RouteSocket> open(bool link_events = false);
+
+  Result<> create_bridge(const std::string& name, const MacAddress& mac, int mtu, const std::string& alias);
+  // Both ends in one message, the peer born in its namespace; the host end is up and on the bridge.
+  Result<> create_veth(const VethRequest& request);
+  Result<> set_up(const std::string& name);
+  Result<> set_master(const std::string& name, int master);
+  Result<> delete_link(const std::string& name);  // absent is success
+  // nullopt when there is no such link.
+  Result<std::optional<LinkInfo>> find_link(const std::string& name);
+  Result<std::vector<LinkInfo>> list_links();
+
+  Result<> add_address(int index, uint32_t address, int prefix);  // there already is success
+  Result<> remove_address(int index, uint32_t address, int prefix);
+  Result<std::vector<LinkAddress>> list_addresses();
+  Result<std::vector<RouteInfo>> list_routes();  // without default routes, of all tables
+
+  // Up, address and default route of one interface in a single datagram.
+  Result<> configure(const InterfaceSetup& setup);
+
+  // Blocks until every link of `names` is operationally up. The socket must have been opened with
+  // link_events before the change that brings them up. kTimeout names the link.
+  Result<> wait_ready(const std::vector<std::string>& names, int timeout_ms);
+
+ private:
+  explicit RouteSocket(NetlinkSocket socket) : socket_(std::move(socket)) {}
+  Result<int> index_of(const std::string& name);
+
+  NetlinkSocket socket_;
+};
+
+// A RTM_NEWLINK or RTM_NEWADDR or RTM_NEWROUTE message; nullopt for others and for malformed ones.
+std::optional<LinkInfo> parse_link(const NetlinkMessage& message);
+std::optional<LinkAddress> parse_address(const NetlinkMessage& message);
+std::optional<RouteInfo> parse_route(const NetlinkMessage& message);
+
+// 1 to 15 bytes, no '/', no space, not "." or "..": what the kernel takes as an interface name.
+bool is_interface_name(std::string_view name);
+
+}  // namespace caisson::sys
