@@ -95,7 +95,8 @@ class ImageStore {
   // Stores bytes whose sha256 must be `digest`; kCorrupt otherwise.
   virtual Result<> add_blob(const std::string& digest, ByteSource& bytes) = 0;
   // Unpacks an uncompressed layer tar; its sha256 must be `diff_id` (kCorrupt otherwise). `parents`
-  // are the diff-ids below, base first.
+  // are the diff-ids below, base first. Layers may be added in parallel: where a parent is not here yet the
+  // layer is unpacked alone, and kConflict says that it cannot be (it must be added again after its parents).
   virtual Result<> add_layer(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar) = 0;
   // Makes the image: its config and manifest blobs are there, all layers too.
   virtual Result<std::string> commit_image(const std::string& manifest_digest, const std::string& repo_tag,
