@@ -67,19 +67,21 @@ inline void take(std::expected<void, Error>&&) {}
 
 }  // namespace caisson
 
-// Value of a Result, or return its error from the enclosing function: `auto fd = TRY(open_file(p));`
-#define TRY(expr)                                                           \
-  ({                                                                        \
-    auto caisson_try_ = (expr);                                             \
-    if (!caisson_try_) return std::unexpected(std::move(caisson_try_).error()); \
-    ::caisson::detail::take(std::move(caisson_try_));                       \
+// Each use has a variable of its own name, so that TRY(f(TRY(g()))) shadows nothing.
+#define CAISSON_TRY_NAME2(line) caisson_try_##line
+#define CAISSON_TRY_NAME(line) CAISSON_TRY_NAME2(line)
+#define CAISSON_TRY_AS(name, expr, on_error)                 \
+  ({                                                         \
+    auto name = (expr);                                      \
+    if (!name) return on_error;                              \
+    ::caisson::detail::take(std::move(name));                \
   })
+#define CAISSON_TRY_PLAIN(name, expr) CAISSON_TRY_AS(name, expr, std::unexpected(std::move(name).error()))
+#define CAISSON_TRY_CONTEXT(name, expr, context) \
+  CAISSON_TRY_AS(name, expr, ::caisson::with_context(std::move(name).error(), (context)))
+
+// Value of a Result, or return its error from the enclosing function: `auto fd = TRY(open_file(p));`
+#define TRY(expr) CAISSON_TRY_PLAIN(CAISSON_TRY_NAME(__COUNTER__), expr)
 
 // TRY that also says what was being done: `TRY_CTX(write(...), "writing the exit record")`.
-#define TRY_CTX(expr, context)                                              \
-  ({                                                                        \
-    auto caisson_try_ = (expr);                                             \
-    if (!caisson_try_)                                                      \
-      return ::caisson::with_context(std::move(caisson_try_).error(), (context)); \
-    ::caisson::detail::take(std::move(caisson_try_));                       \
-  })
+#define TRY_CTX(expr, context) CAISSON_TRY_CONTEXT(CAISSON_TRY_NAME(__COUNTER__), expr, context)

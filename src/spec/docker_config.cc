@@ -7,22 +7,12 @@ namespace caisson::spec {
 Result<> StringList::read_json(json::Reader& reader) {
   items.clear();
   present = true;
-  if (reader.peek() == json::Reader::Type::kNull) {
-    present = false;
-    return reader.read_null();
-  }
-  if (reader.peek() == json::Reader::Type::kString) {
-    std::string one;
-    TRY(reader.read_string(one));
-    items.push_back(std::move(one));
+  if (reader.peek() == json::ValueType::kString) {
+    items.push_back(TRY(reader.read_string()));
     return {};
   }
   TRY(reader.begin_array());
-  while (TRY(reader.next_element())) {
-    std::string one;
-    TRY(reader.read_string(one));
-    items.push_back(std::move(one));
-  }
+  while (TRY(reader.next_element())) items.push_back(TRY(reader.read_string()));
   return {};
 }
 

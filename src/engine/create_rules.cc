@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/create_rules.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/text.h"
+#include "runtime/default_spec.h"
+
+namespace caisson::engine {
+
+static std::string env_key(const std::string& entry) { return entry.substr(0, entry.find('=')); }
+
+Result<> merge_image_config(spec::ContainerConfig& config, const spec::ImageConfig& image) {
+  const auto& base = image.config;
+  if (config.user.empty()) config.user = base.user;
+  for (const auto& [port, unused] : base.exposed_ports) config.exposed_ports.try_emplace(port);
+  for (const auto& entry : base.env) {
+    auto same_key = [&](const std::string& own) { return env_key(own) == env_key(entry); };
+    if (std::none_of(config.env.begin(), config.env.end(), same_key)) config.env.push_back(entry);
+  }
+  for (const auto& [key, value] : base.labels) config.labels.try_emplace(key, value);
+  // DOCKER-QUIRK: an entrypoint of one empty string resets the image's without giving one.
+  if (config.entrypoint.items.size() == 1 && config.entrypoint.items[0].empty()) {
+    config.entrypoint = {};
+  } else if (config.entrypoint.items.empty()) {
+    if (config.cmd.items.empty()) {
+      config.cmd.items = base.cmd;
+      config.cmd.present = !base.cmd.empty();
+    }
+    config.entrypoint.items = base.entrypoint;
+    config.entrypoint.present = !base.entrypoint.empty();
+  }
+  if (config.working_dir.empty()) config.working_dir = base.working_dir;
+  if (!config.working_dir.empty() && !config.working_dir.starts_with('/'))
+    return fail(ErrorKind::kInvalid, "the working directory '%s' is invalid, it needs to be an absolute path",
+                config.working_dir.c_str());
+  for (const auto& [path, unused] : base.volumes) config.volumes.try_emplace(path);
+  if (config.stop_signal.empty()) config.stop_signal = base.stop_signal;
+  if (!config.stop_timeout) config.stop_timeout = base.stop_timeout;
+  if (config.entrypoint.items.empty() && config.cmd.items.empty())
+    return fail(ErrorKind::kInvalid, "no command specified");
+  if (!config.stop_signal.empty()) TRY(parse_signal(config.stop_signal));
+  for (const auto& entry : config.env)
+    if (entry.empty() || entry[0] == '=' || entry.find('\0') != std::string::npos)
+      return fail(ErrorKind::kInvalid, "invalid environment variable: %s", entry.substr(0, 64).c_str());
+  return {};
+}
+
+std::vector<std::string> command_line(const spec::ContainerConfig& config) {
+  std::vector<std::string> out = config.entrypoint.items;
+  out.insert(out.end(), config.cmd.items.begin(), config.cmd.items.end());
+  return out;
+}
+
+Result<int> parse_signal(std::string_view text) {
+  auto bad = [&] { return fail(ErrorKind::kInvalid, "invalid signal: %s", std::string(text.substr(0, 64)).c_str()); };
+  if (auto number = parse_int(text)) {
+    if (*number < 1 || *number > 64) return bad();
+    return static_cast<int>(*number);
+  }
+  std::string name;
+  for (char c : text) name += static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
+  if (name.starts_with("SIG")) name.erase(0, 3);
+  for (int number = 1; number < 32; ++number) {
+    const char* known = sigabbrev_np(number);
+    if (known && name == known) return number;
+  }
+  // sigabbrev_np knows one name per number; these are the other ones, and the real-time range.
+  if (name == "CLD") return SIGCHLD;
+  if (name == "IOT") return SIGABRT;
+  if (name == "POLL") return SIGIO;
+  if (name == "RTMIN") return 34;
+  if (name == "RTMAX") return 64;
+  if (name.starts_with("RTMIN+")) {
+    auto offset = parse_int(name.substr(6));
+    if (offset && *offset >= 0 && *offset <= 15) return 34 + static_cast<int>(*offset);
+  }
+  if (name.starts_with("RTMAX-")) {
+    auto offset = parse_int(name.substr(6));
+    if (offset && *offset >= 0 && *offset <= 14) return 64 - static_cast<int>(*offset);
+  }
+  return bad();
+}
+
+Result<std::vector<ContainerPort>> parse_container_ports(std::string_view text) {
+  auto bad = [&] { return fail(ErrorKind::kInvalid, "invalid port specification: \"%s\"", std::string(text).c_str()); };
+  std::string protocol = "tcp";
+  std::string_view numbers = text;
+  if (size_t slash = text.find('/'); slash != std::string_view::npos) {
+    protocol = to_lower(text.substr(slash + 1));
+    numbers = text.substr(0, slash);
+  }
+  if (protocol != "tcp" && protocol != "udp" && protocol != "sctp") return bad();
+  std::string_view first = numbers, last = numbers;
+  if (size_t dash = numbers.find('-'); dash != std::string_view::npos) {
+    first = numbers.substr(0, dash);
+    last = numbers.substr(dash + 1);
+  }
+  auto low = parse_uint(first), high = parse_uint(last);
+  if (!low || !high || *low < 1 || *high > 65535 || *low > *high) return bad();
+  std::vector<ContainerPort> ports;
+  for (uint64_t number = *low; number <= *high; ++number) ports.push_back({static_cast<int>(number), protocol});
+  return ports;
+}
+
+namespace {
+
+Result<> check_resources(spec::HostConfig& host, const HostFacts& facts, std::vector<std::string>& warnings) {
+  constexpr int64_t kMinimumMemory = 6 << 20;
+  if (host.memory != 0 && host.memory < kMinimumMemory)
+    return fail(ErrorKind::kInvalid, "Minimum memory limit allowed is 6MB");
+  if (host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory)
+    return fail(ErrorKind::kInvalid, "Minimum memoryswap limit should be larger than memory limit, see usage");
+  if (host.memory == 0 && host.memory_swap > 0)
+    return fail(ErrorKind::kInvalid, "You should always set the Memory limit when using Memoryswap limit, see usage");
+  if (host.memory > 0 && host.memory_swap == 0) host.memory_swap = host.memory * 2;
+  if (host.memory_reservation < 0 || (host.memory_reservation > 0 && host.memory_reservation < kMinimumMemory))
+    return fail(ErrorKind::kInvalid, "Minimum memory reservation allowed is 6MB");
+  if (host.memory > 0 && host.memory_reservation > host.memory)
+    return fail(ErrorKind::kInvalid, "Minimum memory limit can not be less than memory reservation limit, see usage");
+  if (host.memory_swappiness && (*host.memory_swappiness < -1 || *host.memory_swappiness > 100))
+    return fail(ErrorKind::kInvalid, "Invalid value: %lld, valid memory swappiness range is 0-100",
+                static_cast<long long>(*host.memory_swappiness));
+  if (host.nano_cpus != 0) {
+    if (host.nano_cpus < 0 || host.nano_cpus > facts.cpus * 1000000000LL || host.nano_cpus < 10000000)
+      return fail(ErrorKind::kInvalid,
+                  "range of CPUs is from 0.01 to %d.00, as there are only %d CPUs available", facts.cpus, facts.cpus);
+    if (host.cpu_period > 0) return fail(ErrorKind::kInvalid, "Conflicting options: Nano CPUs and CPU Period cannot both be set");
+    if (host.cpu_quota > 0) return fail(ErrorKind::kInvalid, "Conflicting options: Nano CPUs and CPU Quota cannot both be set");
+  }
+  if (host.cpu_period != 0 && (host.cpu_period < 1000 || host.cpu_period > 1000000))
+    return fail(ErrorKind::kInvalid, "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+  if (host.cpu_quota > 0 && host.cpu_quota < 1000)
+    return fail(ErrorKind::kInvalid, "CPU cfs quota can not be less than 1ms (i.e. 1000)");
+  if (host.cpu_shares < 0) return fail(ErrorKind::kInvalid, "invalid CPU shares (%lld): value must be a positive integer", static_cast<long long>(host.cpu_shares));
+  if (host.blkio_weight != 0 && (host.blkio_weight < 10 || host.blkio_weight > 1000))
+    return fail(ErrorKind::kInvalid, "range of blkio weight is from 10 to 1000");
+  if (host.shm_size < 0) return fail(ErrorKind::kInvalid, "SHM size can not be less than 0");
+  if (host.oom_score_adj < -1000 || host.oom_score_adj > 1000)
+    return fail(ErrorKind::kInvalid, "Invalid value %lld, range for oom score adj is [-1000, 1000]",
+                static_cast<long long>(host.oom_score_adj));
+  if (host.oom_kill_disable && *host.oom_kill_disable && host.memory == 0)
+    warnings.push_back("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.");
+  return {};
+}
+
+Result<> check_modes(spec::HostConfig& host) {
+  auto one_of = [](const std::string& value, std::initializer_list<std::string_view> known) {
+    return std::find(known.begin(), known.end(), value) != known.end();
+  };
+  if (host.network_mode.empty() || host.network_mode == "default") host.network_mode = "bridge";
+  if (!one_of(host.network_mode, {"bridge", "none", "host"}) && !host.network_mode.starts_with("container:"))
+    return fail(ErrorKind::kNotFound, "network %s not found", host.network_mode.c_str());
+  if (host.ipc_mode.empty()) host.ipc_mode = "private";
+  if (!one_of(host.ipc_mode, {"private", "shareable", "host", "none"}) && !host.ipc_mode.starts_with("container:"))
+    return fail(ErrorKind::kInvalid, "invalid IPC mode: %s", host.ipc_mode.c_str());
+  if (!one_of(host.pid_mode, {"", "host", "private"}) && !host.pid_mode.starts_with("container:"))
+    return fail(ErrorKind::kInvalid, "invalid PID mode: %s", host.pid_mode.c_str());
+  if (!one_of(host.uts_mode, {"", "host"})) return fail(ErrorKind::kInvalid, "invalid UTS mode: %s", host.uts_mode.c_str());
+  if (host.cgroupns_mode.empty()) host.cgroupns_mode = host.privileged ? "host" : "private";
+  if (!one_of(host.cgroupns_mode, {"private", "host"}))
+    return fail(ErrorKind::kInvalid, "invalid cgroup namespace mode: %s", host.cgroupns_mode.c_str());
+  if (!one_of(host.userns_mode, {"", "host"})) return fail(ErrorKind::kInvalid, "invalid user namespace mode: %s", host.userns_mode.c_str());
+  if (!one_of(host.isolation, {"", "default"}))
+    return fail(ErrorKind::kInvalid, "invalid isolation '%s' on linux", host.isolation.c_str());
+  return {};
+}
+
+// What later releases will do; accepting it silently would be a lie.
+Result<> refuse_unsupported(const spec::HostConfig& host, const spec::ContainerConfig& config) {
+  auto no = [](const char* what) { return fail(ErrorKind::kUnsupported, "%s is not supported by this release", what); };
+  const std::string& restart = host.restart_policy.name;
+  if (!restart.empty() && restart != "no" && restart != "always" && restart != "on-failure" && restart != "unless-stopped")
+    return fail(ErrorKind::kInvalid,
+                "invalid restart policy: unknown policy '%s'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
+                restart.c_str());
+  if (!restart.empty() && restart != "no") return no(("restart policy '" + restart + "'").c_str());
+  if (!host.links.empty()) return no("linking containers (HostConfig.Links)");
+  if (!host.volumes_from.empty()) return no("HostConfig.VolumesFrom");
+  if (!host.storage_opt.empty()) return no("HostConfig.StorageOpt");
+  if (!host.device_requests.empty()) return no("HostConfig.DeviceRequests");
+  if (!host.volume_driver.empty() && host.volume_driver != "local")
+    return fail(ErrorKind::kNotFound, "volume driver '%s' not found", host.volume_driver.c_str());
+  if (!host.runtime.empty() && host.runtime != "caisson" && host.runtime != "runc" && host.runtime != "io.containerd.runc.v2")
+    return fail(ErrorKind::kInvalid, "unknown or invalid runtime name: %s", host.runtime.c_str());
+  if (!host.log_config.type.empty() && host.log_config.type != "json-file" && host.log_config.type != "none")
+    return no(("logging driver '" + host.log_config.type + "'").c_str());
+  for (const auto& [key, value] : host.log_config.config) {
+    if (key != "max-size" && key != "max-file" && key != "tag" && key != "labels" && key != "env" && key != "mode")
+      return fail(ErrorKind::kInvalid, "unknown log opt '%s' for json-file log driver", key.c_str());
+    if (key == "mode" && value != "blocking") return no("log mode 'non-blocking'");
+  }
+  if (config.healthcheck && !config.healthcheck->test.empty() && config.healthcheck->test[0] != "NONE")
+    return no("a health check");
+  return {};
+}
+
+Result<> check_ports(spec::HostConfig& host, spec::ContainerConfig& config, std::vector<std::string>& warnings) {
+  for (const auto& [text, unused] : config.exposed_ports) TRY(parse_container_ports(text));
+  for (const auto& [text, bindings] : host.port_bindings) {
+    auto ports = TRY(parse_container_ports(text));
+    if (ports.size() != 1) return fail(ErrorKind::kInvalid, "invalid port specification: \"%s\"", text.c_str());
+    config.exposed_ports.try_emplace(text);
+    if (!bindings) continue;
+    for (const auto& binding : *bindings) {
+      if (binding.host_port.empty()) continue;
+      auto range = split_once(binding.host_port, '-');
+      auto low = parse_uint(range ? range->first : binding.host_port), high = parse_uint(range ? range->second : binding.host_port);
+      if (!low || !high || *high > 65535 || *low > *high)
+        return fail(ErrorKind::kInvalid, "invalid port specification: \"%s\"", binding.host_port.c_str());
+    }
+  }
+  bool shared = host.network_mode == "host" || host.network_mode == "none" || host.network_mode.starts_with("container:");
+  if (shared && !host.port_bindings.empty()) {
+    if (host.network_mode.starts_with("container:"))
+      return fail(ErrorKind::kInvalid, "conflicting options: port publishing and the container type network mode");
+    warnings.push_back("Published ports are discarded when using " + host.network_mode + " network mode");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<> normalise_host_config(spec::HostConfig& host, spec::ContainerConfig& config, const HostFacts& facts,
+                               std::vector<std::string>& warnings) {
+  TRY(check_modes(host));
+  TRY(check_resources(host, facts, warnings));
+  TRY(refuse_unsupported(host, config));
+  TRY(check_ports(host, config, warnings));
+  TRY(runtime::resolve_capabilities(host.cap_add, host.cap_drop, host.privileged));
+  if (host.auto_remove && !host.restart_policy.name.empty() && host.restart_policy.name != "no")
+    return fail(ErrorKind::kInvalid, "can't create 'AutoRemove' container with restart policy");
+  if (host.network_mode.starts_with("container:") && !config.hostname.empty())
+    return fail(ErrorKind::kInvalid, "conflicting options: hostname and the network mode");
+  if (host.network_mode == "host" && config.hostname.empty()) config.hostname = facts.hostname;
+  if (config.hostname.size() > 64)
+    return fail(ErrorKind::kInvalid, "invalid hostname: '%s' is longer than 64 characters", config.hostname.c_str());
+  for (const auto& entry : host.extra_hosts)
+    if (entry.find(':') == std::string::npos)
+      return fail(ErrorKind::kInvalid, "bad format for add-host: \"%s\"", entry.c_str());
+  if (host.shm_size == 0) host.shm_size = 64 << 20;
+  if (host.log_config.type.empty()) host.log_config.type = "json-file";
+  if (host.restart_policy.name.empty()) host.restart_policy.name = "no";
+  if (host.runtime.empty()) host.runtime = "caisson";
+  if (host.console_size.empty()) host.console_size = {0, 0};
+  if (!host.masked_paths) host.masked_paths = host.privileged ? std::vector<std::string>{} : runtime::default_masked_paths();
+  if (!host.readonly_paths) host.readonly_paths = host.privileged ? std::vector<std::string>{} : runtime::default_readonly_paths();
+  if (host.pids_limit && *host.pids_limit <= 0) host.pids_limit.reset();
+  return {};
+}
+
+}  // namespace caisson::engine

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rules of POST /containers/create: merging the image's config, Docker's defaults, and refusing what
+// is wrong or what this release does not do. Pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "spec/docker_config.h"
+#include "spec/oci_image.h"
+
+namespace caisson::engine {
+
+struct HostFacts {
+  int cpus = 1;
+  std::string hostname;
+};
+
+// Fills what the request left open from the image. kInvalid "no command specified" when nothing is to run.
+Result<> merge_image_config(spec::ContainerConfig& config, const spec::ImageConfig& image);
+
+// Docker's defaults and checks of HostConfig; warnings for what is taken but has no effect. kInvalid for
+// wrong values, kNotFound for unknown networks, kUnsupported for what is not in this release.
+Result<> normalise_host_config(spec::HostConfig& host_config, spec::ContainerConfig& config, const HostFacts& facts,
+                               std::vector<std::string>& warnings);
+
+// Program and arguments from entrypoint and cmd.
+std::vector<std::string> command_line(const spec::ContainerConfig& config);
+
+// "TERM", "SIGTERM", "15" -> 15; kInvalid `invalid signal: X`.
+Result<int> parse_signal(std::string_view text);
+
+// "80/tcp", "80", "80-82/udp" -> {80, "tcp"}...; kInvalid.
+struct ContainerPort {
+  int number = 0;
+  std::string protocol = "tcp";
+};
+Result<std::vector<ContainerPort>> parse_container_ports(std::string_view text);
+
+}  // namespace caisson::engine

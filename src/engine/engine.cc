@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/engine.h"
+
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <set>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/rollback.h"
+#include "base/text.h"
+#include "engine/create_rules.h"
+#include "engine/mount_plan.h"
+#include "engine/names.h"
+#include "engine/spec_builder.h"
+#include "spec/reference.h"
+#include "sys/files.h"
+#include "wire/digest.h"
+
+namespace caisson::engine {
+
+// In the order of construction; destroyed backwards.
+struct Engine::Parts {
+  EngineOptions options;
+  std::unique_ptr<Paths> paths;
+  UniqueFd data_lock, exec_lock;
+  std::string engine_id;
+  std::string cgroup_parent;
+  sys::CgroupSystem cgroups;
+  std::unique_ptr<db::Database> database;
+  std::unique_ptr<ContainerRegistry> containers;
+  std::unique_ptr<image::ImageStore> images;
+  std::unique_ptr<network::NetworkManager> network;
+  std::unique_ptr<volume::VolumeStore> volumes;
+  std::unique_ptr<runtime::SeccompCache> seccomp;
+  std::unique_ptr<ExecManager> execs;
+  std::unique_ptr<Lifecycle> lifecycle;
+  HostFacts host;
+  // Last, so that its tasks are done before anything they use goes.
+  std::unique_ptr<Executor> executor;
+};
+
+Engine::Engine() : parts_(std::make_unique<Parts>()) {}
+Engine::~Engine() { parts_->executor.reset(); }
+
+const EngineOptions& Engine::options() const { return parts_->options; }
+const Paths& Engine::paths() const { return *parts_->paths; }
+ContainerRegistry& Engine::containers() { return *parts_->containers; }
+Lifecycle& Engine::lifecycle() { return *parts_->lifecycle; }
+ExecManager& Engine::execs() { return *parts_->execs; }
+image::ImageStore& Engine::images() { return *parts_->images; }
+network::NetworkManager& Engine::network() { return *parts_->network; }
+volume::VolumeStore& Engine::volumes() { return *parts_->volumes; }
+const sys::CgroupSystem& Engine::cgroups() const { return parts_->cgroups; }
+const std::string& Engine::engine_id() const { return parts_->engine_id; }
+
+static Result<UniqueFd> lock_dir(const std::string& dir) {
+  std::string path = dir + "/lock";
+  auto fd = TRY(sys::open_file(path, O_RDWR | O_CREAT, 0600));
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) < 0)
+    return fail(ErrorKind::kConflict, "another engine uses '%s' (its lock is held)", dir.c_str());
+  return fd;
+}
+
+Result<> Engine::lock_roots() {
+  // 0711: containers' users may pass to their volumes, nobody may list.
+  TRY(sys::make_dirs(parts_->options.data_root, 0711));
+  TRY(sys::make_dirs(parts_->options.exec_root, 0711));
+  parts_->data_lock = TRY(lock_dir(parts_->options.data_root));
+  parts_->exec_lock = TRY(lock_dir(parts_->options.exec_root));
+  return {};
+}
+
+static Result<std::string> read_or_make_id(const std::string& path) {
+  if (auto text = sys::read_file(path, 128); text && trim(*text).size() == 36) return std::string(trim(*text));
+  std::string hex = random_hex(32);
+  std::string id = hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" + hex.substr(20);
+  TRY(sys::replace_file(path, id + "\n", 0600, true));
+  return id;
+}
+
+// Directories that no record owns: a create or a remove was cut short.
+Result<> Engine::drop_half_made() {
+  TRY(sys::make_dirs(parts_->paths->containers(), 0710));
+  TRY(sys::make_dirs(parts_->paths->run_containers(), 0700));
+  TRY(sys::make_dirs(parts_->paths->temporary(), 0700));
+  for (const auto& name : TRY(sys::list_dir(parts_->paths->temporary())))
+    if (name.starts_with("rm-")) TRY(sys::remove_tree(parts_->paths->temporary() + "/" + name));
+  for (const auto& name : TRY(sys::list_dir(parts_->paths->containers()))) {
+    if (parts_->containers->find(name)) continue;
+    log_info("removing directory '%s', which belongs to no container", name.substr(0, 64).c_str());
+    TRY(sys::remove_tree(parts_->paths->containers() + "/" + name));
+  }
+  for (const auto& name : TRY(sys::list_dir(parts_->paths->run_containers())))
+    if (!parts_->containers->find(name)) TRY(sys::remove_tree(parts_->paths->run_containers() + "/" + name));
+  return {};
+}
+
+Result<std::unique_ptr<Engine>> Engine::open(EngineOptions options, sys::EventLoop& loop) {
+  std::unique_ptr<Engine> engine(new Engine);
+  TRY(engine->build(std::move(options), loop));
+  return engine;
+}
+
+Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
+  Parts& parts = *parts_;
+  parts.options = std::move(options);
+  parts.paths = std::make_unique<Paths>(parts.options);
+  TRY(lock_roots());
+  parts.engine_id = TRY(read_or_make_id(parts.options.data_root + "/engine-id"));
+  // What tells this engine's kernel objects from another's: nothing for the default roots.
+  EngineOptions defaults;
+  bool is_default = parts.options.data_root == defaults.data_root && parts.options.exec_root == defaults.exec_root;
+  std::string suffix = is_default ? "" : "-" + std::string(digest::hex_of(digest::sha256(parts.options.data_root + ":" + parts.options.exec_root))).substr(0, 8);
+  parts.cgroup_parent = parts.options.cgroup_parent.empty() ? "/caisson" + suffix : parts.options.cgroup_parent;
+  parts.cgroups = TRY_CTX(sys::detect_cgroups(), "looking for control groups");
+  parts.host.cpus = static_cast<int>(std::thread::hardware_concurrency());
+  char name[256] = "";
+  gethostname(name, sizeof name - 1);
+  parts.host.hostname = name;
+
+  parts.database = TRY(db::Database::open(parts.paths->state_db()));
+  parts.containers = TRY(ContainerRegistry::open(*parts.database));
+  parts.images = TRY(image::ImageStore::open(parts.options.data_root, *parts.database));
+  network::NetworkConfig network_config;
+  network_config.bridge = parts.options.bridge;
+  network_config.bridge_address = parts.options.bridge_address;
+  network_config.table = "caisson" + suffix;
+  network_config.mtu = parts.options.mtu;
+  network_config.enable_nat = parts.options.ip_masq;
+  parts.network = TRY(network::NetworkManager::create(network_config));
+  parts.volumes = std::make_unique<volume::VolumeStore>(parts.paths->volumes());
+  TRY(sys::make_dirs(parts.paths->seccomp_cache(), 0700));
+  parts.seccomp = std::make_unique<runtime::SeccompCache>(parts.paths->seccomp_cache());
+  parts.executor = std::make_unique<Executor>(8);
+  TRY(drop_half_made());
+
+  Services services{parts.options, *parts.paths, *parts.containers, *parts.images, *parts.network, *parts.volumes,
+                    *parts.seccomp, parts.cgroups, *parts.executor, loop};
+  parts.execs = std::make_unique<ExecManager>(services);
+  parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
+  for (const auto& container : parts.containers->list()) parts.lifecycle->adopt(container);
+  return {};
+}
+
+Result<std::vector<spec::MountPoint>> Engine::make_mount_points(ContainerRecord& record) {
+  std::vector<spec::MountPoint> points;
+  for (auto& planned : TRY(plan_mounts(record.config, record.host_config))) {
+    spec::MountPoint point = planned.point;
+    if (point.type == "volume") {
+      if (point.name.empty()) {
+        point.name = random_id();
+        record.anonymous_volumes.push_back(point.name);
+      }
+      point.source = TRY(parts_->volumes->open_or_create(point.name)).path;
+    } else if (point.type == "bind" && !sys::path_exists(point.source)) {
+      if (!planned.create_source)
+        return fail(ErrorKind::kInvalid, "invalid mount config for type \"bind\": bind source path does not exist: %s", point.source.c_str());
+      // DOCKER-QUIRK: -v makes the missing host directory.
+      TRY_CTX(sys::make_dirs(point.source, 0755), "error while creating mount source path '" + point.source + "'");
+    }
+    if (point.type != "tmpfs") points.push_back(std::move(point));
+  }
+  return points;
+}
+
+Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig config, spec::CreateExtras extras) {
+  if (!name.empty()) name = TRY(check_name(name));
+  if (config.image.empty()) return fail(ErrorKind::kInvalid, "no image was specified: the field Image is empty");
+  auto image = TRY(parts_->images->find(config.image));
+  Created created;
+  ContainerRecord record;
+  record.id = random_id();
+  record.created_ns = now_ns();
+  record.image_id = image.id;
+  record.image_name = config.image;
+  TRY(merge_image_config(config, image.config));
+  TRY(normalise_host_config(extras.host_config, config, parts_->host, created.warnings));
+  TRY(parse_security_options(extras.host_config.security_opt));
+  if (config.hostname.empty() && !extras.host_config.network_mode.starts_with("container:"))
+    config.hostname = record.id.substr(0, 12);
+  record.config = std::move(config);
+  record.host_config = std::move(extras.host_config);
+  record.networking = std::move(extras.networking_config);
+  auto command = command_line(record.config);
+  record.path = command[0];
+  record.args.assign(command.begin() + 1, command.end());
+  std::string parent = record.host_config.cgroup_parent.empty() ? parts_->cgroup_parent : record.host_config.cgroup_parent;
+  if (!parent.starts_with('/')) parent = "/" + parent;
+  if (parent.find("..") != std::string::npos)
+    return fail(ErrorKind::kInvalid, "invalid cgroup parent: '%s'", parent.c_str());
+  record.cgroup_path = parent + "/" + record.id;
+
+  Rollback undo;
+  std::string dir = parts_->paths->container(record.id);
+  undo.add([this, dir, &record] {
+    if (auto removed = sys::remove_tree(dir); !removed) log_warn("%s", removed.error().message.c_str());
+    for (const auto& volume : record.anonymous_volumes)
+      if (auto removed = parts_->volumes->remove(volume); !removed) log_warn("%s", removed.error().message.c_str());
+  });
+  for (const auto& path : {dir, parts_->paths->upper(record.id), parts_->paths->work(record.id)})
+    if (mkdir(path.c_str(), path == dir ? 0710 : 0755) < 0) return fail_errno("mkdir '%s'", path.c_str());
+  record.mounts = TRY(make_mount_points(record));
+
+  created.id = record.id;
+  bool named = !name.empty();
+  for (int attempt = 0;; ++attempt) {
+    record.name = named ? name : random_name(attempt);
+    auto added = parts_->containers->add(record);
+    if (added) break;
+    if (named || added.error().kind != ErrorKind::kConflict || attempt > 16) return std::unexpected(std::move(added).error());
+  }
+  undo.commit();
+  return created;
+}
+
+void Engine::warm_up() {
+  parts_->executor->post([this] { parts_->network->create_namespace(); });
+}
+
+}  // namespace caisson::engine

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// One engine: builds the parts over their roots, adopts what a previous engine left running, and creates
+// containers. What happens to them later is lifecycle's; what is asked about them goes to the parts.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/exec_manager.h"
+#include "engine/lifecycle.h"
+#include "engine/options.h"
+#include "engine/services.h"
+
+namespace caisson::engine {
+
+class Engine {
+ public:
+  // Takes the lock on both roots (kConflict: another engine has it), drops what is half-made, adopts
+  // running containers. The loop must outlive the engine; it need not run yet.
+  static Result<std::unique_ptr<Engine>> open(EngineOptions options, sys::EventLoop& loop);
+  ~Engine();
+
+  struct Created {
+    std::string id;
+    std::vector<std::string> warnings;
+  };
+  // `name` may be empty. Nothing is left behind on failure.
+  Result<Created> create(std::string name, spec::ContainerConfig config, spec::CreateExtras extras);
+
+  const EngineOptions& options() const;
+  const Paths& paths() const;
+  ContainerRegistry& containers();
+  Lifecycle& lifecycle();
+  ExecManager& execs();
+  image::ImageStore& images();
+  network::NetworkManager& network();
+  volume::VolumeStore& volumes();
+  const sys::CgroupSystem& cgroups() const;
+  const std::string& engine_id() const;  // stays the same for one data root
+  // Work that may be done while nobody waits: network namespaces for the next starts.
+  void warm_up();
+
+ private:
+  Engine();
+  Result<> build(EngineOptions options, sys::EventLoop& loop);
+  Result<> lock_roots();
+  Result<> drop_half_made();
+  Result<std::vector<spec::MountPoint>> make_mount_points(ContainerRecord& record);
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace caisson::engine

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/inspect.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "wire/digest.h"
+
+namespace caisson::engine {
+
+const char* const kBridgeNetwork = "bridge";
+
+static std::string time_text(int64_t ns) { return ns == 0 ? std::string(kZeroTime) : format_rfc3339(ns); }
+
+std::string network_id_of(const std::string& name) {
+  // 64 hex digits from the name alone: stable over restarts without being stored.
+  return std::string(digest::hex_of(digest::sha256("caisson network " + name)));
+}
+
+static spec::PortMap port_map(const ContainerRecord& record) {
+  spec::PortMap out;
+  if (!record.running()) return out;
+  for (const auto& [port, unused] : record.config.exposed_ports)
+    out[port.find('/') == std::string::npos ? port + "/tcp" : port] = std::nullopt;
+  for (const auto& port : load_endpoint(record.id, record.endpoint).ports) {
+    auto& list = out[std::to_string(port.container_port) + "/" + port.protocol];
+    if (!list) list.emplace();
+    list->push_back({port.host_ip, std::to_string(port.host_port)});
+  }
+  return out;
+}
+
+static spec::EndpointSettings endpoint_settings(const ContainerRecord& record, const std::string& network) {
+  spec::EndpointSettings out;
+  if (auto asked = record.networking.endpoints.find(network); asked != record.networking.endpoints.end() && asked->second)
+    out = *asked->second;
+  out.network_id = record.running() ? network_id_of(network) : "";
+  out.endpoint_id = record.endpoint.endpoint_id;
+  out.gateway = record.endpoint.gateway;
+  out.ip_address = record.endpoint.address;
+  out.ip_prefix_len = record.endpoint.prefix;
+  if (!record.endpoint.mac.empty()) out.mac_address = record.endpoint.mac;
+  return out;
+}
+
+spec::ContainerInspect inspect_container(const ContainerRecord& record, const Paths& paths,
+                                         const std::vector<std::string>& exec_ids) {
+  spec::ContainerInspect out;
+  out.id = record.id;
+  out.created = time_text(record.created_ns);
+  out.path = record.path;
+  out.args = record.args;
+  out.state.status = record.status_text;
+  out.state.running = record.running();
+  out.state.paused = record.status() == Status::kPaused;
+  out.state.dead = record.status() == Status::kDead;
+  out.state.oom_killed = record.oom_killed;
+  out.state.pid = record.pid;
+  out.state.exit_code = record.exit_code;
+  out.state.error = record.error;
+  out.state.started_at = time_text(record.started_ns);
+  out.state.finished_at = time_text(record.finished_ns);
+  out.image = record.image_id;
+  out.resolv_conf_path = paths.resolv_conf(record.id);
+  out.hostname_path = paths.hostname(record.id);
+  out.hosts_path = paths.hosts(record.id);
+  out.log_path = record.host_config.log_config.type == "none" ? "" : paths.log(record.id);
+  out.name = "/" + record.name;
+  out.restart_count = record.restart_count;
+  out.driver = "overlay2";
+  out.platform = "linux";
+  out.exec_ids = exec_ids;
+  out.host_config = record.host_config;
+  out.graph_driver.name = "overlay2";
+  out.graph_driver.data = {{"UpperDir", paths.upper(record.id)}, {"WorkDir", paths.work(record.id)}};
+  out.mounts = record.mounts;
+  out.config = record.config;
+  auto& network = out.network_settings;
+  const std::string& mode = record.host_config.network_mode;
+  network.sandbox_id = record.running() ? record.endpoint.endpoint_id : "";
+  network.sandbox_key = record.running() && record.pid ? format("/proc/%lld/ns/net", static_cast<long long>(record.pid)) : "";
+  network.ports = port_map(record);
+  network.gateway = record.endpoint.gateway;
+  network.ip_address = record.endpoint.address;
+  network.ip_prefix_len = record.endpoint.prefix;
+  network.mac_address = record.endpoint.mac;
+  network.endpoint_id = record.endpoint.endpoint_id;
+  if (!mode.starts_with("container:")) network.networks[mode] = endpoint_settings(record, mode);
+  return out;
+}
+
+std::string human_duration(int64_t seconds) {
+  auto text = [](int64_t count, const char* unit) { return format("%lld %s", static_cast<long long>(count), unit); };
+  if (seconds < 1) return "Less than a second";
+  if (seconds == 1) return "1 second";
+  if (seconds < 60) return text(seconds, "seconds");
+  int64_t minutes = seconds / 60;
+  if (minutes == 1) return "About a minute";
+  if (minutes < 60) return text(minutes, "minutes");
+  int64_t hours = (seconds + 1800) / 3600;
+  if (hours == 1) return "About an hour";
+  if (hours < 48) return text(hours, "hours");
+  if (hours < 24 * 7 * 2) return text(hours / 24, "days");
+  if (hours < 24 * 30 * 2) return text(hours / 24 / 7, "weeks");
+  if (hours < 24 * 365 * 2) return text(hours / 24 / 30, "months");
+  return text(hours / 24 / 365, "years");
+}
+
+std::string status_sentence(const ContainerRecord& record, int64_t now) {
+  auto since = [now](int64_t then) { return human_duration((now - then) / 1000000000); };
+  switch (record.status()) {
+    case Status::kRunning: return "Up " + since(record.started_ns);
+    case Status::kPaused: return "Up " + since(record.started_ns) + " (Paused)";
+    case Status::kRemoving: return "Removal In Progress";
+    case Status::kDead: return "Dead";
+    case Status::kCreated: return "Created";
+    case Status::kExited:
+      return format("Exited (%lld) %s ago", static_cast<long long>(record.exit_code), since(record.finished_ns).c_str());
+  }
+  return "";
+}
+
+spec::ContainerSummary summarise_container(const ContainerRecord& record, const std::string& image_name, int64_t now) {
+  spec::ContainerSummary out;
+  out.id = record.id;
+  out.names = {"/" + record.name};
+  out.image = image_name;
+  out.image_id = record.image_id;
+  out.command = record.path;
+  for (const auto& arg : record.args) {
+    // DOCKER-QUIRK: arguments with spaces are shown in single quotes.
+    bool spaced = arg.find(' ') != std::string::npos || arg.empty();
+    out.command += spaced ? " '" + arg + "'" : " " + arg;
+  }
+  out.created = record.created_ns / 1000000000;
+  for (const auto& [text, bindings] : port_map(record)) {
+    auto parts = split_once(text, '/');
+    spec::Port port;
+    port.private_port = parse_int(parts ? parts->first : text).value_or(0);
+    port.type = parts ? parts->second : "tcp";
+    if (!bindings) out.ports.push_back(port);
+    for (const auto& binding : bindings.value_or(std::vector<spec::PortBinding>{})) {
+      port.ip = binding.host_ip;
+      port.public_port = parse_int(binding.host_port).value_or(0);
+      out.ports.push_back(port);
+    }
+  }
+  out.labels = record.config.labels;
+  out.state = record.status_text;
+  out.status = status_sentence(record, now);
+  out.host_config.network_mode = record.host_config.network_mode;
+  const std::string& mode = record.host_config.network_mode;
+  if (!mode.starts_with("container:")) out.network_settings.networks[mode] = endpoint_settings(record, mode);
+  out.mounts = record.mounts;
+  return out;
+}
+
+Result<ContainerFilter> ContainerFilter::parse(const std::string& text) {
+  static constexpr std::string_view known[] = {"ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation",
+                                               "label", "name", "network", "publish", "since", "status", "volume"};
+  ContainerFilter filter;
+  if (text.empty()) return filter;
+  // Two forms: {"name": ["a"]} and {"name": {"a": true}} of newer clients.
+  auto raw = json::decode<std::map<std::string, json::Raw>>(text);
+  if (!raw) return fail(ErrorKind::kInvalid, "invalid filter: %s", raw.error().message.c_str());
+  for (const auto& [key, value] : *raw) {
+    if (std::find(std::begin(known), std::end(known), key) == std::end(known))
+      return fail(ErrorKind::kInvalid, "invalid filter '%s'", key.substr(0, 64).c_str());
+    auto& values = filter.values_[key];
+    if (auto list = json::decode<std::vector<std::string>>(value.text)) {
+      values.insert(list->begin(), list->end());
+    } else if (auto set = json::decode<std::map<std::string, bool>>(value.text)) {
+      for (const auto& [entry, wanted] : *set)
+        if (wanted) values.insert(entry);
+    } else {
+      return fail(ErrorKind::kInvalid, "invalid filter '%s': expected a list", key.substr(0, 64).c_str());
+    }
+    for (const auto& entry : values) {
+      if (key == "status") {
+        static constexpr std::string_view states[] = {"created", "restarting", "running", "removing", "paused", "exited", "dead"};
+        if (std::find(std::begin(states), std::end(states), entry) == std::end(states))
+          return fail(ErrorKind::kInvalid, "invalid filter 'status=%s'", entry.substr(0, 64).c_str());
+      }
+      if (key == "exited" && !parse_int(entry)) return fail(ErrorKind::kInvalid, "invalid filter 'exited=%s'", entry.substr(0, 64).c_str());
+    }
+  }
+  return filter;
+}
+
+static bool label_matches(const std::map<std::string, std::string>& labels, const std::string& wanted) {
+  auto pair = split_once(wanted, '=');
+  auto found = labels.find(pair ? pair->first : wanted);
+  return found != labels.end() && (!pair || found->second == pair->second);
+}
+
+bool ContainerFilter::matches(const ContainerRecord& record, const std::vector<ContainerPtr>& all) const {
+  auto created_of = [&](const std::string& reference) -> int64_t {
+    for (const auto& other : all) {
+      auto snapshot = other->snapshot();
+      if (snapshot->name == reference || snapshot->id.starts_with(reference)) return snapshot->created_ns;
+    }
+    return 0;
+  };
+  for (const auto& [key, values] : values_) {
+    auto any = [&](auto&& test) { return std::any_of(values.begin(), values.end(), test); };
+    bool good = true;
+    if (key == "status") good = any([&](const std::string& v) { return v == record.status_text; });
+    if (key == "exited")
+      good = record.status() == Status::kExited && any([&](const std::string& v) { return parse_int(v) == record.exit_code; });
+    if (key == "id") good = any([&](const std::string& v) { return record.id.starts_with(v); });
+    if (key == "name") good = any([&](const std::string& v) { return ("/" + record.name).find(v) != std::string::npos; });
+    if (key == "label")
+      good = std::all_of(values.begin(), values.end(), [&](const std::string& v) { return label_matches(record.config.labels, v); });
+    if (key == "ancestor")
+      good = any([&](const std::string& v) {
+        return record.image_name == v || record.image_name == v + ":latest" || record.image_id == v ||
+               record.image_id.starts_with("sha256:" + v) || record.image_name.starts_with(v + ":");
+      });
+    if (key == "before") good = any([&](const std::string& v) { return record.created_ns < created_of(v); });
+    if (key == "since") good = any([&](const std::string& v) { return record.created_ns > created_of(v); });
+    if (key == "network") good = any([&](const std::string& v) { return v == record.host_config.network_mode || v == network_id_of(record.host_config.network_mode); });
+    if (key == "volume")
+      good = any([&](const std::string& v) {
+        return std::any_of(record.mounts.begin(), record.mounts.end(), [&](const spec::MountPoint& point) {
+          return point.name == v || point.destination == v || point.source == v;
+        });
+      });
+    if (key == "publish" || key == "expose")
+      good = any([&](const std::string& v) {
+        std::string wanted = v.find('/') == std::string::npos ? v + "/tcp" : v;
+        if (key == "expose") return record.config.exposed_ports.contains(wanted);
+        auto ports = load_endpoint(record.id, record.endpoint).ports;
+        return std::any_of(ports.begin(), ports.end(), [&](const network::PortMapping& port) {
+          return std::to_string(port.container_port) + "/" + port.protocol == wanted ||
+                 std::to_string(port.host_port) + "/" + port.protocol == wanted;
+        });
+      });
+    if (key == "health") good = any([](const std::string& v) { return v == "none"; });
+    if (key == "is-task") good = any([](const std::string& v) { return v == "false" || v == "0"; });
+    if (!good) return false;
+  }
+  return true;
+}
+
+}  // namespace caisson::engine

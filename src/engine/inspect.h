@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a container's record to what the API shows of it. Pure but for the sizes.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/exec_manager.h"
+#include "engine/paths.h"
+#include "engine/record.h"
+#include "spec/docker_container.h"
+
+namespace caisson::engine {
+
+struct SizeInfo {
+  int64_t rw = 0, root_fs = 0;
+};
+
+spec::ContainerInspect inspect_container(const ContainerRecord& record, const Paths& paths,
+                                         const std::vector<std::string>& exec_ids);
+// `image_names`: what the image is called now, for containers whose image has lost its name.
+spec::ContainerSummary summarise_container(const ContainerRecord& record, const std::string& image_name, int64_t now_ns);
+
+// "Up 5 minutes (Paused)", "Exited (0) 3 hours ago", "Created".
+std::string status_sentence(const ContainerRecord& record, int64_t now_ns);
+// "Less than a second", "About a minute", "3 weeks": the words of `docker ps`.
+std::string human_duration(int64_t seconds);
+
+// A name of the bridge network that stays the same as long as the bridge's own name does.
+std::string network_id_of(const std::string& name);
+extern const char* const kBridgeNetwork;
+
+// Filters of GET /containers/json: {"status": ["exited"], ...}; kInvalid for unknown names and values.
+class ContainerFilter {
+ public:
+  static Result<ContainerFilter> parse(const std::string& json);
+  bool matches(const ContainerRecord& record, const std::vector<ContainerPtr>& all) const;
+  // Names an explicit status, so stopped containers are wanted without all=1.
+  bool wants_stopped() const { return values_.contains("status") || values_.contains("exited"); }
+
+ private:
+  std::map<std::string, std::set<std::string>> values_;
+};
+
+}  // namespace caisson::engine

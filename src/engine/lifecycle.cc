@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lifecycle: everything after the start.
+#include "engine/lifecycle.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <condition_variable>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "engine/create_rules.h"
+#include "engine/names.h"
+#include "sys/files.h"
+
+namespace caisson::engine {
+
+namespace {
+constexpr int64_t kDefaultStopTimeoutS = 10;
+constexpr int64_t kKillPatienceMs = 10000;
+constexpr size_t kMaxPendingAttachments = 64;
+
+std::unexpected<Error> not_running(const ContainerRecord& record) {
+  return fail(ErrorKind::kConflict, "container %s is not running", record.id.c_str());
+}
+
+bool peer_gone(int socket) {
+  pollfd entry{socket, POLLRDHUP, 0};
+  return poll(&entry, 1, 0) > 0 && (entry.revents & (POLLHUP | POLLERR));
+}
+}  // namespace
+
+void Lifecycle::watch(const ContainerPtr& container, UniqueFd subscription) {
+  // The loop's callback owns the descriptor: it is closed when the entry is removed.
+  services_.loop.post([this, container, owned = std::make_shared<UniqueFd>(std::move(subscription))] {
+    int fd = owned->get();
+    auto added = services_.loop.add(fd, EPOLLIN, [this, container, owned](uint32_t) { on_monitor_event(container, owned->get()); });
+    if (!added) log_error("watching container %s: %s", container->id().c_str(), added.error().message.c_str());
+  });
+}
+
+void Lifecycle::on_monitor_event(const ContainerPtr& container, int subscription) {
+  auto event = monitor::read_event(subscription);
+  auto kind = event ? event->kind : monitor::Event::Kind::kGone;
+  switch (kind) {
+    case monitor::Event::Kind::kState:
+    case monitor::Event::Kind::kOom: return;
+    case monitor::Event::Kind::kExecExit:
+      execs_.on_exec_exit(container->id(), event->exec_id, event->exec_exit_code);
+      return;
+    case monitor::Event::Kind::kExit:
+      services_.executor.post([this, container, exit = event->exit] { handle_exit(container, exit); });
+      return;
+    case monitor::Event::Kind::kGone: break;
+  }
+  services_.loop.remove(subscription);
+  services_.executor.post([this, container] {
+    if (!container->snapshot()->running()) return;
+    auto exit = monitor::read_exit_record(services_.paths.container(container->id()));
+    if (!exit) {
+      // The monitor itself was killed: what it watched over must not go on unwatched.
+      auto cgroup = sys::cgroup_paths(services_.cgroups, container->snapshot()->cgroup_path);
+      if (auto killed = sys::kill_cgroup(cgroup); !killed) log_warn("%s, ignoring", killed.error().message.c_str());
+      exit = monitor::ExitRecord{137, false, container->snapshot()->started_ns, now_ns()};
+    }
+    handle_exit(container, *exit);
+  });
+}
+
+void Lifecycle::handle_exit(const ContainerPtr& container, const monitor::ExitRecord& exit) {
+  auto operation = container->begin_operation();
+  ContainerRecord record = *container->snapshot();
+  if (!record.running()) return;
+  finish_exit(*container, std::move(record), exit);
+}
+
+void Lifecycle::release_kernel_objects(const ContainerRecord& record) {
+  if (!record.endpoint.address.empty()) services_.network.detach(record.id);
+}
+
+void Lifecycle::finish_exit(Container& container, ContainerRecord record, const monitor::ExitRecord& exit) {
+  release_kernel_objects(record);
+  record.set_status(Status::kExited);
+  record.exit_code = exit.exit_code;
+  record.oom_killed = exit.oom_killed;
+  record.finished_ns = exit.finished_ns;
+  record.pid = 0;
+  record.endpoint = {};
+  bool auto_remove = record.host_config.auto_remove;
+  int64_t exit_code = record.exit_code;
+  // With --rm the row is deleted a moment later: the exit itself need not be stored.
+  if (auto_remove) {
+    container.publish(std::move(record));
+  } else if (auto saved = services_.containers.save(container, std::move(record), db::Durability::kRelaxed); !saved) {
+    log_error("container %s: %s", container.id().c_str(), saved.error().message.c_str());
+  }
+  execs_.on_container_exit(container.id());
+  container.notify_exit({exit_code, ""});
+  if (auto_remove) {
+    if (auto removed = remove_locked(container, true); !removed)
+      log_error("removing container %s: %s", container.id().c_str(), removed.error().message.c_str());
+  }
+}
+
+bool Lifecycle::wait_stopped(const ContainerPtr& container, int64_t timeout_ms) {
+  struct Gate {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+  };
+  auto gate = std::make_shared<Gate>();
+  uint64_t waiter = container->add_waiter(WaitCondition::kNotRunning, [gate](const WaitOutcome&) {
+    std::lock_guard lock(gate->mutex);
+    gate->done = true;
+    gate->changed.notify_all();
+  });
+  std::unique_lock lock(gate->mutex);
+  auto finished = [&] { return gate->done; };
+  if (timeout_ms < 0) {
+    gate->changed.wait(lock, finished);
+    return true;
+  }
+  bool done = gate->changed.wait_for(lock, std::chrono::milliseconds(timeout_ms), finished);
+  lock.unlock();
+  if (!done) container->remove_waiter(waiter);
+  return done;
+}
+
+Result<> Lifecycle::stop(const ContainerPtr& container, std::optional<int64_t> timeout_s, const std::string& signal) {
+  auto record = container->snapshot();
+  if (!record->running()) return fail(ErrorKind::kNotModified, "container is already stopped");
+  std::string name = !signal.empty() ? signal : record->config.stop_signal.empty() ? "SIGTERM" : record->config.stop_signal;
+  int number = TRY(parse_signal(name));
+  int64_t timeout = timeout_s.value_or(record->config.stop_timeout.value_or(kDefaultStopTimeoutS));
+  std::string run_dir = services_.paths.run(record->id);
+  auto send = [&](int what) {
+    // A monitor that is gone means a container that is gone: the wait below tells.
+    if (auto sent = monitor::signal(run_dir, what); !sent) log_debug("%s, ignoring", sent.error().message.c_str());
+    if (container->snapshot()->status() == Status::kPaused) {
+      auto cgroup = sys::cgroup_paths(services_.cgroups, record->cgroup_path);
+      if (auto thawed = sys::freeze_cgroup(cgroup, false); !thawed) log_warn("%s, ignoring", thawed.error().message.c_str());
+    }
+  };
+  send(number);
+  if (wait_stopped(container, timeout < 0 ? -1 : timeout * 1000)) return {};
+  send(SIGKILL);
+  if (wait_stopped(container, kKillPatienceMs)) return {};
+  // Processes in uninterruptible sleep, or of a shared pid namespace: everything in the cgroup.
+  auto cgroup = sys::cgroup_paths(services_.cgroups, record->cgroup_path);
+  TRY(sys::kill_cgroup(cgroup));
+  if (wait_stopped(container, kKillPatienceMs)) return {};
+  return fail(ErrorKind::kTimeout, "cannot stop container: %s: it did not end after SIGKILL", record->id.c_str());
+}
+
+Result<> Lifecycle::restart(const ContainerPtr& container, std::optional<int64_t> timeout_s, const std::string& signal) {
+  auto stopped = stop(container, timeout_s, signal);
+  if (!stopped && stopped.error().kind != ErrorKind::kNotModified) return stopped;
+  return start(container);
+}
+
+Result<> Lifecycle::kill(const ContainerPtr& container, const std::string& signal) {
+  int number = signal.empty() ? SIGKILL : TRY(parse_signal(signal));
+  auto record = container->snapshot();
+  if (!record->running()) return with_context(not_running(*record).error(), "cannot kill container: " + record->id);
+  TRY(monitor::signal(services_.paths.run(record->id), number));
+  if (number != SIGKILL) return {};
+  if (record->status() == Status::kPaused)
+    TRY(sys::freeze_cgroup(sys::cgroup_paths(services_.cgroups, record->cgroup_path), false));
+  if (!wait_stopped(container, kKillPatienceMs))
+    return fail(ErrorKind::kTimeout, "cannot kill container: %s: it did not end after SIGKILL", record->id.c_str());
+  return {};
+}
+
+Result<> Lifecycle::pause(const ContainerPtr& container) {
+  auto operation = container->begin_operation();
+  ContainerRecord record = *container->snapshot();
+  if (record.status() == Status::kPaused) return fail(ErrorKind::kConflict, "container %s is already paused", record.id.c_str());
+  if (record.status() != Status::kRunning) return not_running(record);
+  TRY(sys::freeze_cgroup(sys::cgroup_paths(services_.cgroups, record.cgroup_path), true));
+  record.set_status(Status::kPaused);
+  return services_.containers.save(*container, std::move(record), db::Durability::kRelaxed);
+}
+
+Result<> Lifecycle::unpause(const ContainerPtr& container) {
+  auto operation = container->begin_operation();
+  ContainerRecord record = *container->snapshot();
+  if (record.status() != Status::kPaused) return fail(ErrorKind::kConflict, "container %s is not paused", record.id.c_str());
+  TRY(sys::freeze_cgroup(sys::cgroup_paths(services_.cgroups, record.cgroup_path), false));
+  record.set_status(Status::kRunning);
+  return services_.containers.save(*container, std::move(record), db::Durability::kRelaxed);
+}
+
+Result<> Lifecycle::rename(const ContainerPtr& container, const std::string& name) {
+  if (name.empty()) return fail(ErrorKind::kInvalid, "new container name cannot be empty");
+  std::string checked = TRY(check_name(name));
+  auto operation = container->begin_operation();
+  if (container->snapshot()->name == checked)
+    return fail(ErrorKind::kInvalid, "Renaming a container with the same name as its current name");
+  return services_.containers.rename(*container, checked);
+}
+
+Result<> Lifecycle::resize(const ContainerPtr& container, uint16_t rows, uint16_t columns) {
+  auto record = container->snapshot();
+  if (!record->running()) return not_running(*record);
+  return monitor::resize(services_.paths.run(record->id), rows, columns);
+}
+
+Result<> Lifecycle::attach(const ContainerPtr& container, monitor::AttachOptions options,
+                           std::move_only_function<Result<monitor::Attachment>()> before_handover) {
+  auto operation = container->begin_operation();
+  auto record = container->snapshot();
+  if (record->status() == Status::kPaused)
+    return fail(ErrorKind::kConflict, "container %s is paused, unpause the container before attach", record->id.c_str());
+  if (record->status() == Status::kRemoving || record->status() == Status::kDead)
+    return fail(ErrorKind::kConflict, "container %s is marked for removal", record->id.c_str());
+  auto& pending = container->pending_attachments();
+  std::erase_if(pending, [](const monitor::Attachment& old) { return peer_gone(old.socket.get()); });
+  if (pending.size() >= kMaxPendingAttachments)
+    return fail(ErrorKind::kExhausted, "more than %zu clients wait for container %s to start", kMaxPendingAttachments, record->id.c_str());
+  auto attachment = TRY(before_handover());
+  options.want_stdin = options.want_stdin && record->config.open_stdin;
+  attachment.options = std::move(options);
+  if (!record->running()) {
+    pending.push_back(std::move(attachment));
+    return {};
+  }
+  operation.unlock();
+  return monitor::attach(services_.paths.run(record->id), std::move(attachment));
+}
+
+Result<> Lifecycle::remove(const ContainerPtr& container, RemoveOptions options) {
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    auto record = container->snapshot();
+    if (record->running()) {
+      if (!options.force)
+        return fail(ErrorKind::kConflict,
+                    "cannot remove container \"%s\": container is %s: %s before attempting removal or force remove",
+                    record->name.c_str(), record->status_text.c_str(),
+                    record->status() == Status::kPaused ? "unpause and then stop the container" : "stop the container");
+      auto killed = kill(container, "SIGKILL");
+      if (!killed && killed.error().kind != ErrorKind::kConflict && killed.error().kind != ErrorKind::kNotFound &&
+          killed.error().kind != ErrorKind::kUnavailable)
+        return killed;
+      wait_stopped(container, kKillPatienceMs);
+    }
+    auto operation = container->begin_operation();
+    // --rm may have been faster; or a start came in between.
+    if (container->snapshot()->status() == Status::kRemoving) return {};
+    if (container->snapshot()->running()) continue;
+    return remove_locked(*container, options.volumes);
+  }
+  return fail(ErrorKind::kConflict, "cannot remove container \"%s\": it is started again and again", container->id().c_str());
+}
+
+Result<> Lifecycle::remove_locked(Container& container, bool volumes) {
+  ContainerRecord record = *container.snapshot();
+  ContainerRecord before = record;
+  record.set_status(Status::kRemoving);
+  container.publish(record);
+  // The row first: a crash in between leaves a directory without an owner, which the next start removes.
+  if (auto forgotten = services_.containers.remove(container); !forgotten) {
+    container.publish(std::move(before));
+    return forgotten;
+  }
+  container.pending_attachments().clear();
+  std::string trash = services_.paths.temporary() + "/rm-" + random_hex(16);
+  if (::rename(services_.paths.container(record.id).c_str(), trash.c_str()) < 0)
+    log_warn("removing the directory of container %s: %s", record.id.c_str(), errno_text(errno).c_str());
+  services_.executor.post([this, trash, run_dir = services_.paths.run(record.id), volumes, names = record.anonymous_volumes] {
+    auto note = [](const Result<>& done) {
+      if (!done) log_warn("%s", done.error().message.c_str());
+    };
+    note(sys::remove_tree(trash));
+    note(sys::remove_tree(run_dir));
+    if (volumes)
+      for (const auto& name : names) note(services_.volumes.remove(name));
+  });
+  container.notify_removed({record.exit_code, ""});
+  return {};
+}
+
+void Lifecycle::adopt(const ContainerPtr& container) {
+  auto operation = container->begin_operation();
+  ContainerRecord record = *container->snapshot();
+  if (!record.running()) {
+    // --rm of a container that never started, or whose removal was cut short.
+    if (record.status() == Status::kRemoving || (record.host_config.auto_remove && record.status() == Status::kExited))
+      if (auto removed = remove_locked(*container, true); !removed) log_warn("%s", removed.error().message.c_str());
+    return;
+  }
+  auto subscription = monitor::subscribe(services_.paths.run(record.id));
+  if (subscription) {
+    if (!record.endpoint.address.empty()) {
+      auto restored = services_.network.restore(load_endpoint(record.id, record.endpoint));
+      if (!restored) log_error("network of container %s: %s", record.id.c_str(), restored.error().message.c_str());
+    }
+    log_info("container %s goes on, pid %lld", record.id.substr(0, 12).c_str(), static_cast<long long>(record.pid));
+    watch(container, std::move(*subscription));
+    return;
+  }
+  auto exit = monitor::read_exit_record(services_.paths.container(record.id));
+  if (exit && exit->finished_ns < record.started_ns) exit = fail(ErrorKind::kNotFound, "an older run's record");
+  if (!exit) {
+    log_warn("container %s: its monitor is gone without an exit record", record.id.substr(0, 12).c_str());
+    auto cgroup = sys::cgroup_paths(services_.cgroups, record.cgroup_path);
+    if (auto killed = sys::kill_cgroup(cgroup); !killed) log_debug("%s, ignoring", killed.error().message.c_str());
+    if (auto removed = sys::remove_cgroup(cgroup); !removed) log_debug("%s, ignoring", removed.error().message.c_str());
+    exit = monitor::ExitRecord{255, false, record.started_ns, now_ns()};
+  }
+  finish_exit(*container, std::move(record), *exit);
+}
+
+}  // namespace caisson::engine

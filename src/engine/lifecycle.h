@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// From created to gone: start, stop, kill, pause, exit, remove. The only code that changes a container's
+// status. Each call blocks for its own container only; any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "engine/exec_manager.h"
+#include "engine/services.h"
+
+namespace caisson::engine {
+
+class Lifecycle {
+ public:
+  Lifecycle(Services services, ExecManager& execs) : services_(services), execs_(execs) {}
+
+  // kNotModified when it runs already. Kinds of a failed start are kInvalid (the command cannot be
+  // executed; the record's exit code says 126 or 127) or what set-up gave.
+  Result<> start(const ContainerPtr& container);
+  // Signal, then SIGKILL after `timeout_s` (-1: never, absent: the container's own). kNotModified when
+  // it does not run.
+  Result<> stop(const ContainerPtr& container, std::optional<int64_t> timeout_s, const std::string& signal);
+  Result<> restart(const ContainerPtr& container, std::optional<int64_t> timeout_s, const std::string& signal);
+  // kConflict when it does not run.
+  Result<> kill(const ContainerPtr& container, const std::string& signal);
+  Result<> pause(const ContainerPtr& container);
+  Result<> unpause(const ContainerPtr& container);
+  struct RemoveOptions {
+    bool force = false, volumes = false;
+  };
+  Result<> remove(const ContainerPtr& container, RemoveOptions options);
+  Result<> resize(const ContainerPtr& container, uint16_t rows, uint16_t columns);
+  Result<> rename(const ContainerPtr& container, const std::string& name);
+
+  // Hands a client's socket to the container, now or at its start. `before_handover` runs at the moment
+  // when output can no longer be missed (it answers the request).
+  Result<> attach(const ContainerPtr& container, monitor::AttachOptions options,
+                  std::move_only_function<Result<monitor::Attachment>()> before_handover);
+
+  // At engine start: adopts the container if its monitor lives, else records how it ended.
+  void adopt(const ContainerPtr& container);
+
+ private:
+  Result<> start_locked(Container& container, ContainerRecord& record);
+  Result<> launch(Container& container, ContainerRecord& record);
+  void watch(const ContainerPtr& container, UniqueFd subscription);
+  void on_monitor_event(const ContainerPtr& container, int subscription);
+  void handle_exit(const ContainerPtr& container, const monitor::ExitRecord& exit);
+  void finish_exit(Container& container, ContainerRecord record, const monitor::ExitRecord& exit);
+  Result<> remove_locked(Container& container, bool volumes);
+  void release_kernel_objects(const ContainerRecord& record);
+  bool wait_stopped(const ContainerPtr& container, int64_t timeout_ms);
+
+  Services services_;
+  ExecManager& execs_;
+};
+
+}  // namespace caisson::engine

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lifecycle: from created or exited to running.
+#include <poll.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/rollback.h"
+#include "base/text.h"
+#include "engine/host_files.h"
+#include "engine/lifecycle.h"
+#include "engine/mount_plan.h"
+#include "engine/spec_builder.h"
+#include "engine/start_facts.h"
+#include "runtime/default_spec.h"
+#include "runtime/plan_builder.h"
+#include "sys/files.h"
+#include "sys/process.h"
+
+namespace caisson::engine {
+
+namespace {
+
+constexpr int kPreviousMonitorMs = 3000;
+
+// The monitor of the last run may still be flushing to slow clients; it removes its socket and cgroup
+// when it goes, so a new one must not begin before.
+void await_previous_monitor(int64_t monitor_pid) {
+  if (monitor_pid <= 0) return;
+  auto name = sys::read_file(format("/proc/%lld/comm", static_cast<long long>(monitor_pid)), 64);
+  if (!name || trim(*name) != "caisson-monitor") return;
+  auto pidfd = sys::open_pidfd(static_cast<pid_t>(monitor_pid));
+  if (!pidfd) return;
+  pollfd entry{pidfd->get(), POLLIN, 0};
+  if (poll(&entry, 1, kPreviousMonitorMs) == 0)
+    log_warn("monitor %lld of the last run is still there", static_cast<long long>(monitor_pid));
+}
+
+Result<std::string> seccomp_filter(const ContainerRecord& record, const spec::RuntimeSpec& spec,
+                                   runtime::SeccompCache& cache) {
+  auto security = TRY(parse_security_options(record.host_config.security_opt));
+  if (record.host_config.privileged || security.seccomp_unconfined) return std::string();
+  uint64_t capabilities = 0;
+  for (const auto& name : spec.process->capabilities->bounding)
+    capabilities |= 1ULL << TRY(runtime::capability_number(name));
+  auto context = TRY(runtime::host_seccomp_context(capabilities));
+  if (security.seccomp_profile.empty()) return cache.default_bpf(context);
+  return cache.bpf_for(TRY(runtime::parse_seccomp_profile(security.seccomp_profile, context)));
+}
+
+// A failed exec is the caller's mistake, not ours: status 400 and the exit code a shell would give.
+struct StartFailure {
+  int exit_code = 128;
+  Error error;
+};
+StartFailure explain(Error error) {
+  StartFailure failure;
+  bool about_program = error.message.find("exec: ") != std::string::npos;
+  if (about_program && error.kind == ErrorKind::kNotFound) failure.exit_code = 127;
+  if (about_program && (error.kind == ErrorKind::kDenied || error.kind == ErrorKind::kInvalid)) failure.exit_code = 126;
+  if (about_program) {
+    error.kind = ErrorKind::kInvalid;
+    error.message = "failed to create task for container: unable to start container process: " + error.message;
+  } else if (error.kind == ErrorKind::kConflict || error.kind == ErrorKind::kNotFound || error.kind == ErrorKind::kExists) {
+    // 404 and 409 on this route mean the container itself.
+    error.kind = ErrorKind::kInternal;
+  }
+  failure.error = std::move(error);
+  return failure;
+}
+
+}  // namespace
+
+Result<> Lifecycle::start(const ContainerPtr& container) {
+  auto operation = container->begin_operation();
+  ContainerRecord record = *container->snapshot();
+  switch (record.status()) {
+    case Status::kRunning: return fail(ErrorKind::kNotModified, "container is already running");
+    case Status::kPaused: return fail(ErrorKind::kConflict, "cannot start a paused container, try unpause instead");
+    case Status::kRemoving:
+    case Status::kDead:
+      return fail(ErrorKind::kConflict, "container is marked for removal and cannot be started");
+    case Status::kCreated:
+    case Status::kExited: break;
+  }
+  auto launched = launch(*container, record);
+  container->pending_attachments().clear();
+  if (!launched) {
+    StartFailure failure = explain(std::move(launched).error());
+    record = *container->snapshot();
+    record.exit_code = failure.exit_code;
+    record.error = failure.error.message;
+    if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved)
+      log_warn("%s, ignoring", saved.error().message.c_str());
+    if (record.host_config.auto_remove) {
+      if (auto removed = remove_locked(*container, true); !removed) log_warn("%s", removed.error().message.c_str());
+    }
+    return std::unexpected(std::move(failure.error));
+  }
+  auto subscription = monitor::subscribe(services_.paths.run(record.id));
+  if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved) return saved;
+  if (subscription) {
+    watch(container, std::move(*subscription));
+    return {};
+  }
+  // It may have ended already; then its exit record is there.
+  auto exit = monitor::read_exit_record(services_.paths.container(record.id));
+  finish_exit(*container, std::move(record), exit.value_or(monitor::ExitRecord{255, false, 0, now_ns()}));
+  return {};
+}
+
+Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
+  const auto& host = record.host_config;
+  const Paths& paths = services_.paths;
+  await_previous_monitor(record.monitor_pid);
+  Rollback undo;
+  auto chain = TRY(services_.images.layers(record.image_id));
+  image::OverlayOptions overlay_options;
+  overlay_options.is_volatile = host.auto_remove;
+  monitor::LaunchRequest request;
+  request.rootfs = TRY_CTX(image::mount_overlay(chain.directories, paths.upper(record.id), paths.work(record.id), overlay_options),
+                           "mounting the root file system");
+
+  SpecFacts facts;
+  facts.cgroup_v2 = services_.cgroups.v2;
+  facts.user = TRY(runtime::resolve_user(request.rootfs.get(), record.config.user, host.group_add));
+  TRY(find_shared_namespaces(record, services_.containers, facts));
+  facts.host_devices = TRY(find_host_devices(host));
+  if (host.init.value_or(false)) facts.init_program = services_.options.program_dir + "/caisson-init";
+
+  HostFileFacts names;
+  if (host.network_mode == "bridge") {
+    auto ports = TRY(plan_ports(record, services_.containers));
+    std::string mac = record.config.mac_address, address;
+    for (const auto& [network_name, endpoint] : record.networking.endpoints) {
+      if (!endpoint) continue;
+      if (mac.empty()) mac = endpoint->mac_address;
+      if (endpoint->ipam_config) address = endpoint->ipam_config->ipv4_address;
+    }
+    auto attached = services_.network.attach_bridge(record.id, ports, mac, address);
+    if (!attached)
+      return with_context(attached.error(), "driver failed programming external connectivity on endpoint " + record.name);
+    undo.add([this, id = record.id] { services_.network.detach(id); });
+    request.netns = std::move(attached->netns);
+    names.address = attached->endpoint.address;
+    names.gateway = attached->endpoint.gateway;
+    record.endpoint = store_endpoint(attached->endpoint);
+    record.endpoint.endpoint_id = random_id();
+  } else if (host.network_mode == "none") {
+    request.netns = TRY(services_.network.create_namespace());
+  } else {
+    names.host_network = host.network_mode == "host";
+  }
+  TRY(write_host_files(record, services_.options, paths, names));
+
+  auto spec = TRY(build_spec(record, paths, facts));
+  runtime::BuildOptions build;
+  build.id = record.id;
+  build.rootfs_is_fd = true;
+  build.cgroups = services_.cgroups;
+  build.seccomp_bpf = TRY(seccomp_filter(record, spec, services_.seccomp));
+  request.plan = TRY(runtime::build_plan(spec, build));
+
+  std::string run_dir = paths.run(record.id);
+  TRY(sys::remove_tree(run_dir));
+  TRY(sys::make_dirs(run_dir, 0700));
+  undo.add([run_dir] {
+    if (auto removed = sys::remove_tree(run_dir); !removed) log_debug("%s, ignoring", removed.error().message.c_str());
+  });
+  TRY(monitor::remove_exit_record(paths.container(record.id)));
+  request.monitor_program = services_.options.program_dir + "/caisson-monitor";
+  request.container_id = record.id;
+  request.state_dir = run_dir;
+  request.record_dir = paths.container(record.id);
+  request.open_stdin = record.config.open_stdin;
+  request.stdin_once = record.config.stdin_once;
+  request.tty = record.config.tty;
+  if (host.console_size.size() == 2) {
+    request.rows = static_cast<uint16_t>(host.console_size[0]);
+    request.columns = static_cast<uint16_t>(host.console_size[1]);
+  }
+  request.log = log_config_of(record, paths);
+  request.attachments = std::move(container.pending_attachments());
+  auto running = TRY(monitor::launch(std::move(request)));
+  undo.commit();
+
+  record.set_status(Status::kRunning);
+  record.pid = running.pid;
+  record.pid_start_time = static_cast<int64_t>(running.pid_start_time);
+  record.monitor_pid = running.monitor_pid;
+  record.started_ns = running.started_ns;
+  record.finished_ns = 0;
+  record.exit_code = 0;
+  record.oom_killed = false;
+  record.error.clear();
+  return {};
+}
+
+}  // namespace caisson::engine

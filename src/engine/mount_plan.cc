@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/mount_plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/text.h"
+
+namespace caisson::engine {
+
+namespace {
+
+// "/a//b/../c/" -> "/a/c"; what Go's filepath.Clean does to absolute paths.
+std::string clean_path(std::string_view path) {
+  std::vector<std::string> parts;
+  for (auto& part : split(path, '/')) {
+    if (part.empty() || part == ".") continue;
+    if (part == "..") {
+      if (!parts.empty()) parts.pop_back();
+      continue;
+    }
+    parts.push_back(std::move(part));
+  }
+  return "/" + join(parts, "/");
+}
+
+bool is_propagation(std::string_view word) {
+  for (std::string_view known : {"shared", "slave", "private", "rshared", "rslave", "rprivate"})
+    if (word == known) return true;
+  return false;
+}
+
+Result<> apply_mode(PlannedMount& mount, const std::string& mode) {
+  mount.point.mode = mode;
+  for (const auto& word : split(mode, ',')) {
+    if (word == "ro") {
+      mount.point.rw = false;
+    } else if (is_propagation(word)) {
+      mount.point.propagation = word;
+    } else if (word == "nocopy") {
+      mount.no_copy = true;
+    } else if (word != "rw" && word != "z" && word != "Z" && word != "consistent" && word != "cached" &&
+               word != "delegated" && !word.empty()) {
+      return fail(ErrorKind::kInvalid, "invalid mode: %s", mode.c_str());
+    }
+  }
+  return {};
+}
+
+Result<PlannedMount> parse_bind(const std::string& text) {
+  auto parts = split(text, ':');
+  PlannedMount mount;
+  auto bad = [&](const char* why) {
+    return fail(ErrorKind::kInvalid, "invalid volume specification: '%s'%s", text.c_str(), why);
+  };
+  if (parts.empty() || parts.size() > 3) return bad("");
+  for (size_t i = 0; i < std::min<size_t>(parts.size(), 2); ++i)
+    if (parts[i].empty()) return bad("");
+  std::string target = parts.size() == 1 ? parts[0] : parts[1];
+  if (!target.starts_with('/')) return bad(": mount path must be absolute");
+  mount.point.destination = clean_path(target);
+  if (mount.point.destination == "/") return bad(": destination can't be '/'");
+  mount.point.rw = true;
+  if (parts.size() == 1) {
+    mount.point.type = "volume";
+    mount.point.driver = "local";
+    mount.anonymous = true;
+  } else if (parts[0].starts_with('/')) {
+    mount.point.type = "bind";
+    mount.point.source = clean_path(parts[0]);
+    mount.point.propagation = "rprivate";
+    mount.create_source = true;
+  } else {
+    mount.point.type = "volume";
+    mount.point.name = parts[0];
+    mount.point.driver = "local";
+    for (char c : parts[0])
+      if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-'))
+        return fail(ErrorKind::kInvalid,
+                    "\"%s\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are "
+                    "allowed. If you intended to pass a host directory, use absolute path",
+                    parts[0].c_str());
+    if (parts[0].size() < 2 || parts[0][0] == '_' || parts[0][0] == '.' || parts[0][0] == '-')
+      return fail(ErrorKind::kInvalid, "\"%s\" is not a valid volume name", parts[0].c_str());
+  }
+  if (parts.size() == 3) TRY(apply_mode(mount, parts[2]));
+  return mount;
+}
+
+Result<PlannedMount> convert_mount(const spec::Mount& asked) {
+  PlannedMount mount;
+  auto bad = [&](const std::string& why) {
+    return fail(ErrorKind::kInvalid, "invalid mount config for type \"%s\": %s", asked.type.c_str(), why.c_str());
+  };
+  if (asked.target.empty()) return bad("field Target must not be empty");
+  if (!asked.target.starts_with('/')) return bad("invalid mount path: '" + asked.target + "' mount path must be absolute");
+  mount.point.type = asked.type;
+  mount.point.destination = clean_path(asked.target);
+  if (mount.point.destination == "/") return bad("invalid specification: destination can't be '/'");
+  mount.point.rw = !asked.read_only;
+  if (asked.type == "bind") {
+    if (asked.source.empty()) return bad("field Source must not be empty");
+    if (!asked.source.starts_with('/')) return bad("invalid mount path: '" + asked.source + "' mount path must be absolute");
+    mount.point.source = clean_path(asked.source);
+    mount.point.propagation = "rprivate";
+    if (asked.bind_options) {
+      if (!asked.bind_options->propagation.empty()) {
+        if (!is_propagation(asked.bind_options->propagation))
+          return bad("invalid propagation: " + asked.bind_options->propagation);
+        mount.point.propagation = asked.bind_options->propagation;
+      }
+      mount.recursive = !asked.bind_options->non_recursive;
+      mount.create_source = asked.bind_options->create_mountpoint;
+    }
+  } else if (asked.type == "volume") {
+    mount.point.name = asked.source;
+    mount.point.driver = "local";
+    mount.anonymous = asked.source.empty();
+    if (asked.volume_options) mount.no_copy = asked.volume_options->no_copy;
+  } else if (asked.type == "tmpfs") {
+    if (!asked.source.empty()) return bad("field Source must not be specified");
+    if (asked.tmpfs_options) mount.tmpfs = *asked.tmpfs_options;
+  } else {
+    return fail(ErrorKind::kInvalid, "mount type \"%s\" unknown", asked.type.c_str());
+  }
+  return mount;
+}
+
+}  // namespace
+
+Result<std::vector<PlannedMount>> plan_mounts(const spec::ContainerConfig& config, const spec::HostConfig& host_config) {
+  std::vector<PlannedMount> mounts;
+  std::set<std::string> destinations;
+  auto add = [&](PlannedMount mount) -> Result<> {
+    if (!destinations.insert(mount.point.destination).second)
+      return fail(ErrorKind::kInvalid, "Duplicate mount point: %s", mount.point.destination.c_str());
+    mounts.push_back(std::move(mount));
+    return {};
+  };
+  for (const auto& text : host_config.binds) TRY(add(TRY(parse_bind(text))));
+  for (const auto& asked : host_config.mounts) TRY(add(TRY(convert_mount(asked))));
+  for (const auto& [target, options] : host_config.tmpfs) {
+    if (!target.starts_with('/')) return fail(ErrorKind::kInvalid, "invalid mount path: '%s' mount path must be absolute", target.c_str());
+    PlannedMount mount;
+    mount.point.type = "tmpfs";
+    mount.point.destination = clean_path(target);
+    mount.tmpfs_options = options;
+    TRY(add(std::move(mount)));
+  }
+  // An image's VOLUME gives way to anything the user put at the same place.
+  for (const auto& [target, unused] : config.volumes) {
+    PlannedMount mount;
+    mount.point.type = "volume";
+    mount.point.driver = "local";
+    mount.point.destination = clean_path(target);
+    mount.anonymous = true;
+    if (mount.point.destination != "/" && destinations.insert(mount.point.destination).second)
+      mounts.push_back(std::move(mount));
+  }
+  // Parents before what lies inside them.
+  std::stable_sort(mounts.begin(), mounts.end(), [](const PlannedMount& a, const PlannedMount& b) {
+    return std::count(a.point.destination.begin(), a.point.destination.end(), '/') <
+           std::count(b.point.destination.begin(), b.point.destination.end(), '/');
+  });
+  return mounts;
+}
+
+}  // namespace caisson::engine

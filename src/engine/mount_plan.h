@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// From what a request says about mounts (binds, mounts, the image's VOLUMEs) to the mount points of a
+// container. Pure: nothing is looked up or made on the host.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "spec/docker_config.h"
+#include "spec/docker_container.h"
+
+namespace caisson::engine {
+
+struct PlannedMount {
+  spec::MountPoint point;       // point.source is empty for volumes until they are made
+  bool create_source = false;   // -v makes a missing host directory, --mount refuses it
+  bool no_copy = false;
+  bool anonymous = false;       // a volume without a name
+  bool recursive = true;
+  spec::TmpfsOptions tmpfs;
+  std::string tmpfs_options;    // HostConfig.Tmpfs
+};
+
+// kInvalid with Docker's text: bad mode, relative paths, duplicate destinations.
+Result<std::vector<PlannedMount>> plan_mounts(const spec::ContainerConfig& config, const spec::HostConfig& host_config);
+
+}  // namespace caisson::engine

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one engine was told at its start. Two engines with different roots share nothing.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace caisson::engine {
+
+struct EngineOptions {
+  std::string data_root = "/var/lib/caisson";
+  std::string exec_root = "/run/caisson";
+  std::vector<std::string> hosts;              // unix:///path, tcp://ip:port
+  std::string bridge = "caisson0";
+  std::string bridge_address;                  // --bip; empty: chosen
+  std::string cgroup_parent;                   // empty: derived from the roots
+  std::string program_dir;                     // where caisson-monitor and caisson-fetch lie
+  std::vector<std::string> insecure_registries;
+  std::vector<std::string> dns, dns_search, dns_options;
+  std::vector<std::string> labels;
+  int mtu = 1500;
+  bool ip_masq = true;
+  bool debug = false;
+  int64_t default_shm_size = 64 << 20;
+  int shutdown_timeout_s = 2;
+};
+
+}  // namespace caisson::engine

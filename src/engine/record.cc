@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/record.h"
+
+#include "base/text.h"
+
+namespace caisson::engine {
+
+CAISSON_JSON(StoredEndpoint, CAISSON_FIELD("interface", interface), CAISSON_FIELD("mac", mac),
+             CAISSON_FIELD("address", address), CAISSON_FIELD("gateway", gateway),
+             CAISSON_FIELD("endpoint_id", endpoint_id), CAISSON_FIELD("prefix", prefix), CAISSON_FIELD("ports", ports))
+CAISSON_JSON(ContainerRecord, CAISSON_FIELD("id", id), CAISSON_FIELD("name", name),
+             CAISSON_FIELD("created_ns", created_ns), CAISSON_FIELD("image_id", image_id),
+             CAISSON_FIELD("image_name", image_name), CAISSON_FIELD("path", path), CAISSON_FIELD("args", args),
+             CAISSON_FIELD("config", config), CAISSON_FIELD("host_config", host_config),
+             CAISSON_FIELD("networking", networking), CAISSON_FIELD("mounts", mounts),
+             CAISSON_FIELD("anonymous_volumes", anonymous_volumes), CAISSON_FIELD("status", status_text),
+             CAISSON_FIELD("pid", pid), CAISSON_FIELD("monitor_pid", monitor_pid),
+             CAISSON_FIELD("pid_start_time", pid_start_time), CAISSON_FIELD("exit_code", exit_code),
+             CAISSON_FIELD("oom_killed", oom_killed),
+             CAISSON_FIELD("has_been_manually_stopped", has_been_manually_stopped), CAISSON_FIELD("error", error),
+             CAISSON_FIELD("started_ns", started_ns), CAISSON_FIELD("finished_ns", finished_ns),
+             CAISSON_FIELD("restart_count", restart_count), CAISSON_FIELD("endpoint", endpoint),
+             CAISSON_FIELD("cgroup_path", cgroup_path))
+
+static constexpr struct {
+  Status status;
+  const char* name;
+} kStatusNames[] = {
+    {Status::kCreated, "created"}, {Status::kRunning, "running"},   {Status::kPaused, "paused"},
+    {Status::kExited, "exited"},   {Status::kRemoving, "removing"}, {Status::kDead, "dead"},
+};
+
+const char* status_name(Status status) {
+  for (const auto& entry : kStatusNames)
+    if (entry.status == status) return entry.name;
+  return "dead";
+}
+
+Status ContainerRecord::status() const {
+  for (const auto& entry : kStatusNames)
+    if (status_text == entry.name) return entry.status;
+  return Status::kDead;
+}
+
+bool transition_allowed(Status from, Status to) {
+  // Rows: from; columns: created, running, paused, exited, removing, dead.
+  static constexpr bool table[6][6] = {
+      {false, true, false, true, true, true},    // created: start, failed start, remove
+      {false, false, true, true, false, true},   // running: pause, exit
+      {false, true, false, true, false, true},   // paused: unpause, killed
+      {false, true, false, true, true, true},    // exited: start, failed start, remove
+      {false, false, false, false, false, true}, // removing: gone, or dead when it failed
+      {false, false, false, false, true, false}, // dead: remove again
+  };
+  return table[static_cast<int>(from)][static_cast<int>(to)];
+}
+
+StoredEndpoint store_endpoint(const network::Endpoint& endpoint) {
+  StoredEndpoint stored;
+  stored.interface = endpoint.interface;
+  stored.mac = endpoint.mac;
+  stored.address = endpoint.address;
+  stored.gateway = endpoint.gateway;
+  stored.prefix = endpoint.prefix;
+  for (const auto& port : endpoint.ports)
+    stored.ports.push_back(
+        format("%s/%u/%s/%u", port.protocol.c_str(), port.container_port, port.host_ip.c_str(), port.host_port));
+  return stored;
+}
+
+network::Endpoint load_endpoint(const std::string& container_id, const StoredEndpoint& stored) {
+  network::Endpoint endpoint;
+  endpoint.container_id = container_id;
+  endpoint.interface = stored.interface;
+  endpoint.mac = stored.mac;
+  endpoint.address = stored.address;
+  endpoint.gateway = stored.gateway;
+  endpoint.prefix = static_cast<int>(stored.prefix);
+  for (const auto& text : stored.ports) {
+    auto parts = split(text, '/');
+    if (parts.size() != 4) continue;
+    auto inner = parse_uint(parts[1]), outer = parse_uint(parts[3]);
+    if (!inner || !outer) continue;
+    endpoint.ports.push_back(
+        {parts[0], static_cast<uint16_t>(*inner), parts[2], static_cast<uint16_t>(*outer)});
+  }
+  return endpoint;
+}
+
+std::string encode_record(const ContainerRecord& record) { return json::encode(record); }
+Result<ContainerRecord> decode_record(std::string_view text) { return json::decode<ContainerRecord>(text); }
+
+}  // namespace caisson::engine

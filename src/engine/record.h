@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything the engine knows of one container, as it is kept in the state database: plain data with a
+// JSON table. Immutable once published; changes are made on a copy.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "network/network_manager.h"
+#include "spec/docker_config.h"
+#include "spec/docker_container.h"
+
+namespace caisson::engine {
+
+enum class Status : unsigned char { kCreated, kRunning, kPaused, kExited, kRemoving, kDead };
+const char* status_name(Status status);
+
+// May a container go from one status to the other? The one place that knows the life cycle.
+bool transition_allowed(Status from, Status to);
+
+struct StoredEndpoint {
+  std::string interface, mac, address, gateway, endpoint_id;
+  int64_t prefix = 0;
+  std::vector<std::string> ports;  // "tcp/80/0.0.0.0/32768"
+};
+
+struct ContainerRecord {
+  std::string id, name;             // name without the slash
+  int64_t created_ns = 0;
+  std::string image_id, image_name; // image_name: as the client wrote it
+  std::string path;                 // resolved program and arguments
+  std::vector<std::string> args;
+  spec::ContainerConfig config;     // merged with the image's
+  spec::HostConfig host_config;
+  spec::NetworkingConfig networking;
+  std::vector<spec::MountPoint> mounts;
+  std::vector<std::string> anonymous_volumes;
+
+  std::string status_text = "created";
+  int64_t pid = 0, monitor_pid = 0;
+  int64_t pid_start_time = 0;
+  int64_t exit_code = 0;
+  bool oom_killed = false;
+  bool has_been_manually_stopped = false;
+  std::string error;
+  int64_t started_ns = 0, finished_ns = 0;
+  int64_t restart_count = 0;
+  StoredEndpoint endpoint;
+  std::string cgroup_path;          // below every hierarchy, "/caisson/<id>"
+
+  Status status() const;
+  void set_status(Status status) { status_text = status_name(status); }
+  bool running() const { return status() == Status::kRunning || status() == Status::kPaused; }
+};
+
+StoredEndpoint store_endpoint(const network::Endpoint& endpoint);
+network::Endpoint load_endpoint(const std::string& container_id, const StoredEndpoint& stored);
+
+std::string encode_record(const ContainerRecord& record);
+Result<ContainerRecord> decode_record(std::string_view text);
+
+}  // namespace caisson::engine

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// All containers of this engine: lookup by id, prefix or name, and their durable records.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "db/database.h"
+#include "engine/container.h"
+
+namespace caisson::engine {
+
+class ContainerRegistry {
+ public:
+  // Reads what the database holds. The database outlives the registry.
+  static Result<std::unique_ptr<ContainerRegistry>> open(db::Database& database);
+  ~ContainerRegistry();
+
+  // By full id, name (with or without '/'), or unique prefix of an id; kNotFound with Docker's text.
+  Result<ContainerPtr> find(const std::string& reference) const;
+  std::vector<ContainerPtr> list() const;  // newest first
+  // Container that uses this image, or "".
+  std::string user_of_image(const std::string& image_id) const;
+
+  // Durable before it returns. kConflict with Docker's text when the name is taken.
+  Result<ContainerPtr> add(ContainerRecord record);
+  Result<> rename(Container& container, const std::string& name);
+  // Publishes and stores; with the container's operation held. kFull for what a client was told.
+  Result<> save(Container& container, ContainerRecord record, db::Durability durability);
+  // Forgets the container, durably.
+  Result<> remove(Container& container);
+
+ private:
+  explicit ContainerRegistry(db::Database& database);
+  struct State;
+  db::Database& database_;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace caisson::engine

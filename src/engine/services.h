@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the parts of the engine share, by reference: built once by Engine::open, handed down.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "db/database.h"
+#include "engine/executor.h"
+#include "engine/options.h"
+#include "engine/paths.h"
+#include "engine/registry.h"
+#include "image/image_store.h"
+#include "network/network_manager.h"
+#include "runtime/seccomp_profile.h"
+#include "sys/cgroup.h"
+#include "sys/event_loop.h"
+#include "volume/volume_store.h"
+
+namespace caisson::engine {
+
+struct Services {
+  const EngineOptions& options;
+  const Paths& paths;
+  ContainerRegistry& containers;
+  image::ImageStore& images;
+  network::NetworkManager& network;
+  volume::VolumeStore& volumes;
+  runtime::SeccompCache& seccomp;
+  const sys::CgroupSystem& cgroups;
+  Executor& executor;
+  sys::EventLoop& loop;
+};
+
+}  // namespace caisson::engine

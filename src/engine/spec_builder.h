@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a container's record to the OCI runtime spec that the runtime carries out. Pure: what must be
+// looked up on the host (users, devices, other containers' namespaces) comes in as facts.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/paths.h"
+#include "engine/record.h"
+#include "runtime/users.h"
+#include "spec/oci_runtime.h"
+
+namespace caisson::engine {
+
+struct SpecFacts {
+  runtime::ResolvedUser user;
+  std::map<std::string, std::string> namespace_paths;  // "network" -> "/proc/PID/ns/net", for container: modes
+  std::vector<spec::OciDevice> host_devices;           // --device and --privileged
+  std::string init_program;                            // absolute path of caisson-init, with HostConfig.Init
+  std::string shm_source;                              // path of another container's /dev/shm, or "/dev/shm"
+  bool cgroup_v2 = false;
+};
+
+// kInvalid with Docker's text for what only shows here (security options, sysctls, ulimits).
+Result<spec::RuntimeSpec> build_spec(const ContainerRecord& record, const Paths& paths, const SpecFacts& facts);
+
+struct SecurityOptions {
+  bool no_new_privileges = false;
+  bool seccomp_unconfined = false;
+  std::string seccomp_profile;      // JSON text; empty: the default
+  bool unmask_system_paths = false;
+};
+Result<SecurityOptions> parse_security_options(const std::vector<std::string>& options);
+
+// Environment of a process: PATH, HOSTNAME, TERM, then the container's own, HOME if nobody set one.
+std::vector<std::string> process_environment(const ContainerRecord& record, const std::vector<std::string>& extra,
+                                             bool tty, const std::string& home);
+
+// The process of `docker exec`.
+Result<spec::OciProcess> build_exec_process(const ContainerRecord& record, const spec::ExecConfig& config,
+                                            const runtime::ResolvedUser& user);
+
+}  // namespace caisson::engine

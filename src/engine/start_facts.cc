@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/start_facts.h"
+
+#include <arpa/inet.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <set>
+
+#include "base/text.h"
+#include "engine/create_rules.h"
+#include "sys/files.h"
+
+namespace caisson::engine {
+
+static Result<int64_t> pid_of_peer(const std::string& mode, const ContainerRegistry& containers, const char* what) {
+  auto peer = TRY(containers.find(mode.substr(mode.find(':') + 1)));
+  auto record = peer->snapshot();
+  if (!record->running() || record->pid == 0)
+    return fail(ErrorKind::kConflict, "cannot join %s of a non running container: %s", what, record->id.c_str());
+  return record->pid;
+}
+
+Result<> find_shared_namespaces(const ContainerRecord& record, const ContainerRegistry& containers, SpecFacts& facts) {
+  const auto& host = record.host_config;
+  struct {
+    const std::string& mode;
+    const char *type, *file, *what;
+  } const modes[] = {{host.network_mode, "network", "net", "network"},
+                     {host.pid_mode, "pid", "pid", "PID namespace"},
+                     {host.ipc_mode, "ipc", "ipc", "IPC namespace"}};
+  for (const auto& entry : modes) {
+    if (!entry.mode.starts_with("container:")) continue;
+    auto pid = TRY(pid_of_peer(entry.mode, containers, entry.what));
+    facts.namespace_paths[entry.type] = format("/proc/%lld/ns/%s", static_cast<long long>(pid), entry.file);
+    if (std::string_view(entry.type) == "ipc") facts.shm_source = format("/proc/%lld/root/dev/shm", static_cast<long long>(pid));
+  }
+  if (host.ipc_mode == "host") facts.shm_source = "/dev/shm";
+  return {};
+}
+
+static Result<spec::OciDevice> device_at(const std::string& path, const std::string& inside) {
+  struct stat st{};
+  if (stat(path.c_str(), &st) < 0)
+    return fail(ErrorKind::kInvalid, "error gathering device information while adding custom device \"%s\": no such file or directory",
+                path.c_str());
+  if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
+    return fail(ErrorKind::kInvalid, "error gathering device information while adding custom device \"%s\": not a device node",
+                path.c_str());
+  spec::OciDevice device;
+  device.path = inside;
+  device.type = S_ISBLK(st.st_mode) ? "b" : "c";
+  device.major = major(st.st_rdev);
+  device.minor = minor(st.st_rdev);
+  device.file_mode = st.st_mode & 0777;
+  device.uid = st.st_uid;
+  device.gid = st.st_gid;
+  return device;
+}
+
+static void add_devices_below(const std::string& dir, int depth, std::vector<spec::OciDevice>& out) {
+  auto names = sys::list_dir(dir);
+  if (!names || depth > 3) return;
+  for (const auto& name : *names) {
+    if (depth == 0 && (name == "pts" || name == "shm" || name == "fd" || name == "mqueue" || name == "console" ||
+                       name == "ptmx" || name == ".lxc" || name == ".lxd-mounts" || name == "null" || name == "zero" ||
+                       name == "full" || name == "random" || name == "urandom" || name == "tty"))
+      continue;
+    std::string path = dir + "/" + name;
+    struct stat st{};
+    if (lstat(path.c_str(), &st) < 0) continue;
+    if (S_ISDIR(st.st_mode)) {
+      add_devices_below(path, depth + 1, out);
+    } else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
+      if (auto device = device_at(path, path)) out.push_back(std::move(*device));
+    }
+  }
+}
+
+Result<std::vector<spec::OciDevice>> find_host_devices(const spec::HostConfig& host_config) {
+  std::vector<spec::OciDevice> devices;
+  for (const auto& asked : host_config.devices) {
+    std::string inside = asked.path_in_container.empty() ? asked.path_on_host : asked.path_in_container;
+    for (char c : asked.cgroup_permissions)
+      if (c != 'r' && c != 'w' && c != 'm')
+        return fail(ErrorKind::kInvalid, "invalid device cgroup permissions: '%s'", asked.cgroup_permissions.c_str());
+    devices.push_back(TRY(device_at(asked.path_on_host, inside)));
+  }
+  if (host_config.privileged) add_devices_below("/dev", 0, devices);
+  return devices;
+}
+
+Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record, const ContainerRegistry& containers) {
+  const auto& host = record.host_config;
+  std::vector<network::PortMapping> ports;
+  std::set<std::string> used;
+  auto in_use = [&](const std::string& protocol, uint64_t number) {
+    if (used.empty()) {
+      used.insert("");
+      for (const auto& other : containers.list()) {
+        auto other_record = other->snapshot();
+        for (const auto& port : load_endpoint(other_record->id, other_record->endpoint).ports)
+          used.insert(port.protocol + "/" + std::to_string(port.host_port));
+      }
+    }
+    return used.count(protocol + "/" + std::to_string(number)) > 0;
+  };
+  for (const auto& [text, bindings] : host.port_bindings) {
+    auto inside = TRY(parse_container_ports(text)).at(0);
+    if (inside.protocol == "sctp") return fail(ErrorKind::kUnsupported, "publishing sctp ports is not supported by this release");
+    if (!bindings) continue;
+    for (const auto& binding : *bindings) {
+      network::PortMapping port;
+      port.protocol = inside.protocol;
+      port.container_port = static_cast<uint16_t>(inside.number);
+      if (!binding.host_ip.empty()) {
+        in_addr address{};
+        in6_addr address6{};
+        if (inet_pton(AF_INET6, binding.host_ip.c_str(), &address6) == 1) {
+          // "::" beside 0.0.0.0 is what clients send for "everywhere".
+          if (binding.host_ip == "::") continue;
+          return fail(ErrorKind::kUnsupported, "publishing on the IPv6 address '%s' is not supported by this release", binding.host_ip.c_str());
+        }
+        if (inet_pton(AF_INET, binding.host_ip.c_str(), &address) != 1)
+          return fail(ErrorKind::kInvalid, "invalid IP address: '%s'", binding.host_ip.c_str());
+        port.host_ip = binding.host_ip;
+      }
+      if (auto range = split_once(binding.host_port, '-')) {
+        uint64_t low = parse_uint(range->first).value_or(0), high = parse_uint(range->second).value_or(0);
+        while (low < high && in_use(port.protocol, low)) ++low;
+        port.host_port = static_cast<uint16_t>(low);
+        used.insert(port.protocol + "/" + std::to_string(low));
+      } else {
+        port.host_port = static_cast<uint16_t>(parse_uint(binding.host_port).value_or(0));
+      }
+      ports.push_back(std::move(port));
+    }
+  }
+  if (host.publish_all_ports) {
+    for (const auto& [text, unused] : record.config.exposed_ports) {
+      auto bound = host.port_bindings.find(text);
+      if (bound != host.port_bindings.end() && bound->second && !bound->second->empty()) continue;
+      for (const auto& inside : TRY(parse_container_ports(text)))
+        ports.push_back({inside.protocol, static_cast<uint16_t>(inside.number), "0.0.0.0", 0});
+    }
+  }
+  return ports;
+}
+
+// "10m", "1g", "4096": bytes.
+static int64_t parse_size(const std::string& text) {
+  if (text.empty()) return -1;
+  int64_t unit = 1;
+  std::string_view digits = text;
+  switch (text.back()) {
+    case 'k': case 'K': unit = 1 << 10; break;
+    case 'm': case 'M': unit = 1 << 20; break;
+    case 'g': case 'G': unit = 1 << 30; break;
+    default: break;
+  }
+  if (unit > 1) digits.remove_suffix(1);
+  auto number = parse_int(digits);
+  return number && *number > 0 ? *number * unit : -1;
+}
+
+logs::LogConfig log_config_of(const ContainerRecord& record, const Paths& paths) {
+  const auto& asked = record.host_config.log_config;
+  logs::LogConfig config;
+  config.driver = asked.type;
+  config.path = paths.log(record.id);
+  if (auto size = asked.config.find("max-size"); size != asked.config.end()) config.max_size = parse_size(size->second);
+  if (auto files = asked.config.find("max-file"); files != asked.config.end())
+    config.max_files = static_cast<int>(parse_int(files->second).value_or(1));
+  return config;
+}
+
+}  // namespace caisson::engine

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must be looked up on the host before a container can start: other containers' namespaces, devices,
+// ports. Reads only; whatever it finds wrong is the caller's error to report.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/registry.h"
+#include "engine/spec_builder.h"
+#include "logs/container_log.h"
+#include "network/network_manager.h"
+
+namespace caisson::engine {
+
+// namespace_paths and shm_source for the container: and host modes. kConflict when the other container
+// does not run.
+Result<> find_shared_namespaces(const ContainerRecord& record, const ContainerRegistry& containers, SpecFacts& facts);
+
+// Nodes for --device and --privileged.
+Result<std::vector<spec::OciDevice>> find_host_devices(const spec::HostConfig& host_config);
+
+// Published ports; `taken` tells whether a host port is in use by another container of ours.
+Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record, const ContainerRegistry& containers);
+
+logs::LogConfig log_config_of(const ContainerRecord& record, const Paths& paths);
+
+}  // namespace caisson::engine
