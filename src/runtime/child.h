@@ -55,14 +55,17 @@ struct PreparedMount {
     std::vector<std::string> links;      // controllers that become symbolic links to it
   };
   std::vector<Hierarchy> hierarchies;    // kCgroup on v1
+  bool cgroup2 = false;                  // kCgroup on v2
 };
 
 struct PreparedProcess {
   const ProcessPlan* plan = nullptr;
   std::vector<char*> argv, envp;
   std::vector<std::string> search;       // directories of PATH
-  int stdio[3] = {-1, -1, -1};           // above 2, so that dup2 overwrites none too early; -1: /dev/null
+  int stdio[3] = {-1, -1, -1};           // all set and above 2, so that dup2 overwrites none too early
   UniqueFd raised[3];                    // copies of those that were not
+  UniqueFd null;                         // the host's /dev/null for those not given
+  uint64_t own_device = 0, own_inode = 0;  // the running program's file
 };
 
 struct PreparedNamespace {

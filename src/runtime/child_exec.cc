@@ -3,10 +3,12 @@
 // order that lets each following step still work.
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,18 +26,12 @@ namespace {
 
 void set_up_stdio(const ChildSetup& setup, int terminal) {
   const ProcessPlan& process = *setup.process.plan;
-  int null = -1;
   for (int i = 0; i < 3; ++i) {
     int from = terminal >= 0 ? terminal : setup.process.stdio[i];
-    if (from < 0) {
-      if (null < 0 && (null = raw::open_no_magic(AT_FDCWD, "/dev/null", O_RDWR)) < 0) child_fail(setup, "open", "/dev/null");
-      from = null;
-    } else if (process.uid != 0) {
-      // So that the program may open /dev/stdout by name. Sockets and files of others refuse; that is fine.
-      struct stat info {};
-      if (fstat(from, &info) == 0 && info.st_uid == 0 && (S_ISFIFO(info.st_mode) || terminal >= 0))
-        (void)!fchown(from, process.uid, static_cast<gid_t>(-1));
-    }
+    struct stat info {};
+    // So that the program may open /dev/stdout by name. What is not ours to give keeps its owner.
+    if (process.uid != 0 && fstat(from, &info) == 0 && info.st_uid == 0 && (S_ISFIFO(info.st_mode) || terminal >= 0))
+      (void)!fchown(from, process.uid, static_cast<gid_t>(-1));
     if (dup2(from, i) < 0) child_fail(setup, "dup2 of a standard stream");
   }
   if (terminal >= 0 && ioctl(0, TIOCSCTTY, 0) < 0) child_fail(setup, "set the controlling terminal");
@@ -63,7 +59,11 @@ void write_label(const ChildSetup& setup, const char* attribute, const char* pre
   }
   memcpy(text, prefix, before);
   memcpy(text + before, label.data(), label.size());
-  int fd = open(attribute, O_WRONLY | O_CLOEXEC);
+  int fd = raw::open_no_magic(AT_FDCWD, attribute, O_WRONLY);
+  // Whoever controls the container may have put a plain file there.
+  struct statfs info {};
+  if (fd >= 0 && (fstatfs(fd, &info) < 0 || info.f_type != PROC_SUPER_MAGIC))
+    child_fail(setup, Failure::kNotProcfs, "check", attribute);
   if (fd < 0 || write(fd, text, before + label.size()) < 0) child_fail(setup, "set the security label", label.c_str());
   close(fd);
 }
@@ -100,11 +100,14 @@ void drop_privileges(const ChildSetup& setup) {
 }
 
 // 0: executable; else errno, as Go's exec.LookPath judges.
-int check_executable(const char* path) {
+int check_executable(const ChildSetup& setup, const char* path) {
   struct stat info {};
   if (stat(path, &info) < 0) return errno;
   if (S_ISDIR(info.st_mode)) return EISDIR;
   if (!(info.st_mode & 0111)) return EACCES;
+  // /proc/self/exe or a link to it: our own program running in the container would be a file of the host
+  // that the container can open.
+  if (info.st_dev == setup.process.own_device && info.st_ino == setup.process.own_inode) return EACCES;
   // The kernel decides with the privileges the program will have; AT_EACCESS as they are set already.
   return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0 || errno == ENOSYS ? 0 : errno;
 }
@@ -119,7 +122,7 @@ const char* find_program(const ChildSetup& setup, char (&buffer)[PATH_MAX]) {
   const char* name = setup.process.argv[0];
   size_t length = strlen(name);
   if (strchr(name, '/')) {
-    int err = check_executable(name);
+    int err = check_executable(setup, name);
     if (err == 0) return name;
     errno = err;
     child_fail(setup,
@@ -131,7 +134,7 @@ const char* find_program(const ChildSetup& setup, char (&buffer)[PATH_MAX]) {
     memcpy(buffer, directory.data(), directory.size());
     buffer[directory.size()] = '/';
     memcpy(buffer + directory.size() + 1, name, length + 1);
-    if (check_executable(buffer) == 0) return buffer;
+    if (check_executable(setup, buffer) == 0) return buffer;
   }
   errno = ENOENT;
   child_fail(setup, Failure::kNotInPath, "exec", name);

@@ -170,7 +170,7 @@ void do_mount(const ChildSetup& setup, const PreparedMount& prepared) {
   if (target < 0 && errno == ENOENT) target = make_path(setup.rootfs, destination, file);
   if (target < 0) child_fail(setup, "make the mount point", destination);
   check_target(setup, prepared, target);
-  if (mount.kind == Mount::Kind::kCgroup && !prepared.hierarchies.empty()) {
+  if (mount.kind == Mount::Kind::kCgroup && !prepared.cgroup2) {
     mount_hierarchies(setup, prepared, target);
     close(target);
     return;
@@ -182,7 +182,7 @@ void do_mount(const ChildSetup& setup, const PreparedMount& prepared) {
         raw::set_mount(fd, mount.set_attributes, mount.clear_attributes, 0, false) < 0)
       child_fail(setup, "mount_setattr", destination);
   } else {
-    fd = new_file_system(setup, mount.type.c_str(), mount.source.c_str(), prepared.options, mount.set_attributes, destination);
+    fd = new_file_system(setup, prepared.cgroup2 ? "cgroup2" : mount.type.c_str(), mount.source.c_str(), prepared.options, mount.set_attributes, destination);
   }
   if (raw::set_mount(fd, mount.set_attributes_recursive, mount.clear_attributes_recursive,
                      mount.propagation ? mount.propagation : static_cast<uint64_t>(MS_PRIVATE),
@@ -360,7 +360,7 @@ void child_enter_root(const ChildSetup& setup) {
   if (plan.readonly_root && raw::set_mount(setup.rootfs, MOUNT_ATTR_RDONLY, 0, 0, false) < 0)
     child_fail(setup, "make the root read-only");
   pivot(setup);
-  if (plan.root_propagation && raw::set_mount(setup.rootfs, 0, 0, plan.root_propagation, true) < 0)
+  if (plan.root_propagation && raw::set_mount(setup.rootfs, 0, 0, plan.root_propagation, false) < 0)
     child_fail(setup, "set the propagation of the root");
 }
 

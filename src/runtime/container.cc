@@ -170,9 +170,10 @@ Started finished(Launch& launch) {
 
 void prepare_sysctls(const Plan& plan, ChildSetup& setup) {
   for (const auto& [name, value] : plan.sysctls) {
-    std::string path = "/proc/sys/" + name;
-    for (auto& c : path)
-      if (c == '.') c = '/';
+    // "net.ipv4.conf.eth0/1.forwarding": the dot of an interface's name stands as a slash.
+    std::string path = name;
+    for (auto& c : path) c = c == '.' ? '/' : c == '/' ? '.' : c;
+    path = "/proc/sys/" + path;
     setup.sysctls.push_back({std::move(path), value, true});
   }
 }
@@ -195,7 +196,9 @@ Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wai
 
   sys::CgroupSystem detected;
   const sys::CgroupSystem* system = &plan.cgroup.system;
-  if (system->empty() && !plan.cgroup.path.empty()) {
+  bool mounts_cgroup = false;
+  for (const auto& mount : plan.mounts) mounts_cgroup |= mount.kind == Mount::Kind::kCgroup;
+  if (system->empty() && (mounts_cgroup || !plan.cgroup.path.empty())) {
     detected = TRY(sys::detect_cgroups());
     system = &detected;
   }

@@ -60,6 +60,7 @@ Result<> prepare_bind(PreparedMount& prepared) {
 }
 
 Result<> prepare_cgroup(PreparedMount& prepared, const sys::CgroupSystem& system, const sys::CgroupPaths& cgroup) {
+  prepared.cgroup2 = system.v2;
   if (system.v2) return {};
   prepared.options = split_options("mode=755");
   for (const auto& hierarchy : system.hierarchies) {
@@ -110,13 +111,22 @@ Result<PreparedProcess> prepare_process(const ProcessPlan& plan, const Stdio& st
     if (directory.empty()) directory = ".";
   int given[3] = {stdio.in, stdio.out, stdio.err};
   for (int i = 0; i < 3; ++i) {
-    if (given[i] >= 0 && given[i] <= 2) {
+    if (given[i] < 0) {
+      // The host's, not the container's: an image may have anything under that name.
+      if (!out.null) out.null = TRY(sys::open_file("/dev/null", O_RDWR));
+      given[i] = out.null.get();
+    }
+    if (given[i] <= 2) {
       out.raised[i].reset(fcntl(given[i], F_DUPFD_CLOEXEC, 3));
       if (!out.raised[i]) return fail_errno("dup of a standard stream");
       given[i] = out.raised[i].get();
     }
     out.stdio[i] = given[i];
   }
+  struct stat self {};
+  if (stat("/proc/self/exe", &self) < 0) return fail_errno("stat '/proc/self/exe'");
+  out.own_device = self.st_dev;
+  out.own_inode = self.st_ino;
   return out;
 }
 

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/plan_builder.h"
+
+#include <sched.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <linux/mount.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "runtime/default_spec.h"
+
+namespace caisson::runtime {
+
+namespace {
+
+struct NamespaceType {
+  const char* name;
+  uint64_t flag;
+};
+constexpr NamespaceType kNamespaces[] = {
+    {"pid", CLONE_NEWPID},   {"network", CLONE_NEWNET}, {"mount", CLONE_NEWNS},       {"ipc", CLONE_NEWIPC},
+    {"uts", CLONE_NEWUTS},   {"user", CLONE_NEWUSER},   {"cgroup", CLONE_NEWCGROUP},  {"time", 0x80 /* CLONE_NEWTIME */},
+};
+
+bool has_parent_step(std::string_view path) {
+  for (auto& part : split(path, '/'))
+    if (part == "..") return true;
+  return false;
+}
+
+// Absolute, without ".", ".." and empty parts; nullopt when it is not absolute.
+std::optional<std::string> clean_path(std::string_view path) {
+  if (path.empty() || path[0] != '/' || path.find('\0') != std::string_view::npos) return std::nullopt;
+  std::string out;
+  for (auto& part : split(path, '/')) {
+    if (part == "..") out.resize(out.empty() ? 0 : out.rfind('/'));
+    else if (!part.empty() && part != ".") out += "/" + part;
+  }
+  return out.empty() ? "/" : out;
+}
+
+Result<> add_namespaces(const spec::OciLinux& in, Plan& plan) {
+  uint64_t seen = 0;
+  for (const auto& entry : in.namespaces) {
+    auto type = std::find_if(std::begin(kNamespaces), std::end(kNamespaces), [&](auto& t) { return entry.type == t.name; });
+    if (type == std::end(kNamespaces)) return fail(ErrorKind::kInvalid, "unknown namespace type %s", quoted(entry.type).c_str());
+    if (seen & type->flag) return fail(ErrorKind::kInvalid, "namespace '%s' is listed twice", type->name);
+    seen |= type->flag;
+    if (entry.path.empty()) plan.create_namespaces |= type->flag;
+    else plan.join_namespaces.push_back({type->flag, entry.path});
+  }
+  return {};
+}
+
+bool namespaced_ipc_sysctl(std::string_view name) {
+  static constexpr std::string_view kNames[] = {
+      "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni",          "kernel.sem",
+      "kernel.shmall", "kernel.shmmax", "kernel.shmmni",          "kernel.shm_rmid_forced"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames) || name.starts_with("fs.mqueue.");
+}
+
+// A value that belongs to no namespace of the container would be the host's.
+Result<> add_sysctls(const spec::OciLinux& in, Plan& plan, uint64_t own) {
+  for (const auto& [name, value] : in.sysctl) {
+    std::string dotted = name;
+    if (name.find('/') != std::string::npos)
+      for (auto& c : dotted) c = c == '/' ? '.' : c == '.' ? '/' : c;
+    bool ok = !has_parent_step(name) && name.find("..") == std::string::npos && name.find('\0') == std::string::npos;
+    uint64_t needed = dotted.starts_with("net.") ? CLONE_NEWNET : namespaced_ipc_sysctl(dotted) ? CLONE_NEWIPC
+                      : dotted == "kernel.domainname" || dotted == "kernel.hostname" ? CLONE_NEWUTS : 0;
+    if (!ok || !(needed & own))
+      return fail(ErrorKind::kInvalid, "sysctl \"%s\" is not in a separate kernel namespace", name.c_str());
+    plan.sysctls.emplace_back(dotted, value);
+  }
+  return {};
+}
+
+Result<Device> build_device(const spec::OciDevice& in) {
+  Device out;
+  auto path = clean_path(in.path);
+  if (!path || *path == "/") return fail(ErrorKind::kInvalid, "device path %s is invalid", quoted(in.path).c_str());
+  out.path = *path;
+  uint32_t type = in.type == "c" || in.type == "u" ? S_IFCHR : in.type == "b" ? S_IFBLK : in.type == "p" ? S_IFIFO : 0;
+  if (!type) return fail(ErrorKind::kInvalid, "device '%s' has unknown type %s", out.path.c_str(), quoted(in.type).c_str());
+  out.mode = (in.file_mode.value_or(0666) & 07777) | type;
+  if (in.major < 0 || in.minor < 0 || in.major > 0xfffff || in.minor > 0xfffff)
+    if (type != S_IFIFO) return fail(ErrorKind::kInvalid, "device '%s' has an invalid number", out.path.c_str());
+  out.major = static_cast<uint32_t>(in.major);
+  out.minor = static_cast<uint32_t>(in.minor);
+  out.uid = in.uid.value_or(0);
+  out.gid = in.gid.value_or(0);
+  return out;
+}
+
+void add_default_devices(Plan& plan) {
+  struct Node {
+    const char* path;
+    uint32_t major, minor;
+  };
+  static constexpr Node kNodes[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
+                                    {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
+  for (const auto& node : kNodes) {
+    bool given = std::any_of(plan.devices.begin(), plan.devices.end(), [&](auto& d) { return d.path == node.path; });
+    if (!given) plan.devices.push_back({node.path, S_IFCHR | 0666, node.major, node.minor, 0, 0});
+  }
+}
+
+Result<> add_mounts(const spec::RuntimeSpec& spec, const BuildOptions& options, Plan& plan) {
+  for (const auto& entry : spec.mounts) {
+    Mount mount = TRY(build_mount(entry, options.bundle));
+    auto destination = clean_path(mount.destination);
+    if (!destination || *destination == "/")
+      return fail(ErrorKind::kInvalid, "mount destination %s is invalid", quoted(mount.destination).c_str());
+    mount.destination = *destination;
+    plan.mounts.push_back(std::move(mount));
+  }
+  return {};
+}
+
+Result<uint64_t> root_propagation(const std::string& word) {
+  if (word.empty() || word == "private" || word == "rprivate") return 0;  // what the root is anyway
+  if (word == "slave" || word == "rslave") return MS_SLAVE;
+  if (word == "shared" || word == "rshared") return MS_SHARED;
+  if (word == "unbindable" || word == "runbindable") return MS_UNBINDABLE;
+  return fail(ErrorKind::kInvalid, "unknown rootfsPropagation %s", quoted(word).c_str());
+}
+
+uint64_t capability_bits(const std::vector<std::string>& names) {
+  uint64_t bits = 0;
+  // Unknown ones are for a newer kernel than ours: every runtime passes over them.
+  for (const auto& name : names)
+    if (auto number = capability_number(name)) bits |= uint64_t{1} << *number;
+  return bits;
+}
+
+Result<> add_linux(const spec::OciLinux& in, const BuildOptions& options, Plan& plan) {
+  TRY(add_namespaces(in, plan));
+  uint64_t own = plan.create_namespaces;
+  for (const auto& join : plan.join_namespaces) own |= join.type;
+  TRY(add_sysctls(in, plan, own));
+  for (const auto& m : in.uid_mappings) plan.uid_mappings.push_back({m.container_id, m.host_id, m.size});
+  for (const auto& m : in.gid_mappings) plan.gid_mappings.push_back({m.container_id, m.host_id, m.size});
+  if ((plan.create_namespaces & CLONE_NEWUSER) && (plan.uid_mappings.empty() || plan.gid_mappings.empty()))
+    return fail(ErrorKind::kInvalid, "a user namespace needs uidMappings and gidMappings");
+  if (!in.time_offsets.empty()) return fail(ErrorKind::kUnsupported, "timeOffsets");
+  for (const auto& device : in.devices) plan.devices.push_back(TRY(build_device(device)));
+  for (const auto& [list, target] : {std::pair{&in.masked_paths, &plan.masked_paths}, {&in.readonly_paths, &plan.readonly_paths}})
+    for (const auto& path : *list) {
+      auto clean = clean_path(path);
+      if (!clean || *clean == "/") return fail(ErrorKind::kInvalid, "masked or read-only path %s is invalid", quoted(path).c_str());
+      target->push_back(*clean);
+    }
+  plan.root_propagation = TRY(root_propagation(in.rootfs_propagation));
+  if (in.personality) {
+    if (in.personality->domain == "LINUX") plan.personality = PER_LINUX;
+    else if (in.personality->domain == "LINUX32") plan.personality = PER_LINUX32;
+    else return fail(ErrorKind::kInvalid, "unknown personality domain %s", quoted(in.personality->domain).c_str());
+  }
+  if (in.seccomp) {
+    if (options.seccomp_bpf.empty()) return fail(ErrorKind::kInvalid, "linux.seccomp is set, but no compiled filter was given");
+    plan.process.seccomp_bpf = options.seccomp_bpf;
+    plan.process.seccomp_flags = options.seccomp_flags;
+  }
+  if (in.resources) plan.cgroup.limits = TRY(build_limits(*in.resources));
+  return {};
+}
+
+std::vector<sys::BlockThrottle> throttles(const std::vector<spec::OciThrottleDevice>& in) {
+  std::vector<sys::BlockThrottle> out;
+  for (const auto& device : in) out.push_back({device.major, device.minor, device.rate});
+  return out;
+}
+
+Result<sys::DeviceRule> build_device_rule(const spec::OciDeviceRule& in) {
+  sys::DeviceRule out;
+  out.allow = in.allow;
+  if (in.type.size() > 1 || (in.type.size() == 1 && std::string_view("abc").find(in.type) == std::string_view::npos))
+    return fail(ErrorKind::kInvalid, "device rule of unknown type %s", quoted(in.type).c_str());
+  out.type = in.type.empty() ? 'a' : in.type[0];
+  out.major = in.major.value_or(-1);
+  out.minor = in.minor.value_or(-1);
+  for (char c : in.access) {
+    if (c == 'r') out.read = true;
+    else if (c == 'w') out.write = true;
+    else if (c == 'm') out.mknod = true;
+    else return fail(ErrorKind::kInvalid, "device rule with unknown access %s", quoted(in.access).c_str());
+  }
+  if (in.access.empty()) out.read = out.write = out.mknod = true;
+  return out;
+}
+
+}  // namespace
+
+Result<uint32_t> resource_of_name(std::string_view name) {
+  static constexpr struct {
+    const char* name;
+    uint32_t number;
+  } kResources[] = {
+      {"as", RLIMIT_AS},           {"core", RLIMIT_CORE},     {"cpu", RLIMIT_CPU},         {"data", RLIMIT_DATA},
+      {"fsize", RLIMIT_FSIZE},     {"locks", RLIMIT_LOCKS},   {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE},
+      {"nice", RLIMIT_NICE},       {"nofile", RLIMIT_NOFILE}, {"nproc", RLIMIT_NPROC},     {"rss", RLIMIT_RSS},
+      {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME}, {"sigpending", RLIMIT_SIGPENDING}, {"stack", RLIMIT_STACK},
+  };
+  std::string low = to_lower(name);
+  std::string_view plain = low;
+  if (plain.starts_with("rlimit_")) plain.remove_prefix(7);
+  for (const auto& resource : kResources)
+    if (plain == resource.name) return resource.number;
+  return fail(ErrorKind::kInvalid, "unknown resource limit %s", quoted(name).c_str());
+}
+
+Result<ProcessPlan> build_process(const spec::OciProcess& in) {
+  ProcessPlan out;
+  if (in.args.empty()) return fail(ErrorKind::kInvalid, "process.args is empty");
+  std::string cwd = in.cwd.empty() ? "/" : in.cwd;
+  if (!clean_path(cwd))
+    return fail(ErrorKind::kInvalid, "process.cwd %s is not an absolute path", quoted(in.cwd).c_str());
+  for (const auto* list : {&in.args, &in.env})
+    for (const auto& text : *list)
+      if (text.find('\0') != std::string::npos) return fail(ErrorKind::kInvalid, "process.args or env holds a zero byte");
+  out.args = in.args;
+  out.env = in.env;
+  out.cwd = cwd;
+  out.uid = in.user.uid;
+  out.gid = in.user.gid;
+  out.additional_gids = in.user.additional_gids;
+  if (in.user.umask) out.umask = static_cast<int32_t>(*in.user.umask & 0777);
+  if (in.capabilities) {
+    out.cap_bounding = capability_bits(in.capabilities->bounding);
+    out.cap_effective = capability_bits(in.capabilities->effective);
+    out.cap_permitted = capability_bits(in.capabilities->permitted);
+    out.cap_inheritable = capability_bits(in.capabilities->inheritable);
+    out.cap_ambient = capability_bits(in.capabilities->ambient);
+  }
+  out.no_new_privs = in.no_new_privileges;
+  for (const auto& limit : in.rlimits) {
+    uint32_t resource = TRY(resource_of_name(limit.type));
+    for (const auto& earlier : out.rlimits)
+      if (earlier.resource == resource) return fail(ErrorKind::kInvalid, "rlimit '%s' is listed twice", limit.type.c_str());
+    out.rlimits.push_back({resource, limit.soft, limit.hard});
+  }
+  if (in.oom_score_adj) {
+    if (*in.oom_score_adj < -1000 || *in.oom_score_adj > 1000)
+      return fail(ErrorKind::kInvalid, "oomScoreAdj %ld is not within -1000 and 1000", static_cast<long>(*in.oom_score_adj));
+    out.oom_score_adj = static_cast<int32_t>(*in.oom_score_adj);
+  }
+  out.apparmor_profile = in.apparmor_profile;
+  out.selinux_label = in.selinux_label;
+  out.terminal = in.terminal;
+  if (in.console_size) {
+    out.rows = static_cast<uint16_t>(std::min<uint64_t>(in.console_size->height, UINT16_MAX));
+    out.columns = static_cast<uint16_t>(std::min<uint64_t>(in.console_size->width, UINT16_MAX));
+  }
+  return out;
+}
+
+Result<sys::CgroupLimits> build_limits(const spec::OciResources& in) {
+  sys::CgroupLimits out;
+  if (in.memory) {
+    out.memory = in.memory->limit;
+    out.memory_swap = in.memory->swap;
+    out.memory_reservation = in.memory->reservation;
+    out.memory_swappiness = in.memory->swappiness;
+    out.oom_kill_disable = in.memory->disable_oom_killer;
+  }
+  if (in.cpu) {
+    out.cpu_shares = in.cpu->shares;
+    out.cpu_quota = in.cpu->quota;
+    out.cpu_period = in.cpu->period;
+    out.cpu_realtime_runtime = in.cpu->realtime_runtime;
+    out.cpu_realtime_period = in.cpu->realtime_period;
+    out.cpuset_cpus = in.cpu->cpus;
+    out.cpuset_mems = in.cpu->mems;
+  }
+  if (in.pids) out.pids = in.pids->limit;
+  if (in.block_io) {
+    const auto& io = *in.block_io;
+    out.blkio_weight = io.weight;
+    for (const auto& device : io.weight_device)
+      if (device.weight) out.blkio_weight_devices.push_back({device.major, device.minor, *device.weight});
+    out.read_bps = throttles(io.throttle_read_bps_device);
+    out.write_bps = throttles(io.throttle_write_bps_device);
+    out.read_iops = throttles(io.throttle_read_iops_device);
+    out.write_iops = throttles(io.throttle_write_iops_device);
+  }
+  for (const auto& pages : in.hugepage_limits) out.huge_pages.push_back({pages.page_size, pages.limit});
+  for (const auto& rule : in.devices) out.devices.push_back(TRY(build_device_rule(rule)));
+  for (const auto& [name, value] : in.unified) out.unified.emplace_back(name, value);
+  return out;
+}
+
+Result<Plan> build_plan(const spec::RuntimeSpec& spec, const BuildOptions& options) {
+  Plan plan;
+  plan.id = options.id;
+  if (!spec.process) return fail(ErrorKind::kInvalid, "process is missing");
+  if (!spec.root) return fail(ErrorKind::kInvalid, "root is missing");
+  plan.process = TRY(build_process(*spec.process));
+  plan.hostname = spec.hostname;
+  plan.domainname = spec.domainname;
+  if (plan.hostname.size() > 64 || plan.domainname.size() > 64)
+    return fail(ErrorKind::kInvalid, "hostname or domainname is longer than 64 bytes");
+  if (!options.rootfs_is_fd) {
+    if (spec.root->path.empty()) return fail(ErrorKind::kInvalid, "root.path is empty");
+    plan.rootfs = spec.root->path[0] == '/' ? spec.root->path : options.bundle + "/" + spec.root->path;
+  }
+  plan.readonly_root = spec.root->readonly;
+  TRY(add_mounts(spec, options, plan));
+  if (spec.linux_part) TRY(add_linux(*spec.linux_part, options, plan));
+  add_default_devices(plan);
+  uint64_t uts = plan.create_namespaces & CLONE_NEWUTS;
+  for (const auto& join : plan.join_namespaces) uts |= join.type & CLONE_NEWUTS;
+  if ((!plan.hostname.empty() || !plan.domainname.empty()) && !uts)
+    return fail(ErrorKind::kInvalid, "unable to set hostname without a private UTS namespace");
+  plan.cgroup.system = options.cgroups;
+  const std::string& path = spec.linux_part ? spec.linux_part->cgroups_path : "";
+  if (path.empty()) plan.cgroup.path = options.default_cgroup_parent + "/" + options.id;
+  else plan.cgroup.path = path[0] == '/' ? path : "/" + path;
+  if (has_parent_step(plan.cgroup.path)) return fail(ErrorKind::kInvalid, "cgroupsPath %s is invalid", quoted(path).c_str());
+  return plan;
+}
+
+}  // namespace caisson::runtime
