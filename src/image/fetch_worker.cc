@@ -65,7 +65,7 @@ FetchReply failure(const TransferError& error) { return failure(error.error, err
 
 class Worker {
  public:
-  explicit Worker(int control) : control_(control) {}
+  Worker(int control, RetryPolicy retries) : control_(control), retries_(retries) {}
 
   Result<> serve() {
     Result<> outcome;
@@ -164,7 +164,7 @@ class Worker {
   }
 
   FetchReply blob(const FetchJob& job, std::vector<UniqueFd>& fds) {
-    BlobSource source(*client_, repository_, job.digest, job.size);
+    BlobSource source(*client_, repository_, job.digest, job.size, retries_);
     sys::FdSink stored(fds[0].get());
     Result<> outcome;
     if (fds.size() == 1) {
@@ -225,7 +225,7 @@ class Worker {
       last_ns = now;
       answer(job.id, FetchReply{.size = bytes});
     };
-    auto mounted = upload_blob(*client_, {repository_, job.digest, job.mount_from, blob, job.size}, on_progress);
+    auto mounted = upload_blob(*client_, {repository_, job.digest, job.mount_from, blob, job.size}, on_progress, retries_);
     if (!mounted) return failure(mounted.error());
     FetchReply reply = success();
     if (*mounted) reply.note = "mounted";
@@ -243,6 +243,7 @@ class Worker {
   }
 
   const int control_;
+  const RetryPolicy retries_;
   std::unique_ptr<registry::RegistryClient> client_;
   std::string repository_;
   std::mutex mutex_;
@@ -252,6 +253,6 @@ class Worker {
 
 }  // namespace
 
-Result<> serve_fetch(int control) { return Worker(control).serve(); }
+Result<> serve_fetch(int control, RetryPolicy retries) { return Worker(control, retries).serve(); }
 
 }  // namespace caisson::image

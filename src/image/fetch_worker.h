@@ -4,12 +4,13 @@
 #pragma once
 
 #include "base/result.h"
+#include "image/fetch_transfer.h"
 
 namespace caisson::image {
 
 inline constexpr int kMaxJobsAtOnce = 16;   // more than the engine ever has under way
 
 // Runs until the peer closes `control`. Blocks. SIGPIPE must be ignored.
-Result<> serve_fetch(int control);
+Result<> serve_fetch(int control, RetryPolicy retries = {});
 
 }  // namespace caisson::image

@@ -114,9 +114,10 @@ class LayerPuller {
 
   Result<> finish(size_t index, Result<> unpacked) {
     const LayerTask& task = tasks_[index];
-    // kConflict: the layer leans on a lower one (a hard link into it, a directory it does not list) that
-    // was not there yet. Its blob is in the store by now, so it is unpacked from there in its turn.
-    if (!unpacked && unpacked.error().kind == ErrorKind::kConflict && !task.parents.empty()) return unpack(index);
+    // The layer leans on a lower one (a hard link into it, a directory it does not list) that was not there yet.
+    // Its blob is in the store by now, so it is unpacked from there in its turn.
+    bool too_early = !unpacked && (unpacked.error().kind == ErrorKind::kConflict || unpacked.error().kind == ErrorKind::kNotFound);
+    if (too_early && !task.parents.empty()) return unpack(index);
     if (!unpacked) return unpacked;
     sink_.send(transfer_line("Extracting", task.id, task.blob->size, task.blob->size));
     return complete(index);
