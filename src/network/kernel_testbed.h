@@ -36,7 +36,6 @@ struct Leftovers {
   size_t links = 0;
   size_t elements = 0;
   size_t fds = 0;
-  bool operator==(const Leftovers&) const = default;
 };
 Leftovers count_leftovers(const std::string& table);
 std::string show(const Leftovers& leftovers);

@@ -18,6 +18,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
+#include <optional>
 
 #include "base/log.h"
 #include "sys/nft.h"
@@ -156,68 +158,108 @@ void add_skeleton(sys::NftBatch& batch) {
   batch.add_map({kAtMap, sys::nft_concat(sys::kNftProtocol, sys::kNftIpv4, sys::kNftService), 12, target, 8});
   batch.add_map({kAnyMap, sys::nft_concat(sys::kNftProtocol, sys::kNftService), 8, target, 8});
 }
+
+// Absent is success.
+Result<> remove_one(sys::NetlinkSocket& socket, const std::string& table, std::string_view map, std::string_view key) {
+  sys::NftBatch batch(table);
+  batch.delete_element(map, key);
+  auto done = batch.commit(socket, "remove a published port");
+  if (!done && done.error().err == ENOENT) return {};
+  return done;
+}
+
+Result<> remove_each(sys::NetlinkSocket& socket, const std::string& table, const std::vector<PublishedPort>& ports) {
+  for (const auto& port : ports) TRY(remove_one(socket, table, map_of(port), key_of(port)));
+  return {};
+}
 }  // namespace
 
+// Closing a nfnetlink socket waits until the kernel has destroyed what recent batches deleted, 10 ms and
+// more (nft_rcv_nl_event flushes that work), so sockets are kept: as many as were in use at once.
+struct Rules::Sockets {
+  std::mutex mutex;
+  std::vector<sys::NetlinkSocket> idle;
+};
+
+Rules::Rules(std::string table, std::string bridge)
+    : table_(std::move(table)), bridge_(std::move(bridge)), sockets_(std::make_unique<Sockets>()) {}
+Rules::~Rules() = default;
+
+Result<> Rules::with_socket(const std::function<Result<>(sys::NetlinkSocket&)>& use) const {
+  std::optional<sys::NetlinkSocket> socket;
+  {
+    std::lock_guard lock(sockets_->mutex);
+    if (!sockets_->idle.empty()) {
+      socket = std::move(sockets_->idle.back());
+      sockets_->idle.pop_back();
+    }
+  }
+  if (!socket) socket = TRY(sys::open_nft_socket());
+  auto done = use(*socket);
+  // An unexpected failure may have left answers unread; a new socket is the cheap way to be sure.
+  if (!done && done.error().kind == ErrorKind::kTimeout) return done;
+  std::lock_guard lock(sockets_->mutex);
+  sockets_->idle.push_back(std::move(*socket));
+  return done;
+}
+
 Result<bool> Rules::exists() const {
-  auto socket = TRY(sys::open_nft_socket());
-  return sys::nft_table_exists(socket, table_);
+  bool found = false;
+  TRY(with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
+    found = TRY(sys::nft_table_exists(socket, table_));
+    return {};
+  }));
+  return found;
 }
 
 Result<> Rules::install(const Subnet& subnet) const {
-  auto socket = TRY(sys::open_nft_socket());
   std::string what = "install nftables table '" + table_ + "'";
-  sys::NftBatch batch(table_);
-  add_skeleton(batch);
-  batch.flush_rules();
-  add_rules(batch, bridge_, subnet);
-  auto done = batch.commit(socket, what);
-  if (done || !TRY(sys::nft_table_exists(socket, table_))) return done;
-  // A table of that name with other chains or maps, of another release: its elements cannot be kept.
-  log_info("%s, replacing the table", done.error().message.c_str());
-  sys::NftBatch anew(table_);
-  anew.delete_table();
-  add_skeleton(anew);
-  add_rules(anew, bridge_, subnet);
-  return anew.commit(socket, what);
+  auto install = [&](sys::NetlinkSocket& socket, bool anew) -> Result<> {
+    sys::NftBatch batch(table_);
+    if (anew) batch.delete_table();
+    add_skeleton(batch);
+    if (!anew) batch.flush_rules();
+    add_rules(batch, bridge_, subnet);
+    return batch.commit(socket, what);
+  };
+  return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
+    auto done = install(socket, false);
+    if (done || !TRY(sys::nft_table_exists(socket, table_))) return done;
+    // A table of that name with other chains or maps, of another release: its elements cannot be kept.
+    log_info("%s, replacing the table", done.error().message.c_str());
+    return install(socket, true);
+  });
 }
 
 Result<> Rules::publish(const std::vector<PublishedPort>& ports) const {
   if (ports.empty()) return {};
-  auto socket = TRY(sys::open_nft_socket());
-  sys::NftBatch batch(table_);
-  for (const auto& port : ports) batch.add_element(map_of(port), key_of(port), data_of(port));
-  auto done = batch.commit(socket, "publish ports");
-  if (done || (done.error().err != EEXIST && done.error().err != EBUSY)) return done;
-  // Elements an engine before us left behind point elsewhere; the port table says they are nobody's.
-  for (const auto& port : ports) {
-    sys::NftBatch one(table_);
-    one.delete_element(map_of(port), key_of(port));
-    auto deleted = one.commit(socket, "unpublish a stale port");
-    if (!deleted && deleted.error().err != ENOENT) return deleted;
-  }
-  sys::NftBatch again(table_);
-  for (const auto& port : ports) again.add_element(map_of(port), key_of(port), data_of(port));
-  return again.commit(socket, "publish ports");
+  auto add = [&](sys::NetlinkSocket& socket) -> Result<> {
+    sys::NftBatch batch(table_);
+    for (const auto& port : ports) batch.add_element(map_of(port), key_of(port), data_of(port));
+    return batch.commit(socket, "publish ports");
+  };
+  return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
+    auto done = add(socket);
+    if (done || (done.error().err != EEXIST && done.error().err != EBUSY)) return done;
+    // Elements an engine before us left behind point elsewhere; the port table says they are nobody's.
+    TRY(remove_each(socket, table_, ports));
+    return add(socket);
+  });
 }
 
 void Rules::unpublish(const std::vector<PublishedPort>& ports) const {
   if (ports.empty()) return;
-  auto socket = sys::open_nft_socket();
-  if (!socket) return log_error("unpublish ports: %s", socket.error().message.c_str());
-  sys::NftBatch batch(table_);
-  for (const auto& port : ports) batch.delete_element(map_of(port), key_of(port));
-  if (batch.commit(*socket, "unpublish ports")) return;
-  // One of them is gone already, which fails the batch: the others still have to go.
-  for (const auto& port : ports) {
-    sys::NftBatch one(table_);
-    one.delete_element(map_of(port), key_of(port));
-    auto done = one.commit(*socket, "unpublish port");
-    if (!done) log_debug("%s, ignoring", done.error().message.c_str());
-  }
+  auto done = with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
+    sys::NftBatch batch(table_);
+    for (const auto& port : ports) batch.delete_element(map_of(port), key_of(port));
+    if (batch.commit(socket, "unpublish ports")) return {};
+    // One of them is gone already, which fails the batch: the others still have to go.
+    return remove_each(socket, table_, ports);
+  });
+  if (!done) log_error("%s, ignoring", done.error().message.c_str());
 }
 
 Result<> Rules::retain(const std::vector<PublishedPort>& wanted) const {
-  auto socket = TRY(sys::open_nft_socket());
   struct Element {
     std::string_view map;
     std::string key, data;
@@ -226,28 +268,26 @@ Result<> Rules::retain(const std::vector<PublishedPort>& wanted) const {
   std::vector<Element> keep, stale;
   for (const auto& port : wanted) keep.push_back({map_of(port), key_of(port), data_of(port)});
   std::sort(keep.begin(), keep.end());
-  for (auto map : {kAtMap, kAnyMap})
-    TRY(sys::list_nft_elements(socket, table_, std::string(map), [&](std::string_view key, std::string_view data) {
-      Element element{map, std::string(key), std::string(data)};
-      if (!std::binary_search(keep.begin(), keep.end(), element)) stale.push_back(std::move(element));
-    }));
-  for (const auto& element : stale) {
-    sys::NftBatch batch(table_);
-    batch.delete_element(element.map, element.key);
-    auto done = batch.commit(socket, "remove a stale published port");
-    if (!done && done.error().err != ENOENT) return done;
-  }
-  if (!stale.empty()) log_info("removed %zu published ports that no container has", stale.size());
-  return {};
+  return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
+    for (auto map : {kAtMap, kAnyMap})
+      TRY(sys::list_nft_elements(socket, table_, std::string(map), [&](std::string_view key, std::string_view data) {
+        Element element{map, std::string(key), std::string(data)};
+        if (!std::binary_search(keep.begin(), keep.end(), element)) stale.push_back(std::move(element));
+      }));
+    for (const auto& element : stale) TRY(remove_one(socket, table_, element.map, element.key));
+    if (!stale.empty()) log_info("removed %zu published ports that no container has", stale.size());
+    return {};
+  });
 }
 
 Result<> Rules::remove() const {
-  auto socket = TRY(sys::open_nft_socket());
-  sys::NftBatch batch(table_);
-  batch.delete_table();
-  auto done = batch.commit(socket, "delete nftables table '" + table_ + "'");
-  if (!done && done.error().err == ENOENT) return {};
-  return done;
+  return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
+    sys::NftBatch batch(table_);
+    batch.delete_table();
+    auto done = batch.commit(socket, "delete nftables table '" + table_ + "'");
+    if (!done && done.error().err == ENOENT) return {};
+    return done;
+  });
 }
 
 }  // namespace caisson::network

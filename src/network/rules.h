@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's nftables table: the fixed chains, and one map element per published port. Every call is
-// one atomic batch over its own socket, so calls from several threads do not meet.
+// The engine's nftables table: the fixed chains, and one map element per published port. Every change is
+// one atomic batch. Thread-safe: no two calls use a socket at the same time.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "network/ipv4.h"
 #include "network/ports.h"
+#include "sys/netlink.h"
 
 namespace caisson::network {
 
 class Rules {
  public:
-  Rules(std::string table, std::string bridge) : table_(std::move(table)), bridge_(std::move(bridge)) {}
+  Rules(std::string table, std::string bridge);
+  ~Rules();
 
   Result<bool> exists() const;
   // Makes the table or rewrites its rules; elements stay. Safe to repeat at any time.
@@ -27,7 +31,11 @@ class Rules {
   Result<> remove() const;  // absent is success
 
  private:
+  struct Sockets;
+  Result<> with_socket(const std::function<Result<>(sys::NetlinkSocket&)>& use) const;
+
   std::string table_, bridge_;
+  std::unique_ptr<Sockets> sockets_;
 };
 
 }  // namespace caisson::network
