@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One thread's epoll loop: descriptors, timers, and work posted from other threads. All callbacks run
-// on the thread that called run(); only post() and stop() may be called from another one.
+// on the thread that called run(); only post(), modify() and stop() may be called from another one.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ class EventLoop {
 
   // `events` are EPOLLIN, EPOLLOUT...; level-triggered. The fd stays the caller's; remove before close.
   Result<> add(int fd, uint32_t events, Callback callback);
-  Result<> modify(int fd, uint32_t events);
+  Result<> modify(int fd, uint32_t events);  // any thread, while the fd is known to be added
   void remove(int fd);  // safe inside a callback, the fd's own included
 
   using TimerId = uint64_t;

@@ -77,8 +77,8 @@ Parsed<FieldSummary> parse_fields(std::string_view text, size_t max_headers, Mes
         break;
       case 14:
         if (equals_ignore_case(name, "content-length")) {
-          auto length = value.empty() || value[0] == '+' ? std::nullopt : parse_uint(value);
-          if (seen.has_length || !length || *length > INT64_MAX) return bad(400, "malformed or repeated Content-Length");
+          std::optional<uint64_t> length = parse_uint(value);
+          if (seen.has_length || value.starts_with('+') || !length || *length > INT64_MAX) return bad(400, "malformed or repeated Content-Length");
           seen.has_length = true;
           head.content_length = *length;
         }

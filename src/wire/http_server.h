@@ -7,7 +7,9 @@
 //   defer           keep the shared_ptr and reply() later from any thread (wait, long polls)
 //   start_stream()  headers now, chunks later from any thread, never blocking (events, logs -f, stats)
 //   take_over()     own the socket: hijack for attach/exec, or blocking body/response for load, pull, push
-// An Exchange that is dropped without an answer gives 500 with a JSON message.
+// An Exchange that is dropped without an answer gives 500 with a JSON message. Replies and stream writes go
+// to the socket at once from the calling thread; the loop only continues what the socket did not take.
+// Workers have stacks of 256 KiB.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "sys/event_loop.h"
 #include "wire/http.h"
 
 namespace caisson::http {
@@ -60,12 +63,15 @@ class Stream {
   virtual void end() = 0;
   virtual size_t backlog() const = 0;
   // Called on the loop thread each time the backlog has drained to nothing, for producers that pull
-  // from a file; and once when the client goes away. Must not block.
+  // from a file: once soon after it is set if there is no backlog, and after every write from then on.
+  // Must not block. Callbacks are let go when the stream ends, so they may hold the stream.
   virtual void on_drained(std::move_only_function<void()> callback) = 0;
+  // Called on the loop thread, once, if the client goes away before end().
   virtual void on_closed(std::move_only_function<void()> callback) = 0;
 };
 
-// The socket of a request that a handler took over, in blocking mode. Closed on destruction.
+// The socket of a request that a handler took over, in blocking mode. Closed on destruction. One thread
+// may read while another writes. After the server's stop() reads end and writes fail.
 class TakenConnection : public ByteSource, public ByteSink {
  public:
   virtual int fd() const = 0;
@@ -78,6 +84,7 @@ class TakenConnection : public ByteSource, public ByteSink {
   // Request body (Content-Length or chunked decoded); also answers "Expect: 100-continue" first.
   Result<size_t> read(std::span<char> buffer) override = 0;
   // Status line and headers; then write() sends chunks, finish() ends them.
+  // Chunked, or as it is where `headers` have a Content-Length.
   virtual Result<> begin_response(int status, const Headers& headers) = 0;
   Result<> write(std::string_view data) override = 0;
   virtual Result<> finish() = 0;
@@ -101,7 +108,10 @@ using Handler = std::function<void(std::shared_ptr<Exchange>)>;
 struct RouteDecision {
   Handler handler;           // empty: `error_status` with `error_body`
   bool stream_body = false;  // do not buffer the body: the handler will take_over() and read it
+  int error_status = 404;
+  std::string error_body;    // JSON; "" for Docker's `page not found`
 };
+// Runs on the loop thread: no blocking.
 using Router = std::function<RouteDecision(const Request& head)>;
 
 class Server {
@@ -113,11 +123,19 @@ class Server {
   // Every answer carries these (Server, Api-Version, Ostype...).
   virtual void set_common_headers(Headers headers) = 0;
   // Work that must run on the loop thread, and timers: the engine's other descriptors live there too.
-  virtual void run() = 0;   // until stop(); joins the workers
+  virtual sys::EventLoop& loop() = 0;
+  virtual void post(std::move_only_function<void()> task) = 0;  // any thread
+  // Until stop(). Then connections are closed and the workers joined: a handler that still runs is
+  // waited for.
+  virtual void run() = 0;
   virtual void stop() = 0;  // any thread, async-signal-unsafe
 };
 
 // "127.0.0.1:2375" or "[::1]:2375": a listening TCP socket, SO_REUSEADDR.
 Result<UniqueFd> listen_tcp(const std::string& address);
+
+// The answer that starts a hijacked connection, exact to what Docker's clients wait for: 101 UPGRADED if
+// the request had `Upgrade`, else 200 and then raw bytes.
+Result<> write_upgrade_response(int fd, bool upgrade_requested, std::string_view content_type);
 
 }  // namespace caisson::http
