@@ -38,7 +38,7 @@ spec::OciSeccomp default_seccomp(const SeccompContext& context);
 // plain OCI form. Errors kInvalid, text starts with `decoding seccomp profile failed: `.
 Result<spec::OciSeccomp> parse_seccomp_profile(std::string_view text, const SeccompContext& context);
 
-// libseccomp, 5-15 ms: array of struct sock_filter. Names libseccomp does not know are skipped, as runc
+// Array of struct sock_filter, about a millisecond. Names that no table knows are skipped, as runc
 // does. System calls newer than everything in the profile get ENOSYS where the default action is an errno.
 Result<std::string> compile_seccomp(const spec::OciSeccomp& profile);
 // SECCOMP_FILTER_FLAG_* of the profile's "flags"; kUnsupported for unknown ones.
