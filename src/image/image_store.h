@@ -113,6 +113,9 @@ class ImageStore {
 struct OverlayOptions {
   bool is_volatile = false;   // no flush at unmount: for containers that are removed on exit
   bool read_only = false;
+  // Copy-up of metadata alone (chmod, chown). Leaves overlay's metacopy and redirect marks in `upper`,
+  // which then cannot be read as a plain change set.
+  bool metacopy = false;
 };
 Result<UniqueFd> mount_overlay(const std::vector<std::string>& lowers, const std::string& upper,
                                const std::string& work, const OverlayOptions& options);

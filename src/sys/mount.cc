@@ -3,12 +3,17 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/ids.h"
+#include "base/rollback.h"
 #include "base/text.h"
 
 namespace caisson::sys {
+
+constexpr int kDetach = 2;  // MNT_DETACH; the C library's <sys/mount.h> is hidden behind our own header
 
 // The kernel explains a refused option in the context's log, one message per read, "e " in front.
 static std::string context_log(int context) {
@@ -43,6 +48,24 @@ Result<UniqueFd> make_mount(const std::string& type, const std::vector<FsOption>
   UniqueFd mount(static_cast<int>(
       syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, static_cast<unsigned int>(attributes))));
   if (!mount) return mount_error(context.get(), "fsmount '" + type + "'");
+  return mount;
+}
+
+Result<UniqueFd> make_mount_by_page(const std::string& type, const std::vector<FsOption>& options, uint64_t attributes,
+                                    const std::string& scratch_parent) {
+  std::string data;
+  for (const auto& option : options) data += (data.empty() ? "" : ",") + option.key + (option.value.empty() ? "" : "=" + option.value);
+  if (data.size() >= static_cast<size_t>(sysconf(_SC_PAGESIZE)))
+    return fail(ErrorKind::kExhausted, "mount '%s': options longer than a page", type.c_str());
+  std::string scratch = scratch_parent + "/mount-" + random_hex(12);
+  if (mkdir(scratch.c_str(), 0700) < 0) return fail_errno("mkdir '%s'", scratch.c_str());
+  Rollback rollback;
+  rollback.add([&] { rmdir(scratch.c_str()); });
+  if (syscall(SYS_mount, type.c_str(), scratch.c_str(), type.c_str(), 0ul, data.c_str()) < 0)
+    return fail_errno("mount '%s'", type.c_str());
+  rollback.add([&] { syscall(SYS_umount2, scratch.c_str(), kDetach); });
+  auto mount = TRY(clone_mount(AT_FDCWD, scratch, false));
+  if (attributes != 0) TRY(set_mount_attributes(mount.get(), attributes, 0, 0, false));
   return mount;
 }
 

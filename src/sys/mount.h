@@ -21,6 +21,10 @@ struct FsOption {
 // fsopen + fsconfig... + fsmount: a detached mount of file system `type`. `attributes` are
 // MOUNT_ATTR_* bits. The error carries the kernel's own message from the context's log.
 Result<UniqueFd> make_mount(const std::string& type, const std::vector<FsOption>& options, uint64_t attributes = 0);
+// COMPAT(linux<6.5): the same through mount(2), whose options may be up to a page long, for file systems that
+// need more than fsconfig's 255 bytes an option. Mounted for a moment below `scratch_parent`.
+Result<UniqueFd> make_mount_by_page(const std::string& type, const std::vector<FsOption>& options, uint64_t attributes,
+                                    const std::string& scratch_parent);
 // open_tree(OPEN_TREE_CLONE): a detached copy of the mount at `path` (AT_FDCWD or below `dir`).
 Result<UniqueFd> clone_mount(int dir, const std::string& path, bool recursive);
 Result<> attach_mount(int mount, int dir, const std::string& path);

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+// load(): docker-archive (manifest.json, with the layer files of either age) and OCI layouts. Everything
+// is checked before the first blob is published; the lease makes a failure leave nothing behind.
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "image/archive_members.h"
+#include "image/disk_image_store.h"
+#include "image/pull_progress.h"
+#include "spec/reference.h"
+#include "sys/files.h"
+#include "wire/compress.h"
+#include "wire/digest.h"
+
+namespace caisson::image {
+namespace {
+
+constexpr size_t kMaxDocument = 8 << 20;
+constexpr int kMaxNesting = 4;
+// Against decompression bombs; real layers are far below.
+constexpr uint64_t kMaxLayerBytes = uint64_t{256} << 30;
+
+struct PlannedImage {
+  std::string config_json, manifest_json;
+  spec::ImageConfig config;
+  std::vector<SpooledBlob*> layers;
+  std::vector<std::string> tags;        // familiar, with tag
+};
+
+template <class... Args>
+std::unexpected<Error> bad(const char* format, Args... args) {
+  return fail(ErrorKind::kInvalid, format, args...);
+}
+
+template <class T>
+Result<T> parse_document(const std::string& text, const std::string& name) {
+  auto value = json::decode<T>(text);
+  if (!value) return bad("image archive: %s: %s", quoted(name).c_str(), value.error().message.c_str());
+  return value;
+}
+
+const char* machine_architecture() {
+#if defined(__x86_64__)
+  return "amd64";
+#elif defined(__aarch64__)
+  return "arm64";
+#else
+  return "unknown";
+#endif
+}
+
+class Loader {
+ public:
+  Loader(DiskImageStore& store, ArchiveMembers members, const Progress& progress)
+      : store_(store), members_(std::move(members)), progress_(progress) {}
+
+  Result<std::vector<std::string>> run() {
+    if (members_.find("manifest.json")) {
+      TRY(plan_docker_archive());
+    } else if (members_.find("index.json")) {
+      TRY(plan_layout());
+    } else {
+      return bad("image archive: it has neither 'manifest.json' nor 'index.json'");
+    }
+    if (plans_.empty()) return bad("image archive: it holds no image");
+    for (PlannedImage& plan : plans_) TRY(bring_in(plan));
+    return commit();
+  }
+
+ private:
+  Result<> plan_docker_archive();
+  Result<> plan_layout();
+  Result<> plan_index(const spec::Index& index, int depth, const std::string& inherited_name);
+  Result<> plan_manifest(const spec::Descriptor& descriptor, const std::string& name);
+  std::string archived_manifest(const PlannedImage& plan, const std::string& config_digest);
+  Result<std::string> make_manifest(const PlannedImage& plan) const;
+  Result<> check(PlannedImage& plan, const std::string& config_name);
+  Result<> bring_in(PlannedImage& plan);
+  Result<std::vector<std::string>> commit();
+  void tell(const std::string& text) {
+    if (progress_) progress_("{\"stream\":" + json::quote(text) + "}\n");
+  }
+
+  DiskImageStore& store_;
+  ArchiveMembers members_;
+  const Progress& progress_;
+  std::vector<PlannedImage> plans_;
+};
+
+Result<compress::Format> format_of(const SpooledBlob& blob) {
+  auto fd = TRY(blob.open());
+  sys::FdSource source(fd.get());
+  return TRY(compress::Decompressor::open(source))->format();
+}
+
+Result<> Loader::check(PlannedImage& plan, const std::string& config_name) {
+  plan.config = TRY(parse_document<spec::ImageConfig>(plan.config_json, config_name));
+  TRY(spec::check_config(plan.config));
+  size_t wanted = plan.config.rootfs.diff_ids.size();
+  if (plan.layers.size() != wanted)
+    return bad("image archive: %zu layers are listed, but the config has %zu", plan.layers.size(), wanted);
+  for (size_t i = 0; i < wanted; ++i) {
+    auto format = format_of(*plan.layers[i]);
+    if (!format) return bad("image archive: layer %zu: %s", i + 1, format.error().message.c_str());
+    const std::string& diff_id = plan.config.rootfs.diff_ids[i];
+    if (*format == compress::Format::kNone && plan.layers[i]->digest() != diff_id)
+      return bad("image archive: layer %zu has the wrong content: its digest is '%s' and not '%s'", i + 1,
+                 plan.layers[i]->digest().c_str(), diff_id.c_str());
+  }
+  return {};
+}
+
+Result<> Loader::plan_docker_archive() {
+  auto images = TRY(parse_document<std::vector<spec::ArchiveImage>>(TRY_CTX(members_.text("manifest.json", kMaxDocument), "reading"),
+                                                                    "manifest.json"));
+  for (const spec::ArchiveImage& archived : images) {
+    PlannedImage plan;
+    plan.config_json = TRY(members_.text(archived.config, kMaxDocument));
+    for (const std::string& name : archived.layers) {
+      SpooledBlob* layer = members_.find(name);
+      if (!layer) return bad("image archive: layer %s is missing", quoted(name).c_str());
+      plan.layers.push_back(layer);
+    }
+    for (const std::string& tag : archived.repo_tags) {
+      auto reference = spec::parse_reference_with_default_tag(tag);
+      if (!reference || !reference->digest.empty()) return bad("image archive: invalid tag %s", quoted(tag).c_str());
+      plan.tags.push_back(reference->familiar());
+    }
+    TRY(check(plan, archived.config));
+    plan.manifest_json = archived_manifest(plan, digest::sha256(plan.config_json));
+    if (plan.manifest_json.empty()) plan.manifest_json = TRY(make_manifest(plan));
+    plans_.push_back(std::move(plan));
+  }
+  return {};
+}
+
+// Docker 25 and later put an OCI layout beside manifest.json: its manifest keeps the digest that a
+// registry may know. Only taken if it says exactly the same.
+std::string Loader::archived_manifest(const PlannedImage& plan, const std::string& config_digest) {
+  auto text = members_.text("index.json", kMaxDocument);
+  auto index = text ? json::decode<spec::Index>(*text) : Result<spec::Index>(std::unexpected(text.error()));
+  if (!index) return "";
+  for (const spec::Descriptor& descriptor : index->manifests) {
+    SpooledBlob* blob = members_.find_blob(descriptor.digest);
+    if (!blob || blob->digest() != descriptor.digest || blob->size() > kMaxDocument) continue;
+    auto manifest_json = blob->read(kMaxDocument);
+    auto manifest = manifest_json ? json::decode<spec::Manifest>(*manifest_json) : Result<spec::Manifest>(std::unexpected(manifest_json.error()));
+    if (!manifest || manifest->config.digest != config_digest || manifest->layers.size() != plan.layers.size()) continue;
+    bool same = true;
+    for (size_t i = 0; i < plan.layers.size(); ++i) same = same && manifest->layers[i].digest == plan.layers[i]->digest();
+    if (same) return *manifest_json;
+  }
+  return "";
+}
+
+Result<std::string> Loader::make_manifest(const PlannedImage& plan) const {
+  spec::Manifest manifest;
+  manifest.media_type = spec::kOciManifest;
+  manifest.config = {.media_type = std::string(spec::kOciConfig), .digest = digest::sha256(plan.config_json),
+                     .size = static_cast<int64_t>(plan.config_json.size())};
+  for (const SpooledBlob* layer : plan.layers) {
+    auto format = TRY(format_of(*layer));
+    std::string_view type = format == compress::Format::kGzip   ? spec::kOciLayerGzip
+                            : format == compress::Format::kZstd ? spec::kOciLayerZstd
+                                                                : spec::kOciLayerTar;
+    manifest.layers.push_back({.media_type = std::string(type), .digest = layer->digest(), .size = static_cast<int64_t>(layer->size())});
+  }
+  return json::encode(manifest);
+}
+
+Result<> Loader::plan_layout() {
+  auto index = TRY(parse_document<spec::Index>(TRY_CTX(members_.text("index.json", kMaxDocument), "reading"), "index.json"));
+  return plan_index(index, 0, "");
+}
+
+Result<> Loader::plan_index(const spec::Index& index, int depth, const std::string& inherited_name) {
+  if (depth > kMaxNesting) return bad("image archive: indexes nested too deeply");
+  for (const spec::Descriptor& descriptor : index.manifests) {
+    // Below the top an index lists variants of one image: ours is taken, attestations are not.
+    if (depth > 0 && descriptor.platform &&
+        (descriptor.platform->os != "linux" || descriptor.platform->architecture != machine_architecture()))
+      continue;
+    std::string name = inherited_name;
+    auto annotation = [&](std::string_view key) {
+      auto found = descriptor.annotations.find(std::string(key));
+      return found == descriptor.annotations.end() ? std::string() : found->second;
+    };
+    if (std::string full = annotation(spec::kContainerdNameAnnotation); !full.empty()) name = full;
+    // A bare tag ("latest") names no repository.
+    else if (std::string ref = annotation(spec::kRefNameAnnotation); ref.find_first_of(":/") != std::string::npos) name = ref;
+
+    if (spec::is_index_type(descriptor.media_type)) {
+      auto text = TRY(members_.text(ArchiveMembers::blob_name(descriptor.digest), kMaxDocument));
+      if (digest::sha256(text) != descriptor.digest) return bad("image archive: blob '%s' has the wrong content", descriptor.digest.c_str());
+      size_t before = plans_.size();
+      TRY(plan_index(TRY_CTX(parse_document<spec::Index>(text, descriptor.digest), "reading"), depth + 1, name));
+      if (plans_.size() == before) return bad("image archive: no image for linux/%s in it", machine_architecture());
+    } else {
+      TRY(plan_manifest(descriptor, name));
+    }
+  }
+  return {};
+}
+
+Result<> Loader::plan_manifest(const spec::Descriptor& descriptor, const std::string& name) {
+  PlannedImage plan;
+  plan.manifest_json = TRY(members_.text(ArchiveMembers::blob_name(descriptor.digest), kMaxDocument));
+  if (digest::sha256(plan.manifest_json) != descriptor.digest)
+    return bad("image archive: blob %s has the wrong content", quoted(descriptor.digest).c_str());
+  auto manifest = TRY(parse_document<spec::Manifest>(plan.manifest_json, descriptor.digest));
+  plan.config_json = TRY(members_.text(ArchiveMembers::blob_name(manifest.config.digest), kMaxDocument));
+  if (digest::sha256(plan.config_json) != manifest.config.digest)
+    return bad("image archive: blob %s has the wrong content", quoted(manifest.config.digest).c_str());
+  for (const spec::Descriptor& layer : manifest.layers) {
+    SpooledBlob* blob = members_.find_blob(layer.digest);
+    if (!blob) return bad("image archive: layer %s is missing", quoted(layer.digest).c_str());
+    if (blob->digest() != layer.digest) return bad("image archive: blob %s has the wrong content", quoted(layer.digest).c_str());
+    plan.layers.push_back(blob);
+  }
+  if (!name.empty()) {
+    auto reference = spec::parse_reference_with_default_tag(name);
+    if (!reference) return bad("image archive: invalid name %s", quoted(name).c_str());
+    reference->digest.clear();
+    if (reference->tag.empty()) reference->tag = "latest";
+    plan.tags.push_back(reference->familiar());
+  }
+  TRY(check(plan, manifest.config.digest));
+  plans_.push_back(std::move(plan));
+  return {};
+}
+
+Result<> Loader::bring_in(PlannedImage& plan) {
+  const auto& diff_ids = plan.config.rootfs.diff_ids;
+  for (size_t i = 0; i < diff_ids.size(); ++i) {
+    SpooledBlob& layer = *plan.layers[i];
+    std::vector<std::string> parents(diff_ids.begin(), diff_ids.begin() + static_cast<ptrdiff_t>(i));
+    std::vector<std::string> stack(diff_ids.begin(), diff_ids.begin() + static_cast<ptrdiff_t>(i) + 1);
+    bool is_new = !store_.layer_store().find(stack).has_value();
+    int64_t size = static_cast<int64_t>(layer.size());
+    if (is_new && progress_) progress_(transfer_line("Loading layer", short_digest(diff_ids[i]), 0, size));
+    UniqueFd fd;
+    // A layer that two images of the archive share was published with the first one.
+    if (auto opened = layer.open()) fd = std::move(*opened);
+    else fd = TRY(store_.open_blob(layer.digest()));
+    sys::FdSource source(fd.get());
+    auto plain = TRY(compress::Decompressor::open(source, kMaxLayerBytes));
+    auto added = store_.add_layer(diff_ids[i], parents, *plain, plain->format() == compress::Format::kNone);
+    if (!added) {
+      Error error = added.error();
+      if (error.kind == ErrorKind::kCorrupt || error.kind == ErrorKind::kUnsupported) error.kind = ErrorKind::kInvalid;
+      return with_context(std::move(error), format("image archive: layer %zu", i + 1));
+    }
+    TRY(store_.publish(layer));
+    if (is_new && progress_) progress_(transfer_line("Loading layer", short_digest(diff_ids[i]), size, size));
+  }
+  for (const std::string* document : {&plan.config_json, &plan.manifest_json}) {
+    auto blob = TRY(store_.blobs().spool(*document));
+    TRY(store_.publish(blob));
+  }
+  return {};
+}
+
+Result<std::vector<std::string>> Loader::commit() {
+  std::vector<std::string> names;
+  for (const PlannedImage& plan : plans_) {
+    std::string manifest_digest = digest::sha256(plan.manifest_json), id = digest::sha256(plan.config_json);
+    for (const std::string& tag : plan.tags) {
+      auto old = store_.find(tag);
+      TRY(store_.commit_image(manifest_digest, tag, ""));
+      if (old && old->id != id)
+        tell(format("The image %s already exists, renaming the old one with ID %s to empty string\n", tag.c_str(), old->id.c_str()));
+      tell("Loaded image: " + tag + "\n");
+      names.push_back(tag);
+    }
+    if (plan.tags.empty()) {
+      TRY(store_.commit_image(manifest_digest, "", ""));
+      tell("Loaded image ID: " + id + "\n");
+      names.push_back(id);
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> DiskImageStore::load(ByteSource& tar, const Progress& progress) {
+  auto guard = lease();
+  auto members = TRY(ArchiveMembers::read(tar, blobs_));
+  return Loader(*this, std::move(members), progress).run();
+}
+
+}  // namespace caisson::image

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ImageStore over BlobStore, LayerStore, the database and an ImageIndex snapshot. Split by concern:
+// disk_image_store.cc (open, lookups, commit), store_remove.cc, store_collect.cc (leases, garbage),
+// archive_load.cc, archive_save.cc.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "image/blob_store.h"
+#include "image/image_index.h"
+#include "image/image_store.h"
+#include "image/layer_store.h"
+
+namespace caisson::image {
+
+class DiskImageStore : public ImageStore {
+ public:
+  DiskImageStore(std::string root, db::Database& database, BlobStore blobs);
+  ~DiskImageStore() override;
+  Result<> open();
+
+  Result<std::vector<std::string>> load(ByteSource& tar, const Progress& progress) override;
+  Result<> save(const std::vector<std::string>& names, ByteSink& tar) override;
+  Result<Image> find(const std::string& reference) override;
+  std::vector<Image> list() override;
+  Result<> tag(const std::string& source, const std::string& repo, const std::string& tag) override;
+  Result<std::vector<RemovedImage>> remove(const std::string& reference, bool force,
+                                           const std::function<std::string(const std::string&)>& used_by) override;
+  Result<std::vector<HistoryEntry>> history(const std::string& reference) override;
+  Result<LayerChain> layers(const std::string& image_id) override;
+  Usage usage() override;
+  bool has_blob(const std::string& digest) override;
+  bool has_layer(const std::string& diff_id) override;
+  Result<UniqueFd> open_blob(const std::string& digest) override;
+  Result<> add_blob(const std::string& digest, ByteSource& bytes) override;
+  Result<> add_layer(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar) override;
+  Result<std::string> commit_image(const std::string& manifest_digest, const std::string& repo_tag,
+                                   const std::string& repo_digest) override;
+  Result<> add_repo_digest(const std::string& image_id, const std::string& repo_digest) override;
+  std::shared_ptr<void> lease() override;
+
+  // For loading and saving.
+  std::shared_ptr<const ImageIndex> snapshot() const;
+  BlobStore& blobs() { return blobs_; }
+  LayerStore& layer_store() { return layers_; }
+  Result<> publish(SpooledBlob& blob);
+  // `tar` is known to have the digest `diff_id` when `verified`.
+  Result<> add_layer(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar, bool verified);
+
+ private:
+  // What keeps blobs and layers from being collected; outlives the store in leases that were handed out.
+  struct Leases;
+
+  Result<std::shared_ptr<StoredImage>> read_image(const std::string& manifest_digest) const;
+  // Writes names and images to the database and makes `next` the snapshot. Under change_mutex_.
+  Result<> apply(ImageIndex next, const std::set<std::string>& changed_ids);
+  void protect_blob(const std::string& digest);
+  void protect_layer(const std::string& key);
+  // Drops what no image, lease or chain holds. `removed_layers`: keys of layers that went.
+  void collect(std::vector<std::string>* removed_layers = nullptr);
+
+  std::string root_, tmp_;
+  db::Database& database_;
+  BlobStore blobs_;
+  LayerStore layers_;
+  std::shared_ptr<Leases> leases_;
+  std::mutex change_mutex_;             // one change of the index at a time; held over disk writes
+  mutable std::mutex snapshot_mutex_;   // guards the pointer only
+  std::shared_ptr<const ImageIndex> snapshot_;
+};
+
+// What a Leases object guards, seen by store_collect.cc and the store.
+struct DiskImageStore::Leases {
+  std::mutex mutex;
+  DiskImageStore* store = nullptr;      // null once the store is gone
+  int active = 0;
+  std::set<std::string> blobs, layers;  // touched while a lease was active
+  std::map<std::string, int> chains;    // layer keys in use by containers
+};
+
+}  // namespace caisson::image
