@@ -91,8 +91,13 @@ Result<std::string> LayerStore::add(const std::string& diff_id, const std::vecto
   stack.push_back(diff_id);
   if (auto key = find(stack)) return *key;
 
+  // Layers of one pull come in any order. Most need nothing from below, so one whose parents are not here yet is
+  // tried alone; what shows it to be incomplete that way is no fault of the archive.
   std::vector<std::string> parent_directories;
-  for (const std::string& key : TRY(find_all(parents))) parent_directories.push_back(directory(key));
+  auto parent_keys = find_all(parents);
+  if (parent_keys)
+    for (const std::string& key : *parent_keys) parent_directories.push_back(directory(key));
+  auto too_early = [&] { return fail(ErrorKind::kConflict, "layer '%s' leans on layers that are not here yet", diff_id.c_str()); };
   std::string temporary = tmp_ + "/image-layer-" + random_hex(16);
   Rollback rollback;
   TRY(sys::make_dirs(temporary));
@@ -102,7 +107,9 @@ Result<std::string> LayerStore::add(const std::string& diff_id, const std::vecto
   auto fd = TRY(sys::open_file(temporary, O_RDONLY | O_DIRECTORY));
 
   digest::HashingSource hashing(tar);
-  auto unpacked = TRY(unpack_layer(already_verified ? tar : hashing, fd.get(), parent_directories));
+  auto unpacking = unpack_layer(already_verified ? tar : hashing, fd.get(), parent_directories);
+  if (!parent_keys && (unpacking ? !unpacking->self_contained : unpacking.error().kind == ErrorKind::kInvalid)) return too_early();
+  auto unpacked = TRY(std::move(unpacking));
   if (!already_verified)
     if (std::string got = hashing.finish(); got != diff_id)
       return fail(ErrorKind::kCorrupt, "layer '%s' has the wrong content: its digest is '%s'", diff_id.c_str(), got.c_str());

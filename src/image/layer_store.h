@@ -31,7 +31,8 @@ class LayerStore {
   bool has_self_contained(const std::string& diff_id) const;
 
   // Unpacks `tar` and returns the key. The digest of its bytes must be `diff_id` (kCorrupt) unless the
-  // caller has checked that already. A layer that is there is left alone and `tar` not read.
+  // caller has checked that already. A layer that is there is left alone and `tar` not read. Without all
+  // of its parents a layer is unpacked alone, kConflict if it proves to need them.
   Result<std::string> add(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar,
                           bool already_verified = false);
   std::string directory(const std::string& key) const;
