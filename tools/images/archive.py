@@ -42,8 +42,9 @@ class LayerWriter:
     def symlink(self, name, target):
         self.tar.addfile(entry(name, tarfile.SYMTYPE, 0o777, link=target))
 
-    def hardlink(self, name, target):
-        self.tar.addfile(entry(name, tarfile.LNKTYPE, link=target))
+    def hardlink(self, name, target, mode=0o755):
+        # The header's mode counts: who unpacks a link sets it on the file both names share.
+        self.tar.addfile(entry(name, tarfile.LNKTYPE, mode, link=target))
 
     def raw(self, info, data=b""):
         self.tar.addfile(info, io.BytesIO(data) if data else None)
