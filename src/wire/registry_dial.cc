@@ -94,7 +94,15 @@ class TlsDialer : public Dialer {
  private:
   Result<std::unique_ptr<http::Transport>> secure(std::unique_ptr<http::Transport> plain, const Url& url) {
     bool trusted = url.host == trusted_.host && url.port == trusted_.port;
-    return (trusted ? *trusted_tls_ : system_tls_).wrap(std::move(plain), url.host);
+    auto wrapped = (trusted ? *trusted_tls_ : system_tls_).wrap(std::move(plain), url.host);
+    if (wrapped) return wrapped;
+    // Go's sentences again: these two are what people search for.
+    Error error = std::move(wrapped).error();
+    if (error.message.contains("issuer") || error.message.contains("self-signed") || error.message.contains("self signed"))
+      error.message = "tls: failed to verify certificate: x509: certificate signed by unknown authority";
+    if (error.message.contains("wrong version number") || error.message.contains("http request"))
+      error.message = "http: server gave HTTP response to HTTPS client";
+    return std::unexpected(std::move(error));
   }
 
   const DialOptions options_;
