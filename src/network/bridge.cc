@@ -38,12 +38,14 @@ Result<> enable_forwarding() {
 }
 }  // namespace
 
-Result<Subnet> plan_bridge_subnet(const std::string& name, const std::optional<Subnet>& wanted) {
+Result<Subnet> plan_bridge_subnet(const std::string& name, const std::optional<Subnet>& wanted,
+                                  const std::optional<Subnet>& hint) {
   if (wanted) return *wanted;
   auto route = TRY(sys::RouteSocket::open());
   auto addresses = TRY(route.list_addresses());
   if (auto link = TRY(route.find_link(name)))
     if (auto subnet = usable_address(addresses, link->index)) return *subnet;
+  if (hint) return *hint;
   std::vector<Subnet> used;
   for (const auto& entry : addresses) used.push_back({entry.address, entry.prefix});
   for (const auto& entry : TRY(route.list_routes())) used.push_back({entry.destination, entry.prefix});

@@ -193,19 +193,34 @@ TEST_CASE("network kernel: loopback services and loopback ports stay out of the 
   });
 }
 
-TEST_CASE("network kernel: udp is published too, and tcp beside it") {
+TEST_CASE("network kernel: udp is published too, and a client that keeps sending follows the container") {
   in_fresh_netns([] {
     auto manager = make_manager();
+    attach(*manager, "table");  // so that connections are tracked before the port is published
+    auto client = bind_udp(own_netns().get(), 0);
+    auto reaches = [&](const UniqueFd& server) {
+      sockaddr_in at{};
+      at.sin_family = AF_INET;
+      at.sin_port = htons(5353);
+      at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      auto sent = [&] { return sendto(client.get(), "q", 1, 0, reinterpret_cast<sockaddr*>(&at), sizeof at); };
+      if (sent() != 1) sent();  // the first call may report that nobody listened before
+      char byte = 0;
+      for (int i = 0; i < 50; ++i) {
+        if (recv(server.get(), &byte, 1, MSG_DONTWAIT) == 1) return byte == 'q';
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      }
+      return false;
+    };
+    CHECK(!reaches(client));
     auto one = attach(*manager, "one", {{"udp", 53, "0.0.0.0", 5353}, {"tcp", 53, "0.0.0.0", 5353}});
-    auto server = bind_udp(one.netns.get(), 53), client = bind_udp(own_netns().get(), 0);
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_port = htons(5353);
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    REQUIRE(sendto(client.get(), "q", 1, 0, reinterpret_cast<sockaddr*>(&at), sizeof at) == 1);
-    char byte = 0;
-    CHECK(eventually([&] { return recv(server.get(), &byte, 1, MSG_DONTWAIT) == 1; }));
-    CHECK(byte == 'q');
+    auto server = bind_udp(one.netns.get(), 53);
+    CHECK(reaches(server));
+    manager->detach("one");
+    CHECK(!reaches(server));
+    auto two = attach(*manager, "two", {{"udp", 53, "127.0.0.1", 5353}});
+    auto other = bind_udp(two.netns.get(), 53);
+    CHECK(reaches(other));
   });
 }
 
@@ -231,6 +246,8 @@ TEST_CASE("network kernel: conflicts name the port, and leave nothing behind") {
       CHECK(held.error().message.starts_with("failed to bind host port for 0.0.0.0:7777:172.17.0."));
       CHECK(held.error().message.ends_with(":80/tcp: address already in use"));
     }
+    CHECK(manager->attach_bridge("two", {{"tcp", 80, "10.1.2.3", 7777}}, "", "").error().message.ends_with(
+        ":80/tcp: cannot assign requested address"));
     CHECK(manager->attach_bridge("two", {}, "", "172.18.0.5").error().kind == ErrorKind::kInvalid);
     CHECK(manager->attach_bridge("two", {}, "", "172.17.0.1").error().kind == ErrorKind::kConflict);
     CHECK(manager->attach_bridge("two", {}, "", "172.17.0.2").error().kind == ErrorKind::kConflict);
@@ -373,6 +390,22 @@ TEST_CASE("network kernel: the bridge avoids subnets in use and takes the config
     REQUIRE(second->remove_all());
     CHECK(!link_exists("other0"));
     CHECK(link_exists("caisson0"));
+  });
+}
+
+TEST_CASE("network kernel: two engines side by side reach each other by published ports only") {
+  in_fresh_netns([] {
+    NetworkConfig config = test_config();
+    config.bridge = "other0";
+    config.table = "other";
+    auto first = make_manager(), second = make_manager(config);
+    auto here = attach(*first, "one"), there = attach(*second, "one", {{"tcp", 80, "", 8080}});
+    CHECK(there.endpoint.address == "172.18.0.2");
+    auto server = listen_tcp(there.netns.get(), 80);
+    CHECK(fetch(here.netns.get(), "172.18.0.2", 80, server.get(), 200) == "error: Connection timed out");
+    CHECK(fetch(here.netns.get(), "172.17.0.1", 8080, server.get()) == "172.18.0.1");
+    CHECK(first->attach_bridge("two", {{"tcp", 80, "", 8080}}, "", "").error().message ==
+          "failed to bind host port for 0.0.0.0:8080:172.17.0.3:80/tcp: address already in use");
   });
 }
 

@@ -68,7 +68,7 @@ class Manager final : public NetworkManager {
   Result<std::vector<PublishedPort>> parse_ports(const std::vector<PortMapping>& mappings, uint32_t address) const;
   Result<std::string> plug(sys::NewNamespace& space, const Ready& ready, uint32_t address, const sys::MacAddress& mac,
                            bool hairpin, sys::RouteSocket& route);
-  Result<> publish(const std::string& container_id, const std::vector<PublishedPort>& ports);
+  Result<> publish(const std::string& container_id, const std::vector<PublishedPort>& ports, bool anew);
   std::vector<PublishedPort> all_ports();
 
   const NetworkConfig config_;
@@ -93,18 +93,18 @@ Result<> Manager::ensure_rules() {
   if (!config_.enable_nat || TRY(rules_.exists())) return {};
   // The first time, or somebody flushed the whole ruleset of the host.
   TRY(rules_.install(*subnet_));
-  return rules_.publish(all_ports());
+  return rules_.publish(all_ports(), false);
 }
 
 Result<Manager::Ready> Manager::ensure_ready(const std::optional<Subnet>& hint) {
   std::lock_guard setup(setup_mutex_);
   if (!ready_) {
-    if (!subnet_) subnet_ = TRY(plan_bridge_subnet(config_.bridge, wanted_ ? wanted_ : hint));
+    if (!subnet_) subnet_ = TRY(plan_bridge_subnet(config_.bridge, wanted_, hint));
     bridge_index_ = TRY_CTX(ensure_bridge(bridge_, *subnet_), "set up bridge '" + config_.bridge + "'");
     // Rewritten even if there: an engine of another release may have made it.
     if (config_.enable_nat) {
       TRY(rules_.install(*subnet_));
-      TRY(rules_.publish(all_ports()));
+      TRY(rules_.publish(all_ports(), false));
     }
     loopback_allowed_ = false;
     std::lock_guard lock(mutex_);
@@ -173,7 +173,7 @@ Result<std::string> Manager::plug(sys::NewNamespace& space, const Ready& ready, 
   return request.name;
 }
 
-Result<> Manager::publish(const std::string& container_id, const std::vector<PublishedPort>& ports) {
+Result<> Manager::publish(const std::string& container_id, const std::vector<PublishedPort>& ports, bool anew) {
   if (ports.empty()) return {};
   {
     std::lock_guard setup(setup_mutex_);
@@ -185,13 +185,13 @@ Result<> Manager::publish(const std::string& container_id, const std::vector<Pub
     std::lock_guard lock(mutex_);
     endpoints_[container_id].ports = ports;
   }
-  auto done = rules_.publish(ports);
+  auto done = rules_.publish(ports, anew);
   if (!done && done.error().err == ENOENT) {
     {
       std::lock_guard setup(setup_mutex_);
       TRY(ensure_rules());
     }
-    done = rules_.publish(ports);
+    done = rules_.publish(ports, anew);
   }
   if (!done) rules_.unpublish(ports);
   return done;
@@ -239,7 +239,7 @@ Result<NetworkManager::Attached> Manager::attach_bridge(const std::string& conta
     link = plug(space, ready, address, *mac, !ports.empty(), route);
   }
   if (!link) return std::unexpected(link.error());
-  TRY(publish(container_id, ports));
+  TRY(publish(container_id, ports, true));
   undo.add([this, ports] { rules_.unpublish(ports); });
   TRY(route.wait_ready({*link, config_.bridge}, kReadyTimeoutMs));
 
@@ -298,7 +298,7 @@ Result<> Manager::restore(const Endpoint& endpoint) {
     std::lock_guard lock(mutex_);
     endpoints_[endpoint.container_id].ports = ports;
   }
-  TRY(publish(endpoint.container_id, ports));
+  TRY(publish(endpoint.container_id, ports, false));
   undo.commit();
   std::lock_guard lock(mutex_);
   endpoints_[endpoint.container_id].busy = false;

@@ -38,15 +38,14 @@ std::unexpected<Error> already_allocated(const PublishedPort& port) {
   return fail(ErrorKind::kConflict, "Bind for %s failed: port is already allocated", port.host().c_str());
 }
 
-std::unexpected<Error> in_use(const PublishedPort& port, const Error& why) {
-  std::string target = format_ipv4(port.container_address) + format(":%u/%s", port.container_port, protocol_name(port.protocol));
-  if (why.err == EADDRINUSE) {
-    auto error = fail(ErrorKind::kConflict, "failed to bind host port for %s:%s: address already in use",
-                      port.host().c_str(), target.c_str());
-    error.error().err = EADDRINUSE;
-    return error;
-  }
-  return with_context(why, format("failed to bind host port for %s:%s", port.host().c_str(), target.c_str()));
+std::unexpected<Error> cannot_bind(const PublishedPort& port, const Error& why) {
+  std::string reason = why.err ? errno_text(why.err) : why.message;
+  reason[0] = static_cast<char>(reason[0] | 0x20);  // as Go writes them
+  Error error{why.err == EADDRINUSE ? ErrorKind::kConflict : why.kind, why.err, ""};
+  error.message = format("failed to bind host port for %s:%s:%u/%s: %s", port.host().c_str(),
+                         format_ipv4(port.container_address).c_str(), port.container_port, protocol_name(port.protocol),
+                         reason.c_str());
+  return std::unexpected(std::move(error));
 }
 }  // namespace
 
@@ -128,7 +127,7 @@ Result<> PortTable::State::take_one(PublishedPort& port) {
   if (port.host_port) {
     if (!is_free(port)) return already_allocated(port);
     auto guard = open_guard(port.protocol, port.host_address, port.host_port);
-    if (!guard) return in_use(port, guard.error());
+    if (!guard) return cannot_bind(port, guard.error());
     add(port, std::move(*guard));
     return {};
   }
@@ -142,7 +141,7 @@ Result<> PortTable::State::take_one(PublishedPort& port) {
     if (!is_free(candidate)) continue;
     auto guard = open_guard(candidate.protocol, candidate.host_address, candidate.host_port);
     if (!guard && guard.error().err == EADDRINUSE) continue;
-    if (!guard) return in_use(candidate, guard.error());
+    if (!guard) return cannot_bind(candidate, guard.error());
     add(candidate, std::move(*guard));
     port = candidate;
     return {};
@@ -175,7 +174,7 @@ Result<> PortTable::take_back(const std::vector<PublishedPort>& ports) {
     }
     auto guard = open_guard(ports[i].protocol, ports[i].host_address, ports[i].host_port);
     if (!guard) {
-      log_warn("%s, ignoring", in_use(ports[i], guard.error()).error().message.c_str());
+      log_warn("%s, ignoring", cannot_bind(ports[i], guard.error()).error().message.c_str());
       guard = UniqueFd();
     }
     state_->add(ports[i], std::move(*guard));

@@ -15,6 +15,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/rtnetlink.h>
+#include <netinet/in.h>
 
 #include <algorithm>
 #include <cstring>
@@ -22,6 +23,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "sys/netlink_conntrack.h"
 #include "sys/nft.h"
 
 namespace caisson::network {
@@ -172,6 +174,16 @@ Result<> remove_each(sys::NetlinkSocket& socket, const std::string& table, const
   for (const auto& port : ports) TRY(remove_one(socket, table, map_of(port), key_of(port)));
   return {};
 }
+
+// A UDP flow keeps the path it had with its first packet for as long as packets come: past a container that
+// has just been published, or to one that is gone. TCP ends by itself.
+void forget_flows(sys::NetlinkSocket& socket, const std::vector<PublishedPort>& ports) {
+  for (const auto& port : ports) {
+    if (port.protocol != IPPROTO_UDP) continue;
+    auto done = sys::forget_udp_flows(socket, port.host_address, port.host_port);
+    if (!done && done.error().err != ENOENT) log_debug("%s, ignoring", done.error().message.c_str());
+  }
+}
 }  // namespace
 
 // Closing a nfnetlink socket waits until the kernel has destroyed what recent batches deleted, 10 ms and
@@ -231,7 +243,7 @@ Result<> Rules::install(const Subnet& subnet) const {
   });
 }
 
-Result<> Rules::publish(const std::vector<PublishedPort>& ports) const {
+Result<> Rules::publish(const std::vector<PublishedPort>& ports, bool anew) const {
   if (ports.empty()) return {};
   auto add = [&](sys::NetlinkSocket& socket) -> Result<> {
     sys::NftBatch batch(table_);
@@ -240,10 +252,13 @@ Result<> Rules::publish(const std::vector<PublishedPort>& ports) const {
   };
   return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
     auto done = add(socket);
-    if (done || (done.error().err != EEXIST && done.error().err != EBUSY)) return done;
-    // Elements an engine before us left behind point elsewhere; the port table says they are nobody's.
-    TRY(remove_each(socket, table_, ports));
-    return add(socket);
+    if (!done && (done.error().err == EEXIST || done.error().err == EBUSY)) {
+      // Elements an engine before us left behind point elsewhere; the port table says they are nobody's.
+      TRY(remove_each(socket, table_, ports));
+      done = add(socket);
+    }
+    if (done && anew) forget_flows(socket, ports);
+    return done;
   });
 }
 
@@ -252,9 +267,10 @@ void Rules::unpublish(const std::vector<PublishedPort>& ports) const {
   auto done = with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
     sys::NftBatch batch(table_);
     for (const auto& port : ports) batch.delete_element(map_of(port), key_of(port));
-    if (batch.commit(socket, "unpublish ports")) return {};
-    // One of them is gone already, which fails the batch: the others still have to go.
-    return remove_each(socket, table_, ports);
+    // One that is gone already fails the batch: the others still have to go.
+    if (!batch.commit(socket, "unpublish ports")) TRY(remove_each(socket, table_, ports));
+    forget_flows(socket, ports);
+    return {};
   });
   if (!done) log_error("%s, ignoring", done.error().message.c_str());
 }

@@ -23,8 +23,9 @@ class Rules {
   Result<bool> exists() const;
   // Makes the table or rewrites its rules; elements stay. Safe to repeat at any time.
   Result<> install(const Subnet& subnet) const;
-  // kNotFound when somebody removed the table.
-  Result<> publish(const std::vector<PublishedPort>& ports) const;
+  // `anew`: running UDP flows to the ports are cut off from where they went. ENOENT when somebody removed
+  // the table.
+  Result<> publish(const std::vector<PublishedPort>& ports, bool anew) const;
   void unpublish(const std::vector<PublishedPort>& ports) const;
   // Removes every element that is not one of `wanted`.
   Result<> retain(const std::vector<PublishedPort>& wanted) const;

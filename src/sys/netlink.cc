@@ -11,7 +11,8 @@
 namespace caisson::sys {
 
 namespace {
-constexpr size_t kReceiveSize = 32 << 10;  // the kernel fills dump answers up to this
+// On the stack: sockets are kept in numbers, buffers need not be. Dumps come in pieces of this size.
+constexpr size_t kReceiveSize = 16 << 10;
 constexpr int kAnswerTimeoutMs = 10'000;
 constexpr int kDumpAttempts = 5;
 
@@ -209,11 +210,10 @@ Result<NetlinkSocket> NetlinkSocket::open(int protocol, uint32_t groups) {
   return NetlinkSocket(std::move(fd));
 }
 
-Result<std::string_view> NetlinkSocket::receive(bool wait, int timeout_ms) {
-  if (buffer_.empty()) buffer_.resize(kReceiveSize);
+Result<std::string_view> NetlinkSocket::receive(std::span<char> buffer, bool wait, int timeout_ms) {
   for (;;) {
     sockaddr_nl from{};
-    iovec part{buffer_.data(), buffer_.size()};
+    iovec part{buffer.data(), buffer.size()};
     msghdr head{};
     head.msg_name = &from;
     head.msg_namelen = sizeof from;
@@ -231,15 +231,16 @@ Result<std::string_view> NetlinkSocket::receive(bool wait, int timeout_ms) {
     }
     if (got < 0 && errno == ENOBUFS) return fail_errno_of(ENOSPC, "netlink socket overflowed");
     if (got < 0) return fail_errno("recvmsg netlink");
-    if (head.msg_flags & MSG_TRUNC) return fail(ErrorKind::kExhausted, "netlink answer above %zu bytes", buffer_.size());
+    if (head.msg_flags & MSG_TRUNC) return fail(ErrorKind::kExhausted, "netlink answer above %zu bytes", buffer.size());
     if (from.nl_pid != 0) continue;  // not from the kernel: any process may write to our port
-    return std::string_view(buffer_.data(), static_cast<size_t>(got));
+    return std::string_view(buffer.data(), static_cast<size_t>(got));
   }
 }
 
 Result<> NetlinkSocket::transact(NetlinkBuilder& messages, std::string_view what, const Visitor& visit) {
   auto bytes = TRY(messages.finish());
   std::string name(what);
+  char buffer[kReceiveSize];
   for (int attempt = 1;; ++attempt) {
     uint32_t first = sequence_ + 1, last = 0;
     bool dump = false;
@@ -270,7 +271,7 @@ Result<> NetlinkSocket::transact(NetlinkBuilder& messages, std::string_view what
     for (;;) {
       // The kernel answers within sendto(), so what is not there after a failure will not come.
       bool wait = !done && !failure;
-      auto got = TRY_CTX(receive(wait, kAnswerTimeoutMs), name);
+      auto got = TRY_CTX(receive(buffer, wait, kAnswerTimeoutMs), name);
       if (got.empty()) break;
       NetlinkMessages answers(got);
       while (auto answer = answers.next()) {
@@ -299,7 +300,8 @@ Result<> NetlinkSocket::transact(NetlinkBuilder& messages, std::string_view what
 }
 
 Result<> NetlinkSocket::receive_events(int timeout_ms, const Visitor& visit) {
-  auto got = TRY(receive(true, timeout_ms));
+  char buffer[kReceiveSize];
+  auto got = TRY(receive(buffer, true, timeout_ms));
   NetlinkMessages events(got);
   while (auto event = events.next()) visit(*event);
   return {};

@@ -136,11 +136,10 @@ class NetlinkSocket {
 
  private:
   explicit NetlinkSocket(UniqueFd fd) : fd_(std::move(fd)) {}
-  // Size received into buffer_; 0 when nothing is there.
-  Result<std::string_view> receive(bool wait, int timeout_ms);
+  // What one datagram brought; empty when nothing is there and `wait` is off.
+  Result<std::string_view> receive(std::span<char> buffer, bool wait, int timeout_ms);
 
   UniqueFd fd_;
-  std::string buffer_;
   uint32_t sequence_ = 0;
 };
 

@@ -19,6 +19,9 @@ Result<NewNamespace> prepare_current() {
   TRY(made.route.set_up("lo"));
   set_default("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
   set_default("/proc/sys/net/ipv6/conf/default/accept_ra", "0");
+  // What Docker sets in every private namespace: ports below 1024 and ping for unprivileged users.
+  set_default("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+  set_default("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
   return made;
 }
 }  // namespace

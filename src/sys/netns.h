@@ -17,7 +17,8 @@ struct NewNamespace {
 Result<UniqueFd> open_own_netns();  // the calling thread's
 
 // A new namespace with lo up; IPv6 is off for links that come later (no address is ever configured, so
-// router advertisements of neighbours are the only ones it could get). The calling thread is back in
+// router advertisements of neighbours are the only ones it could get); ports from 0 and ping are open to
+// unprivileged users, as Docker has it. The calling thread is back in
 // `home` afterwards; when that fails, `lost` is set and the thread must end.
 Result<NewNamespace> create_netns_on_this_thread(int home, bool& lost);
 
