@@ -118,11 +118,13 @@ Result<ResolvedUser> resolve_user_in(std::string_view passwd, std::string_view g
     if (!entry->home.empty() && entry->home[0] == '/') out.home = entry->home;
   }
   auto groups = parse_groups(group);
-  if (!group_name.empty()) {
-    out.gid = TRY(group_id(groups, group_name));
-  } else if (entry) {
+  if (!group_name.empty()) out.gid = TRY(group_id(groups, group_name));
+  // The primary group is listed too: files it owns with a "negative" group permission must stay closed.
+  out.additional_gids.push_back(out.gid);
+  if (group_name.empty() && entry) {
     for (const auto& g : groups)
-      if (is_member(g, entry->name) && out.additional_gids.size() < kMaxGroups) out.additional_gids.push_back(g.gid);
+      if (is_member(g, entry->name) && g.gid != out.gid && out.additional_gids.size() < kMaxGroups)
+        out.additional_gids.push_back(g.gid);
   }
   for (const auto& extra : extra_groups) {
     uint32_t gid = TRY(group_id(groups, extra));
