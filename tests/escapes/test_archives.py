@@ -156,7 +156,8 @@ def test_wrong_diff_id(caisson, tmp_path, outside):
     assert not load(caisson, path)
 
 
-@pytest.mark.parametrize("manifest", ["[]", "{}", "[{}]", '[{"Config": "../../../../etc/passwd", "Layers": []}]', '[{"Config": "none", "RepoTags": ["a:b"], "Layers": ["/etc/passwd"]}]', "[" * 50000, "null", '[{"Config": 5}]'])
+@pytest.mark.parametrize("manifest", ["[]", "{}", "[{}]", '[{"Config": "../../../../etc/passwd", "Layers": []}]', '[{"Config": "none", "RepoTags": ["a:b"], "Layers": ["/etc/passwd"]}]', "[" * 50000, "null", '[{"Config": 5}]'],
+                         ids=["empty-list", "object", "empty-entry", "path-out", "path-layers", "nested", "null", "number"])
 def test_odd_manifest(caisson, tmp_path, manifest):
     path = tmp_path / "odd.tar"
     with tarfile.open(path, "w") as tar:
