@@ -37,11 +37,13 @@ bool peer_closed(int socket) {
   return recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-void ignore_signals() {
-  // The engine's end, a terminal's hang-up or a closed pipe must not end us. The runtime gives the
-  // container default handlers again.
-  for (int number : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM, SIGTSTP, SIGTTIN, SIGTTOU})
-    ::signal(number, SIG_IGN);
+// The engine's end, a terminal's hang-up or a closed pipe must not end us. Blocked, not ignored: what is
+// ignored stays so over clone and exec, what is blocked is unblocked by the runtime for the container.
+void block_signals() {
+  sigset_t all;
+  sigfillset(&all);
+  for (int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS}) sigdelset(&all, fault);
+  sigprocmask(SIG_SETMASK, &all, nullptr);
 }
 
 }  // namespace
@@ -108,7 +110,7 @@ Result<> Monitor::start(UniqueFd& launcher) {
 }
 
 int Monitor::run(UniqueFd launcher) {
-  ignore_signals();
+  block_signals();
   auto started = start(launcher);
   if (started) started = send_packet(launcher.get(), MessageType::kRunning, encode_running(running_));
   if (!started) {
