@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Image family of the API.
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <set>
+
+#include "api/router.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "engine/engine.h"
+#include "image/pull.h"
+#include "spec/docker_system.h"
+#include "spec/reference.h"
+#include "wire/base64.h"
+
+namespace caisson::api {
+
+namespace {
+
+// A taken-over connection that turns progress lines into a chunked answer: the head goes out with the
+// first line, so that a failure before it still gets its own status.
+class ProgressAnswer {
+ public:
+  explicit ProgressAnswer(std::unique_ptr<http::TakenConnection> connection) : connection_(std::move(connection)) {}
+
+  void line(const std::string& json_line) {
+    if (gone_) return;
+    if (!begun_) begin(200);
+    if (!gone_ && !connection_->write(json_line)) gone_ = true;
+  }
+  void finish(const Result<>& outcome, bool error_was_told) {
+    if (!outcome && !begun_) {
+      begin(status_of(outcome.error().kind));
+      if (!gone_ && !connection_->write(error_body(outcome.error().message))) gone_ = true;
+    } else if (!outcome && !error_was_told) {
+      std::string text = json::quote(outcome.error().message);
+      line("{\"errorDetail\":{\"message\":" + text + "},\"error\":" + text + "}\r\n");
+    } else if (!begun_) {
+      begin(200);
+    }
+    // A client that has gone away has nobody left to tell.
+    if (!gone_ && !connection_->finish()) gone_ = true;
+  }
+  http::TakenConnection& connection() { return *connection_; }
+  bool gone() const { return gone_; }
+
+ private:
+  void begin(int status) {
+    begun_ = true;
+    http::Headers headers;
+    headers.add("Content-Type", "application/json");
+    if (!connection_->begin_response(status, headers)) gone_ = true;
+  }
+  std::unique_ptr<http::TakenConnection> connection_;
+  bool begun_ = false, gone_ = false;
+};
+
+Result<> outcome_of(Result<std::string>&& result) {
+  if (!result) return std::unexpected(std::move(result).error());
+  return {};
+}
+
+image::FetchConfig fetch_config(Context& context) {
+  image::FetchConfig config;
+  config.fetch_program = context.engine.options().program_dir + "/caisson-fetch";
+  config.insecure_registries = context.engine.options().insecure_registries;
+  config.tmp_dir = context.engine.paths().temporary();
+  return config;
+}
+
+Result<std::string> registry_auth(const http::Request& request) {
+  auto header = request.headers.find("x-registry-auth");
+  if (!header || header->empty()) return std::string();
+  auto decoded = base64_decode_url(*header);
+  if (!decoded) return fail(ErrorKind::kInvalid, "invalid X-Registry-Auth header: not base64");
+  return *decoded;
+}
+
+void pull(Context& context, Call& call) {
+  const auto& query = call.query();
+  if (!query.get("fromSrc").empty()) return call.reply_error(501, "importing an image (fromSrc) is not supported by this release");
+  std::string name = query.get("fromImage"), tag = query.get("tag");
+  if (name.empty()) return call.reply_error(400, "invalid reference format");
+  if (!tag.empty()) name += (tag.find(':') != std::string::npos ? "@" : ":") + tag;
+  auto reference = spec::parse_reference(name);
+  if (!reference) return call.reply_error(reference.error());
+  auto auth = registry_auth(call.request());
+  if (!auth) return call.reply_error(auth.error());
+  image::TransferRequest request;
+  request.reference = *reference;
+  request.auth_json = *auth;
+  request.platform = query.get("platform");
+  std::atomic<bool> cancel = false;
+  request.cancel = &cancel;
+  ProgressAnswer answer(call.exchange->take_over());
+  bool told = false;
+  auto pulled = image::pull(context.engine.images(), fetch_config(context), request, [&](const std::string& line) {
+    told = true;
+    answer.line(line);
+    if (answer.gone()) cancel = true;
+  });
+  answer.finish(outcome_of(std::move(pulled)), told);
+}
+
+void push(Context& context, Call& call) {
+  std::string name = call.argument(), tag = call.query().get("tag");
+  if (!tag.empty()) name += ":" + tag;
+  auto reference = spec::parse_reference(name);
+  if (!reference) return call.reply_error(reference.error());
+  auto auth = registry_auth(call.request());
+  if (!auth) return call.reply_error(auth.error());
+  image::TransferRequest request;
+  request.reference = *reference;
+  request.auth_json = *auth;
+  std::atomic<bool> cancel = false;
+  request.cancel = &cancel;
+  ProgressAnswer answer(call.exchange->take_over());
+  bool told = false;
+  auto pushed = image::push(context.engine.images(), fetch_config(context), request, [&](const std::string& line) {
+    told = true;
+    answer.line(line);
+    if (answer.gone()) cancel = true;
+  });
+  answer.finish(outcome_of(std::move(pushed)), told);
+}
+
+void load(Context& context, Call& call) {
+  bool quiet = call.query().flag("quiet");
+  ProgressAnswer answer(call.exchange->take_over());
+  auto loaded = context.engine.images().load(answer.connection(), [&](const std::string& line) {
+    if (!quiet || line.find("\"stream\"") != std::string::npos) answer.line(line);
+  });
+  Result<> outcome;
+  if (!loaded) outcome = std::unexpected(std::move(loaded).error());
+  answer.finish(outcome, false);
+}
+
+void save_names(Context& context, Call& call, const std::vector<std::string>& names) {
+  for (const auto& name : names)
+    if (auto image = context.engine.images().find(name); !image) return call.reply_error(image.error());
+  auto connection = call.exchange->take_over();
+  http::Headers headers;
+  headers.add("Content-Type", "application/x-tar");
+  if (!connection->begin_response(200, headers)) return;
+  auto saved = context.engine.images().save(names, *connection);
+  // Without the closing chunk the client knows that the archive is not whole.
+  if (!saved) return log_warn("saving images: %s", saved.error().message.c_str());
+  [[maybe_unused]] auto finished = connection->finish();
+}
+
+void save_one(Context& context, Call& call) { save_names(context, call, {call.argument()}); }
+void save_many(Context& context, Call& call) { save_names(context, call, call.query().all("names")); }
+
+void list(Context& context, Call& call) {
+  std::map<std::string, std::set<std::string>> filters;
+  std::string filter_text = call.query().get("filters");
+  if (!filter_text.empty()) {
+    auto raw = json::decode<std::map<std::string, json::Raw>>(filter_text);
+    if (!raw) return call.reply_error(400, "invalid filter: " + raw.error().message);
+    for (const auto& [key, value] : *raw) {
+      if (key != "reference" && key != "dangling" && key != "label" && key != "before" && key != "since" && key != "until")
+        return call.reply_error(400, format("invalid filter '%s'", key.substr(0, 64).c_str()));
+      if (auto values = json::decode<std::vector<std::string>>(value.text))
+        filters[key].insert(values->begin(), values->end());
+      else if (auto set = json::decode<std::map<std::string, bool>>(value.text))
+        for (const auto& [entry, wanted] : *set)
+          if (wanted) filters[key].insert(entry);
+    }
+  }
+  if (filters.contains("until")) return call.reply_error(501, "the image filter 'until' is not supported by this release");
+  auto created_of = [&](const std::string& key) -> std::optional<int64_t> {
+    if (!filters.contains(key) || filters[key].empty()) return std::nullopt;
+    auto image = context.engine.images().find(*filters[key].begin());
+    return image ? image->created_ns : 0;
+  };
+  auto before = created_of("before"), since = created_of("since");
+  auto glob_matches = [](const std::string& pattern, const spec::Reference& name) {
+    std::string familiar = name.familiar_name(), with_tag = familiar + ":" + name.tag;
+    return fnmatch(pattern.c_str(), familiar.c_str(), FNM_PATHNAME) == 0 ||
+           fnmatch(pattern.c_str(), with_tag.c_str(), FNM_PATHNAME) == 0;
+  };
+  std::map<std::string, image::Usage::PerImage> usage;
+  if (call.query().flag("shared-size"))
+    for (auto& entry : context.engine.images().usage().images) usage[entry.id] = entry;
+  std::vector<spec::ImageSummary> out;
+  for (const auto& image : context.engine.images().list()) {
+    bool dangling = image.repo_tags.empty();
+    if (filters.contains("dangling")) {
+      bool wanted = filters["dangling"].contains("true") || filters["dangling"].contains("1");
+      if (wanted != dangling) continue;
+    }
+    if (before && image.created_ns >= *before) continue;
+    if (since && image.created_ns <= *since) continue;
+    if (filters.contains("label")) {
+      bool good = true;
+      for (const auto& wanted : filters["label"]) {
+        auto pair = split_once(wanted, '=');
+        auto found = image.config.config.labels.find(pair ? pair->first : wanted);
+        good = good && found != image.config.config.labels.end() && (!pair || pair->second == found->second);
+      }
+      if (!good) continue;
+    }
+    spec::ImageSummary summary;
+    summary.id = image.id;
+    for (const auto& tag : image.repo_tags) {
+      auto reference = spec::parse_reference(tag);
+      bool shown = !filters.contains("reference");
+      if (!shown && reference)
+        for (const auto& pattern : filters["reference"]) shown = shown || glob_matches(pattern, *reference);
+      if (shown) summary.repo_tags.push_back(tag);
+    }
+    if (filters.contains("reference") && summary.repo_tags.empty()) continue;
+    summary.repo_digests = image.repo_digests;
+    summary.created = image.created_ns / 1000000000;
+    summary.size = image.size;
+    summary.labels = image.config.config.labels;
+    if (auto found = usage.find(image.id); found != usage.end()) summary.shared_size = found->second.shared_size;
+    out.push_back(std::move(summary));
+  }
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.created > b.created; });
+  call.reply_with(200, out);
+}
+
+void inspect(Context& context, Call& call) {
+  auto image = context.engine.images().find(call.argument());
+  if (!image) return call.reply_error(image.error());
+  spec::ImageInspect out;
+  out.id = image->id;
+  out.repo_tags = image->repo_tags;
+  out.repo_digests = image->repo_digests;
+  out.created = image->config.created;
+  out.docker_version = image->config.docker_version;
+  out.author = image->config.author;
+  out.architecture = image->config.architecture;
+  out.variant = image->config.variant;
+  out.os = image->config.os;
+  if (!image->config.history.empty()) out.comment = image->config.history.back().comment;
+  out.size = image->size;
+  out.graph_driver.name = "overlay2";
+  if (auto chain = context.engine.images().layers(image->id); chain && !chain->directories.empty()) {
+    std::vector<std::string> lowers(chain->directories.rbegin(), chain->directories.rend());
+    out.graph_driver.data["UpperDir"] = lowers[0];
+    if (lowers.size() > 1) out.graph_driver.data["LowerDir"] = join({lowers.begin() + 1, lowers.end()}, ":");
+  }
+  out.root_fs.layers = image->config.rootfs.diff_ids;
+  out.metadata.last_tag_time = image->last_tagged_ns ? format_rfc3339(image->last_tagged_ns) : std::string(kZeroTime);
+  // The image's own words, so that fields we do not know come through as well.
+  auto members = json::decode<std::map<std::string, json::Raw>>(image->config_json);
+  if (members)
+    if (auto found = members->find("config"); found != members->end()) out.config = found->second;
+  call.reply_with(200, out);
+}
+
+void history(Context& context, Call& call) {
+  auto entries = context.engine.images().history(call.argument());
+  if (!entries) return call.reply_error(entries.error());
+  std::vector<spec::ImageHistoryItem> out;
+  for (auto& entry : *entries)
+    out.push_back({entry.id, entry.created_s, entry.created_by, entry.tags, entry.size, entry.comment});
+  call.reply_with(200, out);
+}
+
+void tag(Context& context, Call& call) {
+  std::string repo = call.query().get("repo"), name = call.query().get("tag");
+  call.reply(context.engine.images().tag(call.argument(), repo, name.empty() ? "latest" : name), 201);
+}
+
+void remove(Context& context, Call& call) {
+  auto removed = context.engine.images().remove(call.argument(), call.query().flag("force"), [&](const std::string& id) {
+    return context.engine.containers().user_of_image(id);
+  });
+  if (!removed) return call.reply_error(removed.error());
+  std::vector<spec::ImageDeleteItem> out;
+  for (auto& entry : *removed) out.push_back({entry.untagged, entry.deleted});
+  call.reply_with(200, out);
+}
+
+constexpr Route kRoutes[] = {
+    {"GET", "/images/json", list},
+    {"POST", "/images/create", pull},
+    {"POST", "/images/load", load, true},
+    {"GET", "/images/get", save_many},
+    {"GET", "/images/{*}/get", save_one},
+    {"GET", "/images/{*}/json", inspect},
+    {"GET", "/images/{*}/history", history},
+    {"POST", "/images/{*}/push", push},
+    {"POST", "/images/{*}/tag", tag},
+    {"GET", "/images/search", nullptr},
+    {"POST", "/images/prune", nullptr},
+    {"DELETE", "/images/{*}", remove},
+};
+
+}  // namespace
+
+std::span<const Route> image_routes() { return kRoutes; }
+
+}  // namespace caisson::api

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Method and path to handler, with or without a version in front. Families of routes are tables in
+// their own files.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "api/call.h"
+
+namespace caisson::engine {
+class Engine;
+}
+
+namespace caisson::api {
+
+class LogFollower;
+
+// What handlers work on.
+struct Context {
+  engine::Engine& engine;
+  LogFollower& follower;
+};
+
+using RouteHandler = void (*)(Context&, Call&);
+
+struct Route {
+  const char* method;
+  // Segments; "{}" matches one, "{*}" one or more (image names hold slashes).
+  const char* pattern;
+  RouteHandler handler;        // nullptr: known to Docker, not in this release (501)
+  bool stream_body = false;    // the handler takes the connection over and reads the body itself
+};
+
+std::span<const Route> container_routes();
+std::span<const Route> exec_routes();
+std::span<const Route> image_routes();
+std::span<const Route> system_routes();
+std::span<const Route> object_routes();   // networks, volumes
+std::span<const Route> missing_routes();  // families of later releases
+
+inline constexpr int kMinVersion = 24, kMaxVersion = 51;
+
+http::Router make_router(Context& context);
+
+// Pure: does `path` (split, without the version) match `pattern`?
+bool match_pattern(std::string_view pattern, const std::vector<std::string>& segments, std::vector<std::string>& arguments);
+
+}  // namespace caisson::api

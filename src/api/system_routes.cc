@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// The System family of the API.
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "api/router.h"
+#include "api/version.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "engine/engine.h"
+#include "engine/inspect.h"
+#include "spec/docker_system.h"
+#include "sys/files.h"
+
+namespace caisson::api {
+
+namespace {
+
+void ping(Context&, Call& call) {
+  http::Headers headers;
+  headers.add("Content-Type", "text/plain; charset=utf-8");
+  headers.add("Cache-Control", "no-cache, no-store, must-revalidate");
+  headers.add("Pragma", "no-cache");
+  headers.add("Builder-Version", "1");
+  headers.add("Swarm", "inactive");
+  call.exchange->reply(200, headers, "OK");
+}
+
+const char* go_architecture(const utsname& host) {
+  std::string_view machine = host.machine;
+  if (machine == "x86_64") return "amd64";
+  if (machine == "aarch64") return "arm64";
+  return host.machine;
+}
+
+void version(Context&, Call& call) {
+  utsname host{};
+  uname(&host);
+  spec::SystemVersion out;
+  out.platform.name = "Caisson Engine";
+  out.version = kEngineVersion;
+  out.api_version = format("1.%d", kMaxVersion);
+  out.min_api_version = format("1.%d", kMinVersion);
+  out.git_commit = kGitCommit;
+  out.os = "linux";
+  out.arch = go_architecture(host);
+  out.kernel_version = host.release;
+  // A reproducible build has no time of its own; the field must parse all the same.
+  out.build_time = "1970-01-01T00:00:00.000000000+00:00";
+  spec::VersionComponent engine_part;
+  engine_part.name = "Engine";
+  engine_part.version = kEngineVersion;
+  engine_part.details = {{"ApiVersion", out.api_version}, {"Arch", out.arch},       {"BuildTime", out.build_time},
+                         {"Experimental", "false"},       {"GitCommit", kGitCommit}, {"GoVersion", ""},
+                         {"KernelVersion", out.kernel_version}, {"MinAPIVersion", out.min_api_version}, {"Os", "linux"}};
+  out.components.push_back(std::move(engine_part));
+  call.reply_with(200, out);
+}
+
+std::string os_release_name() {
+  auto text = sys::read_file("/etc/os-release", 64 << 10);
+  if (!text) text = sys::read_file("/usr/lib/os-release", 64 << 10);
+  if (!text) return "linux";
+  for (const auto& line : split(*text, '\n')) {
+    if (!line.starts_with("PRETTY_NAME=")) continue;
+    std::string value = line.substr(12);
+    if (value.size() >= 2 && value.front() == '"') value = value.substr(1, value.size() - 2);
+    return value;
+  }
+  return "linux";
+}
+
+void info(Context& context, Call& call) {
+  utsname host{};
+  uname(&host);
+  spec::SystemInfo out;
+  out.id = context.engine.engine_id();
+  for (const auto& container : context.engine.containers().list()) {
+    auto record = container->snapshot();
+    ++out.containers;
+    if (record->status() == engine::Status::kPaused)
+      ++out.containers_paused;
+    else if (record->running())
+      ++out.containers_running;
+    else
+      ++out.containers_stopped;
+  }
+  out.images = static_cast<int64_t>(context.engine.images().list().size());
+  out.driver_status = {{"Backing Filesystem", "extfs"}, {"Mounts", "detached"}};
+  out.plugins.volume = {"local"};
+  out.plugins.network = {"bridge", "host", "null"};
+  out.plugins.log = {"json-file"};
+  const auto& cgroups = context.engine.cgroups();
+  out.cgroup_version = cgroups.v2 ? "2" : "1";
+  out.memory_limit = out.swap_limit = cgroups.has("memory");
+  out.cpu_cfs_period = out.cpu_cfs_quota = out.cpu_shares = cgroups.has("cpu");
+  out.cpu_set = cgroups.has("cpuset");
+  out.pids_limit = cgroups.has("pids");
+  out.oom_kill_disable = !cgroups.v2 && cgroups.has("memory");
+  if (auto forwarding = sys::read_file("/proc/sys/net/ipv4/ip_forward", 16)) out.ipv4_forwarding = trim(*forwarding) == "1";
+  out.debug = context.engine.options().debug;
+  if (auto fds = sys::list_dir("/proc/self/fd")) out.n_fd = static_cast<int64_t>(fds->size());
+  out.system_time = format_rfc3339(now_ns());
+  out.kernel_version = host.release;
+  out.operating_system = os_release_name();
+  out.architecture = host.machine;
+  out.registry_config.insecure_registry_cidrs = {"::1/128", "127.0.0.0/8"};
+  out.registry_config.index_configs["docker.io"] = {"docker.io", {}, true, true};
+  out.ncpu = static_cast<int64_t>(std::thread::hardware_concurrency());
+  out.mem_total = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+  out.docker_root_dir = context.engine.options().data_root;
+  out.name = host.nodename;
+  out.labels = context.engine.options().labels;
+  out.server_version = kEngineVersion;
+  out.runtimes["caisson"].path = context.engine.options().program_dir + "/caisson-monitor";
+  out.security_options = {"name=seccomp,profile=builtin", "name=cgroupns"};
+  if (!out.ipv4_forwarding) out.warnings.push_back("WARNING: IPv4 forwarding is disabled");
+  call.reply_with(200, out);
+}
+
+void disk_usage(Context& context, Call& call) {
+  auto types = call.query().all("type");
+  auto wanted = [&](std::string_view type) {
+    return types.empty() || std::find(types.begin(), types.end(), type) != types.end();
+  };
+  for (const auto& type : types)
+    if (type != "image" && type != "container" && type != "volume" && type != "build-cache")
+      return call.reply_error(400, "unknown object type: " + quoted(type));
+  spec::DiskUsage out;
+  auto containers = context.engine.containers().list();
+  if (wanted("image")) {
+    auto usage = context.engine.images().usage();
+    out.layers_size = usage.layers_size;
+    for (const auto& image : context.engine.images().list()) {
+      spec::ImageSummary summary;
+      summary.id = image.id;
+      summary.repo_tags = image.repo_tags;
+      summary.repo_digests = image.repo_digests;
+      summary.created = image.created_ns / 1000000000;
+      summary.size = image.size;
+      summary.labels = image.config.config.labels;
+      summary.containers = std::count_if(containers.begin(), containers.end(), [&](const engine::ContainerPtr& container) {
+        return container->snapshot()->image_id == image.id;
+      });
+      for (const auto& entry : usage.images)
+        if (entry.id == image.id) summary.shared_size = entry.shared_size;
+      out.images.push_back(std::move(summary));
+    }
+  }
+  if (wanted("container")) {
+    for (const auto& container : containers) {
+      auto record = container->snapshot();
+      auto summary = engine::summarise_container(*record, record->image_name, now_ns());
+      auto upper = sys::tree_size(context.engine.paths().upper(record->id));
+      summary.size_rw = upper ? static_cast<int64_t>(upper->bytes) : 0;
+      auto image = context.engine.images().find(record->image_id);
+      summary.size_root_fs = *summary.size_rw + (image ? image->size : 0);
+      out.containers.push_back(std::move(summary));
+    }
+  }
+  call.reply_with(200, out);
+}
+
+constexpr Route kRoutes[] = {
+    {"GET", "/_ping", ping},        {"HEAD", "/_ping", ping}, {"GET", "/version", version},
+    {"GET", "/info", info},         {"GET", "/system/df", disk_usage},
+};
+
+// Answered with 501 and a sentence, so that a client sees what is missing and not a typing error.
+constexpr Route kMissing[] = {
+    {"GET", "/events", nullptr},
+    {"POST", "/auth", nullptr},
+    {"POST", "/commit", nullptr},
+    {"POST", "/build", nullptr},
+    {"POST", "/build/prune", nullptr},
+    {"POST", "/session", nullptr},
+    {"POST", "/grpc", nullptr},
+    {"GET", "/distribution/{*}/json", nullptr},
+    {"GET", "/containers/{}/changes", nullptr},
+    {"GET", "/containers/{}/export", nullptr},
+    {"GET", "/containers/{}/stats", nullptr},
+    {"POST", "/containers/{}/update", nullptr},
+    {"POST", "/containers/prune", nullptr},
+    {"GET", "/containers/{}/attach/ws", nullptr},
+    {"HEAD", "/containers/{}/archive", nullptr},
+    {"GET", "/containers/{}/archive", nullptr},
+    {"PUT", "/containers/{}/archive", nullptr},
+    {"POST", "/containers/{}/copy", nullptr},
+    {"POST", "/networks/create", nullptr},
+    {"POST", "/networks/prune", nullptr},
+    {"DELETE", "/networks/{}", nullptr},
+    {"POST", "/networks/{}/connect", nullptr},
+    {"POST", "/networks/{}/disconnect", nullptr},
+    {"POST", "/volumes/create", nullptr},
+    {"POST", "/volumes/prune", nullptr},
+    {"GET", "/volumes/{}", nullptr},
+    {"DELETE", "/volumes/{}", nullptr},
+    {"GET", "/plugins", nullptr},
+    {"GET", "/swarm", nullptr},
+    {"GET", "/nodes", nullptr},
+    {"GET", "/services", nullptr},
+    {"GET", "/tasks", nullptr},
+    {"GET", "/secrets", nullptr},
+    {"GET", "/configs", nullptr},
+};
+
+}  // namespace
+
+std::span<const Route> system_routes() { return kRoutes; }
+std::span<const Route> missing_routes() { return kMissing; }
+
+}  // namespace caisson::api

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine program: flags, wiring, signals. The work is done in engine/ and api/.
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "api/log_follower.h"
+#include "api/router.h"
+#include "api/version.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "cmd/caissond/daemon_options.h"
+#include "engine/engine.h"
+#include "sys/files.h"
+#include "sys/unix_socket.h"
+#include "wire/http_server.h"
+
+namespace caisson {
+
+namespace {
+
+Result<UniqueFd> open_listener(const std::string& host, std::string& unix_path) {
+  if (host.starts_with("unix://")) {
+    std::string path = host.substr(7);
+    if (!path.starts_with('/')) return fail(ErrorKind::kInvalid, "host '%s': a unix socket needs an absolute path", host.c_str());
+    TRY(sys::make_dirs(path.substr(0, path.rfind('/')), 0755));
+    // A socket that answers belongs to somebody else, even if their roots are not ours.
+    if (sys::connect_unix(path, SOCK_STREAM)) return fail(ErrorKind::kConflict, "host '%s': another program listens there", host.c_str());
+    auto fd = TRY(sys::listen_unix(path, SOCK_STREAM, 0660));
+    unix_path = path;
+    return fd;
+  }
+  if (host.starts_with("tcp://")) {
+    log_warn("host '%s' is open to everyone who can reach it, without encryption or password", host.c_str());
+    return http::listen_tcp(host.substr(6));
+  }
+  return fail(ErrorKind::kInvalid, "host '%s': expected unix:///path or tcp://address:port", host.c_str());
+}
+
+Result<> run(const DaemonOptions& options) {
+  signal(SIGPIPE, SIG_IGN);
+  sigset_t handled;
+  sigemptyset(&handled);
+  for (int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&handled, number);
+  // Before any thread exists, so that all of them inherit the mask.
+  pthread_sigmask(SIG_BLOCK, &handled, nullptr);
+  UniqueFd signals(signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals) return fail_errno("signalfd");
+  umask(0022);
+  // Threads come and go with the load; two arenas are enough and keep idle memory small.
+  mallopt(M_ARENA_MAX, 2);
+
+  std::unique_ptr<engine::Engine> engine;
+  api::LogFollower follower;
+  struct Late {
+    api::Context* context = nullptr;
+    http::Router router;
+  } late;
+  // The server owns the loop that the engine's descriptors live on, so it comes first; no request can
+  // arrive before run().
+  auto server = TRY(http::Server::create([&late](const http::Request& head) { return late.router(head); }));
+  engine = TRY(engine::Engine::open(options.engine, server->loop()));
+  api::Context context{*engine, follower};
+  late.router = api::make_router(context);
+  http::Headers headers;
+  headers.add("Server", format("Caisson/%s (linux)", api::kEngineVersion));
+  headers.add("Api-Version", format("1.%d", api::kMaxVersion));
+  headers.add("Docker-Experimental", "false");
+  headers.add("Ostype", "linux");
+  server->set_common_headers(headers);
+
+  std::vector<std::string> sockets;
+  for (const auto& host : options.engine.hosts) {
+    std::string unix_path;
+    TRY(server->add_listener(TRY(open_listener(host, unix_path))));
+    if (!unix_path.empty()) sockets.push_back(unix_path);
+    log_info("listening on %s", host.c_str());
+  }
+  if (!options.pidfile.empty()) TRY(sys::replace_file(options.pidfile, format("%d\n", getpid())));
+  TRY(server->loop().add(signals.get(), EPOLLIN, [&](uint32_t) {
+    signalfd_siginfo info{};
+    while (read(signals.get(), &info, sizeof info) == sizeof info) {
+      if (info.ssi_signo == SIGHUP) {
+        log_info("no configuration can be reloaded in this release");
+        continue;
+      }
+      log_info("stopping; containers go on");
+      server->stop();
+    }
+  }));
+  server->loop().after_ms(50, [&] {
+    engine->warm_up();
+    malloc_trim(0);
+  });
+  log_info("caisson engine %s, data in '%s'", api::kEngineVersion, options.engine.data_root.c_str());
+  // A handler may wait for a container for as long as its client wants; stopping may not. State is
+  // durable at every moment, so leaving in the middle is the same as a crash, which is fine.
+  server->run();
+  for (const auto& path : sockets)
+    if (auto removed = sys::remove_file(path); !removed) log_warn("%s", removed.error().message.c_str());
+  if (!options.pidfile.empty())
+    if (auto removed = sys::remove_file(options.pidfile); !removed) log_warn("%s", removed.error().message.c_str());
+  return {};
+}
+
+}  // namespace
+}  // namespace caisson
+
+int main(int argc, char** argv) {
+  auto options = caisson::parse_daemon_options(argc, argv);
+  if (!options) {
+    fprintf(stderr, "caissond: %s\nRun 'caissond --help' for more information\n", options.error().message.c_str());
+    return 125;
+  }
+  if (options->show_help) {
+    fputs(caisson::daemon_help().c_str(), stdout);
+    return 0;
+  }
+  if (options->show_version) {
+    printf("Caisson engine version %s\n", caisson::api::kEngineVersion);
+    return 0;
+  }
+  caisson::set_log_level(options->log_level);
+  auto done = caisson::run(*options);
+  if (!done) {
+    fprintf(stderr, "caissond: %s\n", done.error().message.c_str());
+    return 1;
+  }
+  return 0;
+}
