@@ -11,7 +11,7 @@ namespace caisson::cli {
 const FlagSpec* ParsedFlags::find(std::string_view name) const {
   for (auto table : tables_)
     for (const FlagSpec& spec : table)
-      if (name == spec.name) return &spec;
+      if (name == spec.name) return spec.alias_of ? find(spec.alias_of) : &spec;
   return nullptr;
 }
 
@@ -62,7 +62,10 @@ Result<> check_value(const FlagSpec& spec, std::string_view value) {
     case FlagKind::kUint:
       if (!parse_uint(value)) return number_error("ParseUint");
       break;
-    case FlagKind::kBytes: TRY(parse_bytes(value)); break;
+    case FlagKind::kBytes:
+      // Unlimited swap is the one negative size.
+      if (value != "-1" || std::string_view(spec.name) != "memory-swap") TRY(parse_bytes(value));
+      break;
     case FlagKind::kDecimal: TRY(parse_nano_cpus(value)); break;
     case FlagKind::kDuration: TRY(parse_duration(value)); break;
     case FlagKind::kString:

@@ -29,6 +29,7 @@ struct FlagSpec {
   const char* initial = "";
   FlagCheck check = nullptr;
   bool hidden = false;
+  const char* alias_of = nullptr;  // another name of the flag of this name
 };
 
 // Flags in the order given, with their texts as given.

@@ -24,7 +24,9 @@ class Template {
 
   // `type_name`: what the error for an unknown field calls the data; empty: data is a map, whose error
   // speaks of keys. Fields that Go's structs have and JSON leaves out when empty evaluate to null.
-  Result<std::string> execute(const JsonValue& data, std::string_view type_name = "") const;
+  // `labels`: the map behind the method .Label "key".
+  Result<std::string> execute(const JsonValue& data, std::string_view type_name = "",
+                              const JsonValue* labels = nullptr) const;
   // Whether the text of the template mentions field `name`, as `ps` needs to know for .Size.
   bool mentions(std::string_view name) const;
 

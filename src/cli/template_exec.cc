@@ -23,7 +23,8 @@ bool optional_field(std::string_view name) {
 
 class Execution {
  public:
-  Execution(const JsonValue& data, std::string_view type_name) : root_(data), type_name_(type_name) {
+  Execution(const JsonValue& data, std::string_view type_name, const JsonValue* labels)
+      : type_name_(type_name), labels_(labels) {
     variables_.emplace_back("$", &data);
   }
 
@@ -136,12 +137,18 @@ class Execution {
     for (size_t i = 1; i < call.operands.size(); ++i) args.push_back(TRY(eval_operand(call.operands[i], dot)));
     if (last) args.push_back(last);
     if (first.kind == TemplateOperand::Kind::kFunction) {
-      auto result = call_template_function(first.name, args);
+      // Go's encoder escapes HTML inside a row's own method, not inside single values.
+      bool whole_row = first.name == "json" && !type_name_.empty() && args.size() == 1 && args[0]->is_object();
+      auto result = whole_row ? Result<JsonValue>(args[0]->dump(true)) : call_template_function(first.name, args);
       if (!result)
         return error_at(first.column, first.name,
                         "error calling " + first.name + ": " + result.error().message);
       const JsonValue* value = keep(std::move(*result));
       return fields(value, first);
+    }
+    if (labels_ && args.size() == 1 && first.fields.size() == 1 && first.fields[0] == "Label") {
+      const JsonValue* label = labels_->find(args[0]->text());
+      return label ? label : keep(JsonValue(""));
     }
     const JsonValue* value = TRY(eval_operand(first, dot));
     if (args.empty()) return value;
@@ -224,8 +231,8 @@ class Execution {
     }
   }
 
-  const JsonValue& root_;
   std::string type_name_;
+  const JsonValue* labels_;
   size_t line_ = 1;
   std::vector<std::pair<std::string, const JsonValue*>> variables_;
   std::deque<JsonValue> kept_;
@@ -233,8 +240,8 @@ class Execution {
 
 }  // namespace
 
-Result<std::string> Template::execute(const JsonValue& data, std::string_view type_name) const {
-  Execution execution(data, type_name);
+Result<std::string> Template::execute(const JsonValue& data, std::string_view type_name, const JsonValue* labels) const {
+  Execution execution(data, type_name, labels);
   TRY(execution.run(syntax_->nodes, data));
   return std::move(execution.out);
 }

@@ -65,6 +65,8 @@ Client::Client(std::unique_ptr<Transport> transport, std::string host_header) : 
   state_->host = std::move(host_header);
 }
 Client::~Client() = default;
+int Client::fd() const { return state_->transport ? state_->transport->fd() : -1; }
+bool Client::has_pending() const { return !state_->pending().empty() || state_->body_done; }
 
 Result<> Client::State::send_body(ByteSource& body, int64_t size) {
   std::string buffer(kReadSize, '\0');

@@ -57,6 +57,9 @@ class Client {
   };
   Hijacked hijack();
   bool reusable() const;  // keep-alive and body fully read
+  // For callers that poll: the socket (-1 after hijack), and whether read() has bytes at hand already.
+  int fd() const;
+  bool has_pending() const;
 
  private:
   struct State;

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What several container commands share.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cli/app.h"
+#include "cli/command.h"
+#include "cli/json_value.h"
+
+namespace caisson::cli {
+
+// Runs `each` for every name: the name is printed where it succeeds, the error where it fails, in the
+// order given. Exit code 1 when any failed.
+Result<int> for_each_name(App& app, const std::vector<std::string>& names,
+                          const std::function<Result<>(const std::string&)>& each);
+
+Result<JsonValue> inspect_container(App& app, const std::string& name);
+
+// --filter values as the API's JSON object of lists.
+std::string filters_json(const std::vector<std::string>& filters);
+
+// An image name as path: percent-coded but for the slashes.
+std::string name_path(std::string_view name);
+std::string short_id(std::string_view id);  // 12 digits, without "sha256:"
+// Seconds since 1970 of an API time.
+int64_t unix_seconds(const std::string& rfc3339);
+// "2024-05-01 10:20:30 +0000 UTC" in local time, as Go prints a time.
+std::string local_time_text(int64_t seconds);
+std::string age_text(int64_t seconds);  // "3 minutes ago"
+
+}  // namespace caisson::cli

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/engine.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "cli/app.h"
+#include "cli/autostart.h"
+#include "cli/json_value.h"
+
+namespace caisson::cli {
+
+Engine::Engine(GlobalOptions options, std::vector<std::string> environment)
+    : options_(std::move(options)), environment_(std::move(environment)) {}
+
+std::string segment(std::string_view name) { return http::percent_encode(name); }
+
+Error daemon_error(int status, std::string_view body) {
+  std::string message;
+  if (auto value = JsonValue::parse(body)) message = value->at("message").text();
+  if (message.empty()) message = std::string(trim(body.substr(0, 4096)));
+  if (message.empty()) message = format("request returned %d %s", status, http::status_text(status));
+  ErrorKind kind = status == 400   ? ErrorKind::kInvalid
+                   : status == 404 ? ErrorKind::kNotFound
+                   : status == 409 ? ErrorKind::kConflict
+                   : status == 403 ? ErrorKind::kDenied
+                                   : ErrorKind::kInternal;
+  return {kind, 0, "Error response from daemon: " + message};
+}
+
+Error Engine::cannot_connect(const Error& cause) const {
+  if (cause.err == EACCES)
+    return {ErrorKind::kDenied, cause.err,
+            "permission denied while trying to connect to the Docker daemon socket at " + options_.host_text + ": " +
+                cause.message};
+  // The first sentence is Docker's, tools look for it.
+  return {ErrorKind::kUnavailable, cause.err,
+          "Cannot connect to the Docker daemon at " + options_.host_text + ". Is the docker daemon running?"};
+}
+
+static bool nobody_listens(const Error& error) { return error.err == ENOENT || error.err == ECONNREFUSED; }
+
+Result<std::unique_ptr<http::Client>> Engine::connect() {
+  Host host = TRY(parse_host(options_.host_text));
+  Result<std::unique_ptr<http::Transport>> transport =
+      host.kind == Host::Kind::kUnix ? http::connect_unix_transport(host.path)
+                                     : http::connect_tcp_transport(host.name, host.port, 30000);
+  if (!transport && host.kind == Host::Kind::kUnix && options_.autostart && nobody_listens(transport.error())) {
+    TRY(start_engine(host.path, options_.host_text != kDefaultHost, environment_));
+    transport = http::connect_unix_transport(host.path);
+  }
+  if (!transport) return std::unexpected(cannot_connect(transport.error()));
+  std::string name = host.kind == Host::Kind::kUnix ? "localhost" : host.name + format(":%u", host.port);
+  return std::make_unique<http::Client>(std::move(*transport), std::move(name));
+}
+
+static http::ClientRequest make_request(const char* method, std::string_view path, const http::Query& query) {
+  http::ClientRequest request;
+  request.method = method;
+  request.target = std::string("/v") + kApiVersion + std::string(path);
+  if (std::string text = query.encode(); !text.empty()) request.target += "?" + text;
+  return request;
+}
+
+Result<http::ClientResponse> Engine::call(const char* method, std::string_view path, const http::Query& query,
+                                          std::string_view json_body, const http::Headers& headers) {
+  http::ClientRequest request = make_request(method, path, query);
+  request.headers = headers;
+  if (!json_body.empty()) {
+    request.headers.set("Content-Type", "application/json");
+    request.body = std::string(json_body);
+  }
+  std::unique_ptr<http::Client> client = std::move(idle_);
+  if (!client) client = TRY(connect());
+  auto response = client->request(request, 256 << 20);
+  if (!response) return with_context(response.error(), "error during connect");
+  if (client->reusable()) idle_ = std::move(client);
+  if (response->status >= 400) return std::unexpected(daemon_error(response->status, response->body));
+  return response;
+}
+
+Result<Engine::Stream> Engine::open(const StreamRequest& wanted) {
+  http::ClientRequest request = make_request(wanted.method, wanted.path, wanted.query);
+  request.headers = wanted.headers;
+  request.body = std::string(wanted.body);
+  request.body_stream = wanted.body_stream;
+  request.body_size = wanted.body_size;
+  Stream stream;
+  stream.client = TRY(connect());
+  auto head = stream.client->open(request);
+  if (!head) return with_context(head.error(), "error during connect");
+  stream.head = std::move(*head);
+  if (stream.head.status >= 400) {
+    std::string body;
+    char buffer[4096];
+    while (body.size() < (1 << 20)) {
+      auto n = stream.client->read(buffer);
+      if (!n || *n == 0) break;
+      body.append(buffer, *n);
+    }
+    return std::unexpected(daemon_error(stream.head.status, body));
+  }
+  return stream;
+}
+
+}  // namespace caisson::cli

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which engine a command speaks to: -H, CAISSON_HOST, DOCKER_HOST, contexts, the default socket.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace caisson::cli {
+
+inline constexpr const char* kDefaultHost = "unix:///run/caisson/caisson.sock";
+
+struct Host {
+  enum class Kind : uint8_t { kUnix, kTcp };
+  Kind kind = Kind::kUnix;
+  std::string path;  // of the socket
+  std::string name;  // host name or address
+  uint16_t port = 0;
+  std::string base_path;  // of a tcp URL, usually empty
+};
+
+Result<Host> parse_host(std::string_view text);
+
+struct GlobalOptions {
+  std::vector<std::string> hosts;  // -H, in order
+  std::string context;             // -c
+  std::string config_dir;          // --config
+  bool debug = false;
+  std::string host_text;           // the one chosen
+  bool autostart = false;          // may start the engine when nobody listens
+};
+
+// Chooses host_text and autostart. `environment` is "K=V" texts.
+Result<> choose_host(GlobalOptions& options, const std::vector<std::string>& environment);
+
+std::string environment_value(const std::vector<std::string>& environment, std::string_view name);
+
+}  // namespace caisson::cli
