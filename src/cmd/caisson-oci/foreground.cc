@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of a foreground container: terminal, signals, exit status. One poll loop.
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "commands.h"
+#include "sys/files.h"
+#include "sys/process.h"
+
+namespace caisson::oci {
+
+namespace {
+
+// Raw mode for as long as the container's own terminal interprets what is typed.
+class RawTerminal {
+ public:
+  RawTerminal() {
+    if (tcgetattr(0, &before_) < 0) return;
+    active_ = true;
+    termios raw = before_;
+    cfmakeraw(&raw);
+    tcsetattr(0, TCSANOW, &raw);
+  }
+  ~RawTerminal() {
+    if (active_) tcsetattr(0, TCSANOW, &before_);
+  }
+  RawTerminal(const RawTerminal&) = delete;
+  RawTerminal& operator=(const RawTerminal&) = delete;
+
+ private:
+  termios before_{};
+  bool active_ = false;
+};
+
+void copy_size(int master) {
+  winsize size{};
+  if (ioctl(0, TIOCGWINSZ, &size) == 0) ioctl(master, TIOCSWINSZ, &size);
+}
+
+// False when nothing will come from `from` any more.
+bool copy(int from, int to) {
+  char buffer[16384];
+  ssize_t got = read(from, buffer, sizeof buffer);
+  if (got < 0 && (errno == EINTR || errno == EAGAIN)) return true;
+  if (got <= 0) return false;
+  return sys::write_all(to, {buffer, static_cast<size_t>(got)}).has_value();
+}
+
+void drain(int master) {
+  pollfd ready{master, POLLIN, 0};
+  while (poll(&ready, 1, 0) > 0 && (ready.revents & POLLIN) && copy(master, 1)) {
+  }
+}
+
+}  // namespace
+
+Result<int> stay_in_foreground(runtime::Started& started) {
+  int master = started.console_master.get();
+  std::optional<RawTerminal> raw;
+  if (master >= 0) {
+    raw.emplace();
+    copy_size(master);
+  }
+  sigset_t all;
+  sigfillset(&all);
+  // Errors of our own keep killing us.
+  for (int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) sigdelset(&all, number);
+  sigprocmask(SIG_BLOCK, &all, nullptr);
+  UniqueFd signals(signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals) return fail_errno("signalfd");
+
+  pollfd fds[] = {{started.pidfd.get(), POLLIN, 0}, {signals.get(), POLLIN, 0}, {master, POLLIN, 0}, {master >= 0 ? 0 : -1, POLLIN, 0}};
+  for (;;) {
+    if (poll(fds, 4, -1) < 0) {
+      if (errno == EINTR) continue;
+      return fail_errno("poll");
+    }
+    if (fds[1].revents & POLLIN) {
+      signalfd_siginfo info;
+      while (read(signals.get(), &info, sizeof info) == sizeof info) {
+        int number = static_cast<int>(info.ssi_signo);
+        if (number == SIGWINCH && master >= 0) copy_size(master);
+        else if (number != SIGCHLD && number != SIGPIPE) (void)sys::signal_pidfd(started.pidfd.get(), number);
+      }
+    }
+    if (fds[2].revents && !copy(master, 1)) fds[2].fd = -1;
+    if (fds[3].revents && !copy(0, master)) fds[3].fd = -1;
+    if (fds[0].revents) break;
+  }
+  if (master >= 0) drain(master);
+  return sys::wait_child(sys::Child{started.pid, std::move(started.pidfd)});
+}
+
+}  // namespace caisson::oci

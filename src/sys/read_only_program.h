@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Programs that run next to containers are executed from a read-only mount of their own: whoever gets
+// hold of /proc/PID/exe from inside a container cannot write through it (the hole of CVE-2019-5736).
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace caisson::sys {
+
+// `path` through a detached read-only mount. Executing "/proc/self/fd/N" of it makes that mount the one
+// behind /proc/self/exe; the descriptor need not stay open. Needs CAP_SYS_ADMIN.
+Result<UniqueFd> open_read_only_program(const std::string& path);
+
+// Executes the running program again that way unless it is so already. Returns when nothing is to be
+// done or nothing can be done (no privilege). For the start of main, before anything else is open.
+void reexec_from_read_only_mount(char* const* argv, const char* name);
+
+}  // namespace caisson::sys
