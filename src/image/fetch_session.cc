@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/fetch_session.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -15,6 +14,7 @@
 #include "sys/files.h"
 #include "sys/process.h"
 #include "sys/unix_socket.h"
+#include "wire/registry_proxy.h"
 #include "wire/registry_url.h"
 
 namespace caisson::image {
@@ -142,20 +142,6 @@ class WorkerSession : public FetchSession {
   std::thread reader_;
 };
 
-bool in_network(const std::string& host, const std::string& network) {
-  auto parts = split_once(network, '/');
-  if (!parts) return false;
-  auto bits = parse_uint(parts->second);
-  unsigned char address[16], base[16];
-  int family = host.contains(':') ? AF_INET6 : AF_INET;
-  size_t size = family == AF_INET ? 4 : 16;
-  if (!bits || *bits > size * 8) return false;
-  if (inet_pton(family, host.c_str(), address) != 1 || inet_pton(family, parts->first.c_str(), base) != 1) return false;
-  for (size_t bit = 0; bit < *bits; ++bit)
-    if (((address[bit / 8] ^ base[bit / 8]) >> (7 - bit % 8)) & 1) return false;
-  return true;
-}
-
 // Docker's certs.d/<host:port>/*.crt: roots for this registry only.
 std::string read_extra_roots(const FetchConfig& config, const std::string& host) {
   if (config.certs_dir.empty() || host.contains('/')) return "";
@@ -177,7 +163,7 @@ bool is_insecure_registry(const FetchConfig& config, const std::string& host) {
   if (!url) return false;
   if (registry::is_loopback_name(url->host)) return true;
   for (auto& entry : config.insecure_registries)
-    if (equals_ignore_case(entry, host) || equals_ignore_case(entry, url->host) || in_network(url->host, entry)) return true;
+    if (equals_ignore_case(entry, host) || equals_ignore_case(entry, url->host) || registry::is_in_network(url->host, entry)) return true;
   return false;
 }
 

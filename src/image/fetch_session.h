@@ -19,6 +19,7 @@ namespace caisson::image {
 struct FetchConfig {
   std::string fetch_program;                     // path of caisson-fetch
   std::vector<std::string> insecure_registries;  // "host[:port]" or CIDR; loopback is always among them
+  std::vector<std::string> mirrors;              // "https://mirror:5000", tried before Docker Hub, pulls only
   std::string certs_dir;                         // Docker's certs.d: <dir>/<host:port>/*.crt, "" for none
   std::string tmp_dir = "/tmp";                  // for layers compressed during a push; unnamed files only
   int max_parallel = 3;                          // layers at once

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/pull.h"
 
+#include "base/log.h"
 #include "base/text.h"
 #include "image/pull_layers.h"
 #include "image/pull_progress.h"
 #include "image/pull_select.h"
 #include "image/pull_stream.h"
 #include "wire/digest.h"
+#include "wire/registry_url.h"
 
 namespace caisson::image {
 
@@ -173,8 +175,43 @@ Result<std::string> pull_over(ImageStore& store, FetchSession& session, const Fe
   return outcome;
 }
 
+namespace {
+
+// What the hub's mirrors are told: nobody's credentials, and plain http only where the mirror's own address says so.
+std::vector<FetchSetup> mirror_setups(const FetchConfig& config, const TransferRequest& request) {
+  std::vector<FetchSetup> out;
+  if (request.reference.domain != "docker.io") return out;
+  for (auto& text : config.mirrors) {
+    auto url = registry::parse_url(text);
+    if (!url) {
+      log_warn("registry mirror %s is no address, ignoring", quoted(text).c_str());
+      continue;
+    }
+    FetchSetup setup = setup_for(config, request, false);
+    setup.host = url->host_header();
+    if (!url->secure && url->port == 80) setup.host += ":80";
+    setup.insecure = !url->secure || is_insecure_registry(config, setup.host);
+    setup.auth.clear();
+    out.push_back(std::move(setup));
+  }
+  return out;
+}
+
+}  // namespace
+
 Result<std::string> pull(ImageStore& store, const FetchConfig& config, const TransferRequest& request, const Progress& progress) {
   TRY(parse_platform(request.platform));
+  for (auto& setup : mirror_setups(config, request)) {
+    bool started = false;
+    Progress watched = [&](const std::string& line) {
+      started = true;
+      if (progress) progress(line);
+    };
+    auto session = FetchSession::start(config, setup, request.cancel);
+    auto outcome = session ? pull_over(store, **session, config, request, watched) : std::unexpected(std::move(session).error());
+    if (outcome || started || outcome.error().kind == ErrorKind::kCancelled) return outcome;
+    log_info("registry mirror '%s': %s, trying the hub", setup.host.c_str(), outcome.error().message.c_str());
+  }
   auto session = TRY(FetchSession::start(config, setup_for(config, request, false), request.cancel));
   return pull_over(store, *session, config, request, progress);
 }

@@ -173,11 +173,12 @@ class HttpRegistryClient : public RegistryClient {
   Result<std::unique_ptr<RegistryResponse>> exchange(const RegistryRequest& request, const Url& url, const std::string& authorization) {
     http::ClientRequest wire;
     wire.method = request.method;
-    wire.target = url.target;
+    wire.target = dialer_->request_target(url);
     wire.headers = request.headers;
     wire.headers.set("User-Agent", kUserAgent);
     wire.headers.set("Accept-Encoding", "identity");
     if (!authorization.empty()) wire.headers.set("Authorization", authorization);
+    if (std::string proxy = dialer_->proxy_authorization(url); !proxy.empty()) wire.headers.set("Proxy-Authorization", proxy);
     wire.body = request.body;
     for (bool fresh = false;; fresh = true) {
       std::unique_ptr<http::Client> client = fresh ? nullptr : pool_->take(url.origin());

@@ -7,11 +7,13 @@
 #include <sys/socket.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <vector>
 
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "sys/files.h"
+#include "wire/registry_proxy.h"
 #include "wire/tls.h"
 
 namespace caisson::registry {
@@ -50,6 +52,7 @@ class TlsDialer : public Dialer {
       : options_(std::move(options)), system_tls_(http::TlsClientOptions{}), trusted_tls_(nullptr) {}
 
   Result<> start() {
+    proxies_ = TRY(ProxySettings::read([](const char* name) -> const char* { return getenv(name); }));
     auto trusted = parse_url("https://" + options_.trusted_host);
     if (!trusted) return fail(ErrorKind::kInvalid, "malformed registry host %s", quoted(options_.trusted_host).c_str());
     trusted_ = *trusted;
@@ -67,6 +70,38 @@ class TlsDialer : public Dialer {
   }
 
   Result<std::unique_ptr<http::Client>> dial(const Url& url, const AddressJudge& judge) override {
+    const Proxy* proxy = proxies_.find(url);
+    if (proxy) TRY(judge_name(url, judge));
+    auto transport = proxy ? connect(proxy->url, [](AddressScope) -> Result<> { return {}; }) : connect(url, judge);
+    if (!transport) return std::unexpected(std::move(transport).error());
+    // A proxy on loopback does not make the registry behind it a local one.
+    if (proxy) scope_ = AddressScope::kPublic;
+    timeval idle{options_.idle_timeout_s, 0};
+    setsockopt((*transport)->fd(), SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
+    setsockopt((*transport)->fd(), SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
+    if (proxy && url.secure) TRY(tunnel(**transport, *proxy, url));
+    if (url.secure) transport = TRY(secure(std::move(*transport), url));
+    return std::make_unique<http::Client>(std::move(*transport), url.host_header());
+  }
+
+  AddressScope last_scope() const override { return scope_; }
+
+  std::string request_target(const Url& url) const override {
+    return !url.secure && proxies_.find(url) ? url.text() : url.target;
+  }
+  std::string proxy_authorization(const Url& url) const override {
+    const Proxy* proxy = url.secure ? nullptr : proxies_.find(url);
+    return proxy ? proxy->authorization : "";
+  }
+
+ private:
+  // Behind a proxy names are looked up there; an address written out is judged all the same.
+  static Result<> judge_name(const Url& url, const AddressJudge& judge) {
+    AddressScope scope = scope_of_address(url.host);
+    return scope == AddressScope::kInvalid ? Result<>() : judge(scope);
+  }
+
+  Result<std::unique_ptr<http::Transport>> connect(const Url& url, const AddressJudge& judge) {
     auto addresses = TRY(look_up(url.host));
     // All are judged first: a name with one good and one bad address must not get a second chance.
     for (auto& address : addresses) TRY(judge(scope_of_address(address)));
@@ -75,23 +110,15 @@ class TlsDialer : public Dialer {
       transport = http::connect_tcp_transport(address, url.port, options_.connect_timeout_ms);
       if (transport) {
         scope_ = scope_of_address(address);
-        break;
+        return transport;
       }
       std::string shown = address.contains(':') ? "[" + address + "]" : address;
       Error error = std::move(transport).error();
       transport = fail(ErrorKind::kUnavailable, "dial tcp %s:%d: %s", shown.c_str(), url.port, dial_reason(error).c_str());
     }
-    if (!transport) return std::unexpected(std::move(transport).error());
-    timeval idle{options_.idle_timeout_s, 0};
-    setsockopt((*transport)->fd(), SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
-    setsockopt((*transport)->fd(), SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
-    if (url.secure) transport = TRY(secure(std::move(*transport), url));
-    return std::make_unique<http::Client>(std::move(*transport), url.host_header());
+    return transport;
   }
 
-  AddressScope last_scope() const override { return scope_; }
-
- private:
   Result<std::unique_ptr<http::Transport>> secure(std::unique_ptr<http::Transport> plain, const Url& url) {
     bool trusted = url.host == trusted_.host && url.port == trusted_.port;
     auto wrapped = (trusted ? *trusted_tls_ : system_tls_).wrap(std::move(plain), url.host);
@@ -107,6 +134,7 @@ class TlsDialer : public Dialer {
 
   const DialOptions options_;
   Url trusted_;
+  ProxySettings proxies_;
   UniqueFd roots_;
   http::TlsClient system_tls_;
   std::unique_ptr<http::TlsClient> trusted_tls_;

@@ -30,6 +30,10 @@ class Dialer {
   virtual ~Dialer() = default;
   // Errors read as Go's: "dial tcp 127.0.0.1:5000: connect: connection refused".
   virtual Result<std::unique_ptr<http::Client>> dial(const Url& url, const AddressJudge& judge) = 0;
+  // What to write in the request line: the whole URL where a proxy takes it.
+  virtual std::string request_target(const Url& url) const = 0;
+  // For the request itself, where it goes to a proxy as it is; "" otherwise.
+  virtual std::string proxy_authorization(const Url& url) const = 0;
   // Scope of the address that the last dial() of any thread reached.
   virtual AddressScope last_scope() const = 0;
 };
