@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/text.h"
+#include "engine/seccomp_choice.h"
 #include "engine/spec_builder.h"
-#include "runtime/default_spec.h"
 #include "runtime/plan_builder.h"
 #include "runtime/seccomp_profile.h"
 #include "runtime/users.h"
@@ -93,13 +93,7 @@ static Result<runtime::ProcessPlan> plan_process(const ContainerRecord& record, 
   auto user = TRY(runtime::resolve_user(root.get(), user_text, record.host_config.group_add));
   auto process = TRY(build_exec_process(record, config, user));
   auto plan = TRY(runtime::build_process(process));
-  auto security = TRY(parse_security_options(record.host_config.security_opt));
-  if (!record.host_config.privileged && !config.privileged && !security.seccomp_unconfined) {
-    auto context = TRY(runtime::host_seccomp_context(plan.cap_bounding));
-    plan.seccomp_bpf = security.seccomp_profile.empty()
-                           ? TRY(seccomp.default_bpf(context))
-                           : TRY(seccomp.bpf_for(TRY(runtime::parse_seccomp_profile(security.seccomp_profile, context))));
-  }
+  TRY(add_seccomp_filter(record, seccomp, plan, config.privileged));
   return plan;
 }
 

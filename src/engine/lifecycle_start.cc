@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lifecycle: from created or exited to running.
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -10,10 +11,9 @@
 #include "base/text.h"
 #include "engine/host_files.h"
 #include "engine/lifecycle.h"
-#include "engine/mount_plan.h"
+#include "engine/seccomp_choice.h"
 #include "engine/spec_builder.h"
 #include "engine/start_facts.h"
-#include "runtime/default_spec.h"
 #include "runtime/plan_builder.h"
 #include "sys/files.h"
 #include "sys/process.h"
@@ -35,18 +35,6 @@ void await_previous_monitor(int64_t monitor_pid) {
   pollfd entry{pidfd->get(), POLLIN, 0};
   if (poll(&entry, 1, kPreviousMonitorMs) == 0)
     log_warn("monitor %lld of the last run is still there", static_cast<long long>(monitor_pid));
-}
-
-Result<std::string> seccomp_filter(const ContainerRecord& record, const spec::RuntimeSpec& spec,
-                                   runtime::SeccompCache& cache) {
-  auto security = TRY(parse_security_options(record.host_config.security_opt));
-  if (record.host_config.privileged || security.seccomp_unconfined) return std::string();
-  uint64_t capabilities = 0;
-  for (const auto& name : spec.process->capabilities->bounding)
-    capabilities |= 1ULL << TRY(runtime::capability_number(name));
-  auto context = TRY(runtime::host_seccomp_context(capabilities));
-  if (security.seccomp_profile.empty()) return cache.default_bpf(context);
-  return cache.bpf_for(TRY(runtime::parse_seccomp_profile(security.seccomp_profile, context)));
 }
 
 // A failed exec is the caller's mistake, not ours: status 400 and the exit code a shell would give.
@@ -123,7 +111,8 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
                            "mounting the root file system");
 
   SpecFacts facts;
-  facts.cgroup_v2 = services_.cgroups.v2;
+  // Without CAP_SYS_RESOURCE nobody below us can get more than we have.
+  if (rlimit own{}; getrlimit(RLIMIT_NOFILE, &own) == 0) facts.nofile_hard = own.rlim_max;
   facts.user = TRY(runtime::resolve_user(request.rootfs.get(), record.config.user, host.group_add));
   TRY(find_shared_namespaces(record, services_.containers, facts));
   facts.host_devices = TRY(find_host_devices(host));
@@ -159,8 +148,9 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   build.id = record.id;
   build.rootfs_is_fd = true;
   build.cgroups = services_.cgroups;
-  build.seccomp_bpf = TRY(seccomp_filter(record, spec, services_.seccomp));
   request.plan = TRY(runtime::build_plan(spec, build));
+  // Straight from the cache into the plan: the profile's long list of names never passes through the spec.
+  TRY(add_seccomp_filter(record, services_.seccomp, request.plan.process));
 
   std::string run_dir = paths.run(record.id);
   TRY(sys::remove_tree(run_dir));

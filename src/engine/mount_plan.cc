@@ -80,7 +80,7 @@ Result<PlannedMount> parse_bind(const std::string& text) {
                     "\"%s\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are "
                     "allowed. If you intended to pass a host directory, use absolute path",
                     parts[0].c_str());
-    if (parts[0].size() < 2 || parts[0][0] == '_' || parts[0][0] == '.' || parts[0][0] == '-')
+    if (parts[0][0] == '_' || parts[0][0] == '.' || parts[0][0] == '-')
       return fail(ErrorKind::kInvalid, "\"%s\" is not a valid volume name", parts[0].c_str());
   }
   if (parts.size() == 3) TRY(apply_mode(mount, parts[2]));

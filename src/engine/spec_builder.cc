@@ -255,7 +255,10 @@ Result<spec::RuntimeSpec> build_spec(const ContainerRecord& record, const Paths&
   }
   // Independent of what the engine itself was started with: an unlimited soft limit makes programs that
   // walk all possible descriptors crawl.
-  if (!has_nofile) process.rlimits.push_back({"RLIMIT_NOFILE", 524288, 1024});
+  if (!has_nofile) {
+    uint64_t hard = std::min<uint64_t>(524288, facts.nofile_hard);
+    process.rlimits.push_back({"RLIMIT_NOFILE", hard, std::min<uint64_t>(1024, hard)});
+  }
   spec.process = std::move(process);
 
   spec::OciLinux part;

@@ -20,7 +20,7 @@ struct SpecFacts {
   std::vector<spec::OciDevice> host_devices;           // --device and --privileged
   std::string init_program;                            // absolute path of caisson-init, with HostConfig.Init
   std::string shm_source;                              // path of another container's /dev/shm, or "/dev/shm"
-  bool cgroup_v2 = false;
+  uint64_t nofile_hard = 524288;                       // what the engine itself may grant at most
 };
 
 // kInvalid with Docker's text for what only shows here (security options, sysctls, ulimits).

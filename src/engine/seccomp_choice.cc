@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/seccomp_choice.h"
+
+#include "engine/spec_builder.h"
+
+namespace caisson::engine {
+
+Result<> add_seccomp_filter(const ContainerRecord& record, runtime::SeccompCache& cache, runtime::ProcessPlan& process,
+                            bool privileged_exec) {
+  auto security = TRY(parse_security_options(record.host_config.security_opt));
+  if (record.host_config.privileged || privileged_exec || security.seccomp_unconfined) return {};
+  auto context = TRY(runtime::host_seccomp_context(process.cap_bounding));
+  if (security.seccomp_profile.empty()) {
+    process.seccomp_bpf = TRY(cache.default_bpf(context));
+    return {};
+  }
+  auto profile = TRY(runtime::parse_seccomp_profile(security.seccomp_profile, context));
+  process.seccomp_bpf = TRY(cache.bpf_for(profile));
+  process.seccomp_flags = TRY(runtime::seccomp_flags(profile));
+  return {};
+}
+
+}  // namespace caisson::engine
