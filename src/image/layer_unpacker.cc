@@ -121,6 +121,8 @@ Result<UnpackedLayer> Unpacker::run() {
   }
   TRY(reader_.drain());
   TRY(finish_times());
+  // Links between a removed directory and the rest are counted roughly.
+  result_.size = std::max<int64_t>(result_.size, 0);
   return result_;
 }
 
@@ -351,6 +353,8 @@ Result<> Unpacker::clear_name(int dir, const std::string& name) {
   auto st = TRY(sys::stat_at(dir, name));
   if (!st) return {};
   if (S_ISREG(st->st_mode) && st->st_nlink == 1) result_.size -= st->st_size;
+  if (S_ISDIR(st->st_mode))
+    result_.size -= static_cast<int64_t>(TRY(sys::tree_size("/proc/self/fd/" + std::to_string(dir) + "/" + name)).bytes);
   TRY(sys::remove_tree_at(dir, name));
   // `dir` may be the cached one itself: keep that fd open, only never find it again by its path.
   if (!S_ISREG(st->st_mode)) cached_path_ = "\n";
