@@ -2,6 +2,8 @@
 """Wrong input gives one clear sentence and the right code, leaves nothing, and the engine goes on serving."""
 import pytest
 
+from harness.shell import run
+
 
 @pytest.fixture(autouse=True)
 def nothing_made(cli, engine):
@@ -32,6 +34,10 @@ def test_name_clash(cli):
     ident = cli.out("run", "-d", "--name", "holder", "busybox", "sleep", "99")
     done = cli("run", "--name", "holder", "busybox", "true", rc=125)
     assert 'The container name "/holder" is already in use by container' in done.err and ident in done.err
+
+
+def test_name_of_one_letter(cli):
+    assert "Invalid container name (x)" in cli("run", "--name", "x", "busybox", "true", rc=125).err
 
 
 def test_missing_command(cli):
@@ -70,6 +76,6 @@ def test_unknown_container(cli):
 
 
 def test_no_engine(cli, tmp_path):
-    cli.env["DOCKER_HOST" if cli.name == "docker" else "CAISSON_HOST"] = f"unix://{tmp_path}/nothing.sock"
-    done = cli("ps", rc=1)
+    env = {**cli.env, "DOCKER_HOST" if cli.name == "docker" else "CAISSON_HOST": f"unix://{tmp_path}/nothing.sock"}
+    done = run([cli.program, "ps"], env, rc=1)
     assert "annot connect" in done.err and "nothing.sock" in done.err

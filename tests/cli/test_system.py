@@ -19,8 +19,8 @@ def test_info(cli):
 def test_events_replay(cli, api):
     import time
     since = int(time.time()) - 1
-    cli("run", "--rm", "--name", "e", "busybox", "true")
-    lines = api.get(f"/events?since={since}&until={int(time.time()) + 1}&filters=%7B%22container%22%3A%5B%22e%22%5D%7D", timeout=10).body.decode().splitlines()
+    cli("run", "--rm", "--name", "noted", "busybox", "true")
+    lines = api.get(f"/events?since={since}&until={int(time.time()) + 1}&filters=%7B%22container%22%3A%5B%22noted%22%5D%7D", timeout=10).body.decode().splitlines()
     import json
     actions = [json.loads(line)["Action"] for line in lines]
     order = [a for a in actions if a in ("create", "start", "die", "destroy")]

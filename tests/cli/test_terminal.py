@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real terminals: run -it, exec -it, attach, window size, detach keys."""
+import time
+
 from harness.container import inspect
 from harness.shell import wait_for
 
@@ -23,8 +25,8 @@ def test_terminal_window_size_and_resize(cli):
         tty.expect("33 101")
         tty.resize(20, 70)
         # The signal, the request and the ioctl take their way; what counts is that it arrives.
-        tty.type("for i in 1 2 3 4 5 6 7 8 9 10; do stty size; sleep 0.1; done\n")
-        tty.expect("20 70")
+        tty.type("while [ \"$(stty size)\" != '20 70' ]; do sleep 0.05; done; echo re''sized\n")
+        tty.expect("resized")
         tty.type("\nexit\n")
         assert tty.wait() == 0
 
@@ -32,8 +34,9 @@ def test_terminal_window_size_and_resize(cli):
 def test_terminal_interrupt_key(cli):
     with cli.terminal("run", "--rm", "-it", "busybox", "sh") as tty:
         tty.expect("# ")
-        tty.type("sleep 99\n")
-        tty.expect("sleep 99")
+        tty.type("echo sta''rted; sleep 99\n")
+        tty.expect("started")
+        time.sleep(0.3)  # from the shell's echo to its child in the foreground
         tty.type("\x03")
         tty.expect("# ")
         tty.type("echo rc=$?\n")
@@ -51,19 +54,19 @@ def test_terminal_exec(cli):
     ident = cli.out("run", "-d", "busybox", "sleep", "99")
     with cli.terminal("exec", "-it", ident, "sh", rows=30, columns=90) as tty:
         tty.expect("# ")
-        tty.type("for i in 1 2 3 4 5 6 7 8 9 10; do stty size; sleep 0.1; done\n")
-        tty.expect("30 90")
+        tty.type("while [ \"$(stty size)\" != '30 90' ]; do sleep 0.05; done; echo re''sized\n")
+        tty.expect("resized")
         tty.type("\nexit 6\n")
         assert tty.wait() == 6
 
 
 def test_terminal_detach_keys_leave_it_running(cli):
-    with cli.terminal("run", "-it", "--name", "t", "busybox", "sh") as tty:
+    with cli.terminal("run", "-it", "--name", "kept", "busybox", "sh") as tty:
         tty.expect("# ")
         tty.type(DETACH)
         tty.wait()
-    assert inspect(cli, "t")["State"]["Running"] is True
-    with cli.terminal("attach", "t") as tty:
+    assert inspect(cli, "kept")["State"]["Running"] is True
+    with cli.terminal("attach", "kept") as tty:
         tty.type("echo back$((2+2))\n")
         tty.expect("back4")
         tty.type("exit 2\n")
@@ -71,12 +74,10 @@ def test_terminal_detach_keys_leave_it_running(cli):
 
 
 def test_attach_two_clients_see_the_output(cli):
-    ident = cli.out("run", "-d", "-i", "busybox", "sh", "-c", "read x; echo got $x; sleep 0.2")
+    # It says it for a while, so that it does not matter which client is there first.
+    ident = cli.out("run", "-d", "-i", "busybox", "sh", "-c", "read x; for i in $(seq 30); do echo got $x; sleep 0.1; done")
     watcher = cli.start("attach", "--no-stdin", ident)
     typer = cli.start("attach", ident)
-    # Attaching has no answer of its own to wait for: the line goes when both connections are seen by the engine.
-    import time
-    time.sleep(0.7)
     typer.stdin.write(b"word\n")
     typer.stdin.flush()
     assert b"got word\n" in typer.communicate(timeout=10)[0]

@@ -26,9 +26,9 @@ def test_older_api_versions(docker, version):
 
 
 def test_inspect_templates(docker):
-    docker("run", "-d", "--name", "c", "-m", "64m", "busybox", "sleep", "99")
-    assert docker.out("inspect", "-f", "{{.HostConfig.Memory}} {{.State.Status}} {{.Config.Image}}", "c") == "67108864 running busybox"
-    assert re.fullmatch(r"\d+\.\d+\.\d+\.\d+", docker.out("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", "c"))
+    docker("run", "-d", "--name", "cc", "-m", "64m", "busybox", "sleep", "99")
+    assert docker.out("inspect", "-f", "{{.HostConfig.Memory}} {{.State.Status}} {{.Config.Image}}", "cc") == "67108864 running busybox"
+    assert re.fullmatch(r"\d+\.\d+\.\d+\.\d+", docker.out("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", "cc"))
 
 
 def test_inspect_by_type(docker):
@@ -38,13 +38,13 @@ def test_inspect_by_type(docker):
 
 
 def test_ps_format(docker):
-    docker("run", "-d", "--name", "c", "-p", "18300:80", "busybox", "sleep", "99")
+    docker("run", "-d", "--name", "cc", "-p", "18300:80", "busybox", "sleep", "99")
     shown = docker.out("ps", "--format", "{{.Names}} {{.Image}} {{.State}} {{.Ports}}")
-    assert shown.startswith("c busybox running 0.0.0.0:18300->80/tcp")
+    assert shown.startswith("cc busybox running 0.0.0.0:18300->80/tcp")
 
 
 def test_ps_size(docker):
-    docker("run", "-d", "--name", "c", "busybox", "sh", "-c", "head -c 100000 /dev/zero > /f; sleep 99")
+    docker("run", "-d", "--name", "cc", "busybox", "sh", "-c", "head -c 100000 /dev/zero > /f; sleep 99")
     import time
     time.sleep(0.3)
     assert re.search(r"\d+(\.\d+)?kB \(virtual \d+(\.\d+)?MB\)", docker.out("ps", "-s", "--format", "{{.Size}}"))
@@ -76,14 +76,14 @@ def test_wait_of_many(docker):
 
 
 def test_rename_and_port(docker):
-    docker("run", "-d", "--name", "a", "-p", "18301:80/tcp", "busybox", "sleep", "99")
-    docker("rename", "a", "b")
-    assert "0.0.0.0:18301" in docker.out("port", "b", "80")
+    docker("run", "-d", "--name", "aa", "-p", "18301:80/tcp", "busybox", "sleep", "99")
+    docker("rename", "aa", "bb")
+    assert "0.0.0.0:18301" in docker.out("port", "bb", "80")
 
 
 def test_exec_privileged_is_not_default(docker):
-    docker("run", "-d", "--name", "c", "busybox", "sleep", "99")
-    line = docker.out("exec", "c", "grep", "CapEff", "/proc/self/status")
+    docker("run", "-d", "--name", "cc", "busybox", "sleep", "99")
+    line = docker.out("exec", "cc", "grep", "CapEff", "/proc/self/status")
     assert line.endswith("00000000a80425fb")
 
 
