@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "monitor/byte_queue.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -12,37 +13,49 @@ constexpr size_t kSmallest = 4096;
 
 ByteQueue::~ByteQueue() { free(data_); }
 
-bool ByteQueue::append(std::string_view bytes) {
-  if (bytes.empty()) return true;
-  if (capacity_ - end_ < bytes.size()) {
-    size_t need = size() + bytes.size();
-    if (need <= capacity_ && begin_ >= capacity_ / 2) {
-      memmove(data_, data_ + begin_, size());
-    } else {
-      size_t wanted = capacity_ ? capacity_ : kSmallest;
-      while (wanted < need) wanted *= 2;
-      if (wanted == capacity_) wanted *= 2;
-      auto* bigger = static_cast<char*>(malloc(wanted));
-      if (!bigger) return false;
-      if (size() > 0) memcpy(bigger, data_ + begin_, size());
-      free(data_);
-      data_ = bigger;
-      capacity_ = wanted;
-    }
-    end_ -= begin_;
-    begin_ = 0;
+bool ByteQueue::grow(size_t need) {
+  size_t wanted = std::max(capacity_, kSmallest);
+  while (wanted < need) wanted *= 2;
+  auto* bigger = static_cast<char*>(malloc(wanted));
+  if (!bigger) return false;
+  size_t old = size_, done = 0;
+  while (done < old) {
+    size_t from = (begin_ + done) & (capacity_ - 1);
+    size_t part = std::min(old - done, capacity_ - from);
+    memcpy(bigger + done, data_ + from, part);
+    done += part;
   }
-  memcpy(data_ + end_, bytes.data(), bytes.size());
-  end_ += bytes.size();
+  free(data_);
+  data_ = bigger;
+  capacity_ = wanted;
+  begin_ = 0;
   return true;
 }
 
+bool ByteQueue::append(std::string_view bytes) {
+  if (bytes.empty()) return true;
+  if (capacity_ - size_ < bytes.size() && !grow(size_ + bytes.size())) return false;
+  while (!bytes.empty()) {
+    size_t at = (begin_ + size_) & (capacity_ - 1);
+    size_t part = std::min(bytes.size(), capacity_ - at);
+    memcpy(data_ + at, bytes.data(), part);
+    size_ += part;
+    bytes.remove_prefix(part);
+  }
+  return true;
+}
+
+std::string_view ByteQueue::front() const { return {data_ + begin_, std::min(size_, capacity_ - begin_)}; }
+
 void ByteQueue::consume(size_t count) {
-  begin_ += count;
-  if (begin_ < end_) return;
+  size_ -= count;
+  if (size_ > 0) {
+    begin_ = (begin_ + count) & (capacity_ - 1);
+    return;
+  }
   free(data_);
   data_ = nullptr;
-  begin_ = end_ = capacity_ = 0;
+  begin_ = capacity_ = 0;
 }
 
 }  // namespace caisson::monitor
