@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <utility>
 
 #include "base/clock.h"
 
@@ -229,7 +230,11 @@ Result<std::string_view> NetlinkSocket::receive(std::span<char> buffer, bool wai
       if (ready == 0) return fail(ErrorKind::kTimeout, "no answer within %d ms", timeout_ms);
       continue;
     }
-    if (got < 0 && errno == ENOBUFS) return fail_errno_of(ENOSPC, "netlink socket overflowed");
+    if (got < 0 && errno == ENOBUFS) {
+      // Notifications were dropped, reported once. An answer that is awaited may still come.
+      lost_events_ = true;
+      continue;
+    }
     if (got < 0) return fail_errno("recvmsg netlink");
     if (head.msg_flags & MSG_TRUNC) return fail(ErrorKind::kExhausted, "netlink answer above %zu bytes", buffer.size());
     if (from.nl_pid != 0) continue;  // not from the kernel: any process may write to our port
@@ -301,7 +306,8 @@ Result<> NetlinkSocket::transact(NetlinkBuilder& messages, std::string_view what
 
 Result<> NetlinkSocket::receive_events(int timeout_ms, const Visitor& visit) {
   char buffer[kReceiveSize];
-  auto got = TRY(receive(buffer, true, timeout_ms));
+  auto got = TRY(receive(buffer, !lost_events_, timeout_ms));
+  if (std::exchange(lost_events_, false)) return fail(ErrorKind::kExhausted, "netlink notifications were lost");
   NetlinkMessages events(got);
   while (auto event = events.next()) visit(*event);
   return {};

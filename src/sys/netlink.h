@@ -129,7 +129,7 @@ class NetlinkSocket {
   // one are carried out all the same (rtnetlink) or not at all (a nftables batch).
   Result<> transact(NetlinkBuilder& messages, std::string_view what, const Visitor& visit = {});
 
-  // One datagram of multicast notifications. kTimeout; kExhausted when some were lost (ENOBUFS).
+  // One datagram of multicast notifications. kTimeout; kExhausted when some were lost since the last call.
   Result<> receive_events(int timeout_ms, const Visitor& visit);
 
   int fd() const { return fd_.get(); }
@@ -141,6 +141,7 @@ class NetlinkSocket {
 
   UniqueFd fd_;
   uint32_t sequence_ = 0;
+  bool lost_events_ = false;
 };
 
 }  // namespace caisson::sys
