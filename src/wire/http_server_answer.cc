@@ -82,7 +82,7 @@ std::string answer_head(ServerCore& core, int status, const Headers& headers, co
 }
 
 // Sends what the socket takes now; the rest waits for EPOLLOUT.
-void Connection::push(const std::vector<std::string_view>& parts) {
+void Connection::push(std::initializer_list<std::string_view> parts) {
   size_t skip = 0;
   if (output_.empty() && !broken_) {
     iovec vectors[4];

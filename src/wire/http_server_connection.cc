@@ -152,8 +152,9 @@ bool Connection::process_head(Outbox& outbox) {
     return true;
   }
   handler_ = std::move(decision.handler);
+  on_loop_ = decision.on_loop;
   if (framing_ == Framing::kNone || decision.stream_body) {
-    dispatch();
+    dispatch(outbox);
     return false;
   }
   if (framing_ == Framing::kLength && body_left_ > core_->limits.max_body_bytes)
@@ -186,25 +187,29 @@ bool Connection::process_body(Outbox& outbox) {
   }
   if (complete) {
     framing_ = Framing::kNone;
-    dispatch();
+    dispatch(outbox);
   } else {
     set_deadline(core_->limits.header_timeout_s);  // of silence
   }
   return false;
 }
 
-void Connection::dispatch() {
+void Connection::dispatch(Outbox& outbox) {
   state_ = State::kBusy;
   deadline_ns_ = 0;
   auto exchange = make_exchange(core_, shared_from_this(), std::move(request_), serial_);
-  core_->pool.submit([handler = std::exchange(handler_, {}), exchange = std::move(exchange)]() mutable {
+  Task task = [handler = std::exchange(handler_, {}), exchange = std::move(exchange)]() mutable {
     try {
       handler(std::move(exchange));
     } catch (const std::exception& error) {
       // A bug or no memory; the exchange, dropped, answers 500.
       log_error("a request handler threw: %s", error.what());
     }
-  });
+  };
+  if (on_loop_)
+    outbox.run.push_back(std::move(task));  // the handler will take the lock
+  else
+    core_->pool.submit(std::move(task));
 }
 
 // Answers a request that cannot be read further, then closes.

@@ -67,12 +67,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void process(Outbox& outbox);
   bool process_head(Outbox& outbox);
   bool process_body(Outbox& outbox);
-  void dispatch();
+  void dispatch(Outbox& outbox);
   void refuse(int status, std::string_view message, Outbox& outbox);
   void busy_event(Outbox& outbox);
   void discard_input(Outbox& outbox);
   void answer(int status, const Headers& headers, std::string_view body, Outbox& outbox);
-  void push(const std::vector<std::string_view>& parts);
+  void push(std::initializer_list<std::string_view> parts);  // up to 4
   void flush();
   void finish_answer(Outbox& outbox);
   void next_request();
@@ -101,7 +101,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   uint64_t body_left_ = 0;
   Framing framing_ = Framing::kNone;
   int minor_version_ = 1;
-  bool keep_alive_ = true, is_head_ = false, expect_continue_ = false;
+  bool keep_alive_ = true, is_head_ = false, expect_continue_ = false, on_loop_ = false;
 
   std::string output_;  // bytes before output_at_ are sent
   size_t output_at_ = 0;

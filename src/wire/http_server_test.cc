@@ -145,6 +145,23 @@ TEST_CASE("server routes: errors of the router, dropped exchanges, throwing hand
   CHECK_FALSE(talk(server, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 32\r\n\r\nGET /no HTTP/1.1\r\nHost: hhhhh\r\n\r\n").contains(" 405"));
 }
 
+TEST_CASE("server runs handlers on the loop thread where the route says so") {
+  std::atomic<bool> same = false;
+  std::promise<std::thread::id> loop_thread;
+  Handler handler = [&, id = loop_thread.get_future().share()](const std::shared_ptr<Exchange>& exchange) {
+    same = id.get() == std::this_thread::get_id();
+    echo(exchange);
+  };
+  TestServer server(Router([&](const Request&) { return RouteDecision{.handler = handler, .on_loop = true}; }));
+  server.server().post([&] { loop_thread.set_value(std::this_thread::get_id()); });
+  std::string request = "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\na";
+  std::string answer = talk(server, request + request + request);
+  CHECK(same);
+  size_t count = 0;
+  for (size_t at = 0; (at = answer.find("POST /x  a", at)) != answer.npos; ++at) ++count;
+  CHECK(count == 3);
+}
+
 TEST_CASE("server drops slow request heads") {
   TestServer server(echo, ServerLimits{.header_timeout_s = 1});
   UniqueFd fd = server.connect();
