@@ -49,7 +49,6 @@ std::vector<spec::OciDeviceRule> default_device_rules() {
   for (int64_t minor : {3, 5, 7, 8, 9}) out.push_back(rule(1, minor));  // null zero full random urandom
   for (int64_t minor : {0, 1, 2}) out.push_back(rule(5, minor));        // tty console ptmx
   out.push_back({true, "c", 136, {}, "rwm"});                           // pts
-  out.push_back({false, "c", 10, 229, "rwm"});                          // fuse
   return out;
 }
 

@@ -193,6 +193,15 @@ Result<sys::DeviceRule> build_device_rule(const spec::OciDeviceRule& in) {
   return out;
 }
 
+// Rules of a spec are written with the default devices taken for granted, as every runtime allows them.
+void add_default_device_rules(std::vector<sys::DeviceRule>& rules) {
+  if (rules.empty() || (rules.back().allow && rules.back().type == 'a')) return;
+  for (const auto& in : default_device_rules()) {
+    auto rule = build_device_rule(in);
+    if (rule && rule->allow && std::find(rules.begin(), rules.end(), *rule) == rules.end()) rules.push_back(*rule);
+  }
+}
+
 }  // namespace
 
 Result<uint32_t> resource_of_name(std::string_view name) {
@@ -289,6 +298,7 @@ Result<sys::CgroupLimits> build_limits(const spec::OciResources& in) {
   }
   for (const auto& pages : in.hugepage_limits) out.huge_pages.push_back({pages.page_size, pages.limit});
   for (const auto& rule : in.devices) out.devices.push_back(TRY(build_device_rule(rule)));
+  add_default_device_rules(out.devices);
   for (const auto& [name, value] : in.unified) out.unified.emplace_back(name, value);
   return out;
 }

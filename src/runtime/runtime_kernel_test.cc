@@ -28,7 +28,7 @@ TEST_CASE("a container is isolated as by default") {
   plan.process.seccomp_bpf = *filter;
   auto outcome = root.run(plan);
   if (!outcome.started) FAIL(outcome.error.message);
-  MESSAGE(outcome.out);
+  INFO(outcome.out);
   auto has = [&](const char* text) { return outcome.out.find(text) != std::string::npos; };
   CHECK(outcome.out.starts_with("box\n1\n"));
   CHECK(has("CapInh:\t0000000000000000"));
@@ -49,7 +49,7 @@ TEST_CASE("only the standard streams are open") {
   Root root;
   UniqueFd leak(open("/etc", O_RDONLY | O_DIRECTORY));  // without O_CLOEXEC, on purpose
   auto outcome = root.run_command({"ls", "-l", "/proc/self/fd"});
-  MESSAGE(outcome.out);
+  INFO(outcome.out);
   // 3 is the directory that ls reads, gone by the time it asks for the link.
   CHECK(outcome.out.find(" 2 -> ") != std::string::npos);
   CHECK(outcome.out.find(" 3 -> ") == std::string::npos);

@@ -293,7 +293,7 @@ CAISSON_JSON(OciLinux, CAISSON_FIELD_OMIT("uidMappings", uid_mappings),
              CAISSON_FIELD_OMIT("timeOffsets", time_offsets))
 
 struct RuntimeSpec {
-  std::string oci_version = "1.2.0";
+  std::string oci_version = "1.0.2";  // older runtimes refuse a config.json of 1.1 and later
   std::optional<OciProcess> process;
   std::optional<OciRoot> root;
   std::string hostname, domainname;
