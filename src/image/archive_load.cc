@@ -2,6 +2,8 @@
 // load(): docker-archive (manifest.json, with the layer files of either age) and OCI layouts. Everything
 // is checked before the first blob is published; the lease makes a failure leave nothing behind.
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -18,6 +20,7 @@ namespace {
 
 constexpr size_t kMaxDocument = 8 << 20;
 constexpr int kMaxNesting = 4;
+constexpr size_t kMaxThreads = 4;
 // Against decompression bombs; real layers are far below.
 constexpr uint64_t kMaxLayerBytes = uint64_t{256} << 30;
 
@@ -76,15 +79,16 @@ class Loader {
   std::string archived_manifest(const PlannedImage& plan, const std::string& config_digest);
   Result<std::string> make_manifest(const PlannedImage& plan) const;
   Result<> check(PlannedImage& plan, const std::string& config_name);
+  Result<> unpack(const PlannedImage& plan, size_t number);
   Result<> bring_in(PlannedImage& plan);
   Result<std::vector<std::string>> commit();
   void tell(const std::string& text) {
-    if (progress_) progress_("{\"stream\":" + json::quote(text) + "}\n");
+    progress_.send("{\"stream\":" + json::quote(text) + "}\n");
   }
 
   DiskImageStore& store_;
   ArchiveMembers members_;
-  const Progress& progress_;
+  ProgressSink progress_;
   std::vector<PlannedImage> plans_;
 };
 
@@ -230,29 +234,46 @@ Result<> Loader::plan_manifest(const spec::Descriptor& descriptor, const std::st
   return {};
 }
 
-Result<> Loader::bring_in(PlannedImage& plan) {
+Result<> Loader::unpack(const PlannedImage& plan, size_t number) {
   const auto& diff_ids = plan.config.rootfs.diff_ids;
-  for (size_t i = 0; i < diff_ids.size(); ++i) {
-    SpooledBlob& layer = *plan.layers[i];
-    std::vector<std::string> parents(diff_ids.begin(), diff_ids.begin() + static_cast<ptrdiff_t>(i));
-    std::vector<std::string> stack(diff_ids.begin(), diff_ids.begin() + static_cast<ptrdiff_t>(i) + 1);
-    bool is_new = !store_.layer_store().find(stack).has_value();
-    int64_t size = static_cast<int64_t>(layer.size());
-    if (is_new && progress_) progress_(transfer_line("Loading layer", short_digest(diff_ids[i]), 0, size));
-    UniqueFd fd;
-    // A layer that two images of the archive share was published with the first one.
-    if (auto opened = layer.open()) fd = std::move(*opened);
-    else fd = TRY(store_.open_blob(layer.digest()));
-    sys::FdSource source(fd.get());
-    auto plain = TRY(compress::Decompressor::open(source, kMaxLayerBytes));
-    auto added = store_.add_layer(diff_ids[i], parents, *plain, plain->format() == compress::Format::kNone);
-    if (!added) {
-      Error error = added.error();
+  const SpooledBlob& layer = *plan.layers[number];
+  auto upto = [&](size_t count) { return std::vector<std::string>(diff_ids.begin(), diff_ids.begin() + static_cast<ptrdiff_t>(count)); };
+  if (store_.layer_store().find(upto(number + 1))) return {};
+  int64_t size = static_cast<int64_t>(layer.size());
+  std::string id = short_digest(diff_ids[number]);
+  progress_.send(transfer_line("Loading layer", id, 0, size));
+  // A layer that two images of the archive share was published with the first one.
+  auto fd = layer.open();
+  if (!fd) fd = TRY(store_.open_blob(layer.digest()));
+  sys::FdSource source(fd->get());
+  auto plain = TRY(compress::Decompressor::open(source, kMaxLayerBytes));
+  TRY(store_.add_layer(diff_ids[number], upto(number), *plain, plain->format() == compress::Format::kNone));
+  progress_.send(transfer_line("Loading layer", id, size, size));
+  return {};
+}
+
+// All layers at once, as far as they do not lean on each other; then, in order, those that do.
+Result<> Loader::bring_in(PlannedImage& plan) {
+  size_t count = plan.layers.size();
+  std::vector<Result<>> done(count);
+  std::atomic<size_t> next = 0;
+  auto work = [&] {
+    for (size_t i; (i = next++) < count;) done[i] = unpack(plan, i);
+  };
+  {
+    std::vector<std::jthread> threads;
+    size_t wanted = std::min<size_t>({count, std::max(1u, std::thread::hardware_concurrency()), kMaxThreads});
+    for (size_t i = 1; i < wanted; ++i) threads.emplace_back(work);
+    work();
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (!done[i] && done[i].error().kind == ErrorKind::kConflict) done[i] = unpack(plan, i);
+    if (!done[i]) {
+      Error error = done[i].error();
       if (error.kind == ErrorKind::kCorrupt || error.kind == ErrorKind::kUnsupported) error.kind = ErrorKind::kInvalid;
       return with_context(std::move(error), format("image archive: layer %zu", i + 1));
     }
-    TRY(store_.publish(layer));
-    if (is_new && progress_) progress_(transfer_line("Loading layer", short_digest(diff_ids[i]), size, size));
+    TRY(store_.publish(*plan.layers[i]));
   }
   for (const std::string* document : {&plan.config_json, &plan.manifest_json}) {
     auto blob = TRY(store_.blobs().spool(*document));

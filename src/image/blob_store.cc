@@ -85,12 +85,8 @@ Result<SpooledBlob> BlobStore::spool(std::string_view bytes) const {
 
 Result<> BlobStore::publish(SpooledBlob& blob) const {
   std::string path = path_of(blob.digest_);
-  auto fd = TRY(blob.open());
-  if (fsync(fd.get()) < 0) return fail_errno("fsync blob '%s'", blob.digest_.c_str());
   if (rename(blob.path_.c_str(), path.c_str()) < 0) return fail_errno("rename to '%s'", path.c_str());
   blob.path_.clear();
-  auto directory = TRY(sys::open_file(directory_ + "/blobs/sha256", O_RDONLY | O_DIRECTORY));
-  if (fsync(directory.get()) < 0) return fail_errno("fsync the blob directory");
   return {};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Blobs by digest in the form of an OCI image layout (<root>/images). A blob has its final name only when
-// it is complete, checked and on disk. Thread-safe: the file system's rename is the only shared state.
+// it is complete and checked; it is flushed before an image that needs it is recorded, and open() drops what
+// no image needs. Thread-safe: the file system's rename is the only shared state.
 #pragma once
 
 #include <cstdint>

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "spec/reference.h"
 #include "sys/files.h"
+#include "sys/nodes.h"
 #include "wire/digest.h"
 
 namespace caisson::image {
@@ -122,6 +123,10 @@ std::shared_ptr<const ImageIndex> DiskImageStore::snapshot() const {
 Result<> DiskImageStore::apply(ImageIndex next, const std::set<std::string>& changed_ids) {
   auto before = snapshot();
   next.refresh(changed_ids);
+  std::vector<std::string> new_layers;
+  for (const std::string& id : changed_ids)
+    if (auto found = next.images.find(id); found != next.images.end() && !before->images.contains(id))
+      new_layers = found->second->layer_keys;
   auto write = [&]() -> Result<> {
     for (const std::string& id : changed_ids) {
       auto found = next.images.find(id);
@@ -142,9 +147,10 @@ Result<> DiskImageStore::apply(ImageIndex next, const std::set<std::string>& cha
       if (old != before->names.end() && old->second == id) continue;
       TRY(database_.execute("INSERT OR REPLACE INTO image_names(name, image_id) VALUES(?1, ?2)", {name, id}));
     }
-    return {};
+    return layers_.record(new_layers);
   };
   TRY(database_.transaction(write));
+  layers_.mark_recorded(new_layers);
   if (auto done = blobs_.write_index(next.to_oci_index()); !done)
     log_warn("index.json: %s, ignoring", done.error().message.c_str());
   auto made = std::make_shared<ImageIndex>(std::move(next));
@@ -245,7 +251,18 @@ Result<> DiskImageStore::add_blob(const std::string& digest, ByteSource& bytes) 
 Result<> DiskImageStore::publish(SpooledBlob& blob) {
   protect_blob(blob.digest());
   if (blobs_.has(blob.digest())) return {};
-  return blobs_.publish(blob);
+  TRY(blobs_.publish(blob));
+  ++published_;
+  return {};
+}
+
+Result<> DiskImageStore::flush() {
+  uint64_t published = published_;
+  if (published == flushed_) return {};
+  auto root = TRY(sys::open_file(root_, O_RDONLY | O_DIRECTORY));
+  TRY(sys::sync_file_system(root.get()));
+  flushed_ = published;
+  return {};
 }
 
 Result<> DiskImageStore::add_layer(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar) {
@@ -260,6 +277,7 @@ Result<> DiskImageStore::add_layer(const std::string& diff_id, const std::vector
   protect_layer(diff_id);
   protect_layer(spec::chain_id(stack, stack.size()));
   TRY(layers_.add(diff_id, parents, tar, verified));
+  ++published_;
   return {};
 }
 
@@ -289,6 +307,8 @@ Result<std::string> DiskImageStore::commit_image(const std::string& manifest_dig
     if (reference.digest.empty()) return fail(ErrorKind::kInvalid, "%s has no digest", quoted(repo_digest).c_str());
     new_names.push_back(reference.full());
   }
+  // Before the lock: a flush may take seconds, and starting containers must not wait for it.
+  TRY(flush());
   std::lock_guard lock(change_mutex_);
   auto stored = TRY(read_image(manifest_digest));
   std::string id = stored->image.id;

@@ -4,6 +4,7 @@
 // archive_load.cc, archive_save.cc.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -59,6 +60,8 @@ class DiskImageStore : public ImageStore {
   Result<std::shared_ptr<StoredImage>> read_image(const std::string& manifest_digest) const;
   // Writes names and images to the database and makes `next` the snapshot. Under change_mutex_.
   Result<> apply(ImageIndex next, const std::set<std::string>& changed_ids);
+  // Everything published so far is on disk afterwards. One flush of the file system, none if nothing is new.
+  Result<> flush();
   void protect_blob(const std::string& digest);
   void protect_layer(const std::string& key);
   // Drops what no image, lease or chain holds. `removed_layers`: keys of layers that went.
@@ -69,6 +72,7 @@ class DiskImageStore : public ImageStore {
   BlobStore blobs_;
   LayerStore layers_;
   std::shared_ptr<Leases> leases_;
+  std::atomic<uint64_t> published_ = 0, flushed_ = 0;  // counts of blobs and layers
   std::mutex change_mutex_;             // one change of the index at a time; held over disk writes
   mutable std::mutex snapshot_mutex_;   // guards the pointer only
   std::shared_ptr<const ImageIndex> snapshot_;

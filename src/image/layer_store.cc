@@ -39,7 +39,7 @@ Result<> LayerStore::open() {
   spread_subdirectories(directory_);
   spread_subdirectories(tmp_);
   TRY(database_.query("SELECT key, diff_id, self_contained, size FROM layers", {}, [&](const db::Row& row) {
-    layers_[row.text(0)] = {row.text(1), row.integer(2) != 0, row.integer(3)};
+    layers_[row.text(0)] = {row.text(1), row.integer(2) != 0, row.integer(3), true};
   }));
   for (auto it = layers_.begin(); it != layers_.end();) {
     if (sys::path_exists(directory(it->first))) {
@@ -113,24 +113,34 @@ Result<std::string> LayerStore::add(const std::string& diff_id, const std::vecto
   if (!already_verified)
     if (std::string got = hashing.finish(); got != diff_id)
       return fail(ErrorKind::kCorrupt, "layer '%s' has the wrong content: its digest is '%s'", diff_id.c_str(), got.c_str());
-  TRY(sys::sync_file_system(fd.get()));
 
   std::string key = unpacked.self_contained ? diff_id : spec::chain_id(stack, stack.size());
   std::lock_guard lock(mutex_);
   if (layers_.contains(key)) return key;  // another thread was faster; ours is dropped
-  std::string final_path = directory(key);
-  if (rename(temporary.c_str(), final_path.c_str()) < 0) return fail_errno("rename to '%s'", final_path.c_str());
+  // Not flushed and without a row yet: after a crash open() takes it for a leftover. record() makes it last.
+  if (rename(temporary.c_str(), directory(key).c_str()) < 0) return fail_errno("rename to '%s'", directory(key).c_str());
   rollback.commit();
-  rollback.add([&] {
-    if (auto done = sys::remove_tree(final_path); !done) log_warn("%s, ignoring", done.error().message.c_str());
-  });
-  auto parent = TRY(sys::open_file(directory_, O_RDONLY | O_DIRECTORY));
-  if (fsync(parent.get()) < 0) return fail_errno("fsync '%s'", directory_.c_str());
-  TRY(database_.execute("INSERT INTO layers(key, diff_id, self_contained, size) VALUES(?1, ?2, ?3, ?4)",
-                        {key, diff_id, int64_t{unpacked.self_contained}, unpacked.size}));
-  rollback.commit();
-  layers_[key] = {diff_id, unpacked.self_contained, unpacked.size};
+  layers_[key] = {diff_id, unpacked.self_contained, unpacked.size, false};
   return key;
+}
+
+Result<> LayerStore::record(const std::vector<std::string>& keys) {
+  std::lock_guard lock(mutex_);
+  for (const std::string& key : keys) {
+    auto found = layers_.find(key);
+    if (found == layers_.end()) return fail(ErrorKind::kNotFound, "no such layer: '%s'", key.c_str());
+    const Layer& layer = found->second;
+    if (layer.is_recorded) continue;
+    TRY(database_.execute("INSERT OR REPLACE INTO layers(key, diff_id, self_contained, size) VALUES(?1, ?2, ?3, ?4)",
+                          {key, layer.diff_id, int64_t{layer.self_contained}, layer.size}));
+  }
+  return {};
+}
+
+void LayerStore::mark_recorded(const std::vector<std::string>& keys) {
+  std::lock_guard lock(mutex_);
+  for (const std::string& key : keys)
+    if (auto found = layers_.find(key); found != layers_.end()) found->second.is_recorded = true;
 }
 
 std::string LayerStore::directory(const std::string& key) const {
@@ -153,8 +163,11 @@ std::vector<std::string> LayerStore::keys() const {
 
 Result<std::string> LayerStore::detach(const std::string& key) {
   std::lock_guard lock(mutex_);
-  TRY(database_.execute("DELETE FROM layers WHERE key=?1", {key}));
-  layers_.erase(key);
+  auto found = layers_.find(key);
+  if (found == layers_.end()) return fail(ErrorKind::kNotFound, "no such layer: '%s'", key.c_str());
+  if (found->second.is_recorded)
+    TRY(database_.execute("DELETE FROM layers WHERE key=?1", {key}, db::Durability::kRelaxed));
+  layers_.erase(found);
   std::string doomed = tmp_ + "/image-removed-" + random_hex(16);
   if (rename(directory(key).c_str(), doomed.c_str()) < 0 && errno != ENOENT)
     return fail_errno("rename '%s'", directory(key).c_str());

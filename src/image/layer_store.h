@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unpacked layers, one directory each (<root>/layers/<64 hex>), shared by all images that have them.
 // A layer's key is its diff-id when its tar needed nothing from the layers below, else its chain-id: then
-// the directory fits that chain only. Thread-safe. A directory is complete when its database row exists.
+// the directory fits that chain only. Thread-safe. A directory survives a crash once its database row exists.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +35,10 @@ class LayerStore {
   // of its parents a layer is unpacked alone, kConflict if it proves to need them.
   Result<std::string> add(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar,
                           bool already_verified = false);
+  // Writes the rows of layers that have none, inside the caller's transaction; what add() made must have been
+  // flushed before. mark_recorded() follows once that transaction has succeeded.
+  Result<> record(const std::vector<std::string>& keys);
+  void mark_recorded(const std::vector<std::string>& keys);
   std::string directory(const std::string& key) const;
   int64_t size(const std::string& key) const;
   std::vector<std::string> keys() const;
@@ -46,6 +50,7 @@ class LayerStore {
     std::string diff_id;
     bool self_contained = true;
     int64_t size = 0;
+    bool is_recorded = false;
   };
   std::string directory_, tmp_;
   db::Database& database_;
