@@ -37,7 +37,7 @@ class WorkerSession : public FetchSession {
   }
 
   ~WorkerSession() override {
-    stop();
+    stop(true);
     reader_.join();
     if (child_.pid > 0) {
       if (auto status = sys::wait_child(child_); !status)
@@ -78,7 +78,7 @@ class WorkerSession : public FetchSession {
     return std::unexpected(Error{error_kind_of_name(pending.reply.error_kind), 0, pending.reply.message});
   }
 
-  void abort() override { stop(); }
+  void abort() override { stop(true); }
 
  private:
   std::unexpected<Error> ended_error() const {
@@ -86,11 +86,11 @@ class WorkerSession : public FetchSession {
   }
 
   // The kill comes first: a worker stuck in a system call would not notice the closed socket.
-  void stop() {
+  void stop(bool wanted) {
     std::lock_guard lock(mutex_);
     if (stopped_) return;
     stopped_ = true;
-    if (!ended_) cancelled_ = true;
+    if (!ended_) cancelled_ = wanted;
     if (child_.pid > 0) (void)sys::signal_pidfd(child_.pidfd.get(), SIGKILL);
     shutdown(control_.get(), SHUT_RDWR);
   }
@@ -98,7 +98,7 @@ class WorkerSession : public FetchSession {
   void read_replies() {
     while (true) {
       auto readable = sys::wait_readable(control_.get(), kCancelPollMs);
-      if (cancel_ && cancel_->load()) stop();
+      if (cancel_ && cancel_->load()) stop(true);
       if (!readable && readable.error().kind == ErrorKind::kTimeout) continue;
       if (!readable) break;
       auto message = sys::receive_message(control_.get(), kMaxFetchMessage);
@@ -106,7 +106,7 @@ class WorkerSession : public FetchSession {
       auto reply = parse_fetch_reply(message->data);
       if (!reply) {
         log_warn("%s", reply.error().message.c_str());
-        stop();
+        stop(false);
         break;
       }
       deliver(std::move(*reply));

@@ -20,6 +20,7 @@ CAISSON_JSON(TagList, CAISSON_FIELD("tags", tags))
 namespace {
 
 constexpr size_t kMaxTags = 10'000;
+constexpr size_t kMaxAuth = 32 << 10;   // must fit into one message to the worker, certificates beside it
 constexpr int64_t kMaxTagListBytes = 8 << 20;
 
 // Docker's sentences for what a registry refused; clients match on them.
@@ -155,6 +156,11 @@ Result<std::string> pull_all(ImageStore& store, FetchSession& session, const Fet
 
 }  // namespace
 
+Result<> check_request(const TransferRequest& request) {
+  if (request.auth_json.size() > kMaxAuth) return fail(ErrorKind::kInvalid, "registry credentials are longer than %zu bytes", kMaxAuth);
+  return {};
+}
+
 FetchSetup setup_for(const FetchConfig& config, const TransferRequest& request, bool is_push) {
   FetchSetup setup;
   // Docker Hub's registry lives under another name than its references.
@@ -201,6 +207,7 @@ std::vector<FetchSetup> mirror_setups(const FetchConfig& config, const TransferR
 
 Result<std::string> pull(ImageStore& store, const FetchConfig& config, const TransferRequest& request, const Progress& progress) {
   TRY(parse_platform(request.platform));
+  TRY(check_request(request));
   for (auto& setup : mirror_setups(config, request)) {
     bool started = false;
     Progress watched = [&](const std::string& line) {

@@ -35,6 +35,8 @@ Result<std::string> pull_over(ImageStore& store, FetchSession& session, const Fe
 Result<std::string> push_over(ImageStore& store, FetchSession& session, const FetchConfig& config,
                               const TransferRequest& request, const Progress& progress);
 
+// kInvalid for credentials that no registry would take.
+Result<> check_request(const TransferRequest& request);
 // What the worker must know for this request.
 FetchSetup setup_for(const FetchConfig& config, const TransferRequest& request, bool is_push);
 

@@ -287,6 +287,7 @@ Result<std::string> push_over(ImageStore& store, FetchSession& session, const Fe
 
 Result<std::string> push(ImageStore& store, const FetchConfig& config, const TransferRequest& request, const Progress& progress) {
   if (!request.reference.digest.empty()) return fail(ErrorKind::kInvalid, "cannot push a digest reference");
+  TRY(check_request(request));
   auto session = TRY(FetchSession::start(config, setup_for(config, request, true), request.cancel));
   return push_over(store, *session, config, request, progress);
 }
