@@ -100,7 +100,7 @@ int run_command(App& app, const Command& command, std::string_view name, const s
     return kFlagError;
   }
   if (line->help) {
-    if (line->deprecated_help) app.complain("Flag shorthand -h has been deprecated, use --help");
+    if (line->deprecated_help) app.out.line("Flag shorthand -h has been deprecated, use --help");
     app.out.print(command_help(command, call.path, sys::terminal_size(0).columns));
     return 0;
   }
@@ -154,7 +154,13 @@ int show_help(App& app, const std::vector<std::string>& words) {
 
 int run_group(App& app, const Group& group, const std::vector<std::string>& rest) {
   std::string path = std::string(kProgram) + " " + group.name;
-  if (rest.empty() || rest[0] == "--help" || rest[0] == "-h" || rest[0] == "help") {
+  if (rest.empty()) {
+    // Nothing asked: the help is a hint, not the output.
+    app.err.print(group_help(group));
+    app.err.flush();
+    return 0;
+  }
+  if (rest[0] == "--help" || rest[0] == "-h") {
     app.out.print(group_help(group));
     return 0;
   }
@@ -162,7 +168,7 @@ int run_group(App& app, const Group& group, const std::vector<std::string>& rest
     bool is_long = rest[0].starts_with("--");
     std::string what = is_long ? "unknown flag: " + rest[0].substr(0, rest[0].find('='))
                                : format("unknown shorthand flag: '%c' in %s", rest[0].size() > 1 ? rest[0][1] : '-', rest[0].c_str());
-    app.complain(what + "\n\nUsage:  " + path + " COMMAND\n\nRun '" + path + " --help' for more information");
+    app.complain(what + "\n\nUsage:  " + path + "\n\nRun '" + path + " --help' for more information");
     return kFlagError;
   }
   std::string name = std::string(group.name) + " " + rest[0];

@@ -122,10 +122,8 @@ Result<> set_networks(ContainerRequest& out, const ParsedFlags& flags) {
   bool user_defined = first.target != "default" && first.target != "bridge" && first.target != "host" &&
                       first.target != "none" && !first.target.starts_with("container:");
   if (!links.empty()) {
-    if (user_defined)
-      first.endpoint.set("Links", links);
-    else
-      out.host_config.set("Links", links);
+    out.host_config.set("Links", links);
+    if (user_defined) first.endpoint.set("Links", links);
   }
   if (flags.changed("ip")) {
     if (ipam.find("IPv4Address")) return conflict("ip", "IPv4 address");

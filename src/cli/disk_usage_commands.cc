@@ -130,7 +130,7 @@ Detail detail_of(const JsonValue& df, bool truncate) {
   Detail out;
   for (const JsonValue& image : df.at("Images").items()) {
     // One line per image here, whatever the number of its tags.
-    JsonValue row = image_rows(image, {.truncate = truncate}).front();
+    JsonValue row = image_rows(image, {.truncate = truncate, .digests = false}).front();
     row.set("Digest", "");
     out.images.push(row);
   }
@@ -217,7 +217,7 @@ constexpr FlagSpec kFlags[] = {
 
 std::span<const Command> disk_usage_commands() {
   static constexpr Command kCommands[] = {
-      {.names = "system df", .usage = "[OPTIONS]", .summary = "Show docker disk usage", .flags = kFlags,
+      {.names = "system df", .usage = "[OPTIONS]", .summary = "Show disk usage", .flags = kFlags,
        .function = disk_usage},
   };
   return kCommands;

@@ -42,6 +42,27 @@ Result<> set_mounts(ContainerRequest& out, const ParsedFlags& flags, const std::
   return {};
 }
 
+// "net_admin" -> "CAP_NET_ADMIN", sorted, each once.
+std::vector<std::string> capabilities(const std::vector<std::string>& names) {
+  std::vector<std::string> out;
+  for (const std::string& name : names) {
+    std::string upper;
+    for (char c : trim(name)) upper += c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
+    if (upper != "ALL" && !upper.starts_with("CAP_")) upper = "CAP_" + upper;
+    out.push_back(std::move(upper));
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+void set_capabilities(JsonValue& host, const ParsedFlags& flags) {
+  std::vector<std::string> add = capabilities(flags.list("cap-add")), drop = capabilities(flags.list("cap-drop"));
+  std::erase_if(drop, [&](const std::string& name) { return std::binary_search(add.begin(), add.end(), name); });
+  if (!add.empty()) host.set("CapAdd", add);
+  if (!drop.empty()) host.set("CapDrop", drop);
+}
+
 Result<> set_modes(JsonValue& host, const ParsedFlags& flags) {
   auto one_of = [](std::string_view value, std::initializer_list<std::string_view> allowed) {
     return std::find(allowed.begin(), allowed.end(), value) != allowed.end();
@@ -65,7 +86,7 @@ Result<> set_modes(JsonValue& host, const ParsedFlags& flags) {
   for (const Mapping& item : kSwitches)
     if (flags.on(item.flag)) host.set(item.member, true);
   if (flags.changed("init")) host.set("Init", flags.on("init"));
-  static constexpr Mapping kLists[] = {{"cap-add", "CapAdd"},   {"cap-drop", "CapDrop"},     {"dns", "Dns"},
+  static constexpr Mapping kLists[] = {{"dns", "Dns"},
                                        {"dns-option", "DnsOptions"}, {"dns-search", "DnsSearch"},
                                        {"group-add", "GroupAdd"}, {"volumes-from", "VolumesFrom"},
                                        {"device-cgroup-rule", "DeviceCgroupRules"}};
@@ -86,7 +107,7 @@ Result<> set_modes(JsonValue& host, const ParsedFlags& flags) {
 
 Result<> set_limits(JsonValue& host, const ParsedFlags& flags) {
   static constexpr Mapping kSizes[] = {{"memory", "Memory"}, {"memory-reservation", "MemoryReservation"},
-                                       {"kernel-memory", "KernelMemory"}, {"shm-size", "ShmSize"}};
+                                       {"shm-size", "ShmSize"}};
   for (const Mapping& item : kSizes)
     if (!flags.text(item.flag).empty()) host.set(item.member, TRY(parse_bytes(flags.text(item.flag))));
   if (std::string_view swap = flags.text("memory-swap"); !swap.empty())
@@ -126,7 +147,7 @@ Result<JsonValue> parse_device(const std::string& text) {
   auto is_mode = [](const std::string& mode) {
     return !mode.empty() && mode.size() <= 3 && mode.find_first_not_of("rwm") == mode.npos;
   };
-  if (parts.size() > 3) return invalid("invalid device specification: " + text);
+  if (parts.size() > 3) return invalid("bad format for path: " + text);
   std::string inside = parts[0], mode = "rwm";
   if (parts.size() == 3) mode = parts[2];
   if (parts.size() >= 2) {
@@ -135,7 +156,7 @@ Result<JsonValue> parse_device(const std::string& text) {
     else
       inside = parts[1];
   }
-  if (!is_mode(mode)) return invalid("invalid device mode: " + mode);
+  if (!is_mode(mode)) return invalid("bad mode specified: " + mode);
   JsonValue out = JsonValue::object();
   out.set("PathOnHost", parts[0]);
   out.set("PathInContainer", inside);
@@ -250,6 +271,7 @@ Result<> set_host_config(ContainerRequest& out, const ParsedFlags& flags, const 
   TRY(set_limits(host, flags));
   TRY(set_mounts(out, flags, working_directory));
   TRY(set_modes(host, flags));
+  set_capabilities(host, flags);
   TRY(set_devices(host, flags));
   TRY(set_security(host, flags));
   TRY(set_maps(host, flags));

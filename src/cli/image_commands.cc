@@ -29,8 +29,9 @@ Result<int> list_images(App& app, const Invocation& call) {
   if (std::string text = filters_json(filters); !text.empty()) query.add("filters", text);
   auto response = TRY(app.engine().get("/images/json", query));
   JsonValue images = TRY(JsonValue::parse(response.body));
+  ImageRowOptions options{.truncate = !flags.on("no-trunc"), .digests = flags.on("digests") || listing.mentions("Digest")};
   for (const JsonValue& image : images.items())
-    for (const JsonValue& row : image_rows(image, {.truncate = !flags.on("no-trunc")}))
+    for (const JsonValue& row : image_rows(image, options))
       TRY(listing.add(row, image.at("Labels")));
   listing.print(app.out);
   return 0;

@@ -27,7 +27,7 @@ struct Name {
 };
 
 // Tags and digests of an image by repository, in the order of the tags.
-std::vector<Name> names_of(const JsonValue& image) {
+std::vector<Name> names_of(const JsonValue& image, bool digests) {
   std::vector<Name> names;
   std::vector<std::pair<std::string, std::string>> known;  // repository, digest
   for (const JsonValue& text : image.at("RepoDigests").items())
@@ -38,12 +38,12 @@ std::vector<Name> names_of(const JsonValue& image) {
     if (!reference || text.text() == "<none>:<none>") continue;
     Name name{reference->familiar_name(), reference->tag, "<none>"};
     for (const auto& [repository, digest] : known)
-      if (repository == name.repository) name.digest = digest;
+      if (digests && repository == name.repository) name.digest = digest;
     names.push_back(std::move(name));
   }
   for (const auto& [repository, digest] : known) {
     bool tagged = std::any_of(names.begin(), names.end(), [&](const Name& name) { return name.repository == repository; });
-    if (!tagged) names.push_back({repository, "<none>", digest});
+    if (!tagged) names.push_back({repository, "<none>", digests ? digest : "<none>"});
   }
   if (names.empty()) names.push_back({"<none>", "<none>", "<none>"});
   return names;
@@ -56,7 +56,7 @@ std::vector<JsonValue> image_rows(const JsonValue& image, const ImageRowOptions&
   int64_t created = image.at("Created").as_int(), size = image.at("Size").as_int(),
           shared = image.at("SharedSize").as_int(), containers = image.at("Containers").as_int();
   bool has_shared = image.find("SharedSize") && shared != -1, has_containers = image.find("Containers") && containers != -1;
-  for (const Name& name : names_of(image)) {
+  for (const Name& name : names_of(image, options.digests)) {
     JsonValue row = JsonValue::object();
     row.set("Containers", has_containers ? std::to_string(containers) : "N/A");
     row.set("CreatedAt", local_time_text(created));

@@ -14,6 +14,7 @@ std::span<const Column> image_columns();
 
 struct ImageRowOptions {
   bool truncate = true;
+  bool digests = false;  // else they are all "<none>"
 };
 // One row per repository and tag, from an element of GET /images/json.
 std::vector<JsonValue> image_rows(const JsonValue& image, const ImageRowOptions& options);

@@ -39,6 +39,10 @@ Result<std::string> fetch_any(App& app, const std::string& name, const ParsedFla
 
 Result<int> inspect_all(App& app, const Invocation& call, const ObjectKind* kind) {
   std::string format(call.flags.text("format")), elements, lines, errors;
+  if (auto checked = check_format(format); !checked) {
+    app.complain(checked.error().message);
+    return 64;  // what Docker's client gives for a template it cannot read
+  }
   for (const std::string& name : call.args) {
     auto text = kind ? fetch(app, *kind, name, call.flags) : fetch_any(app, name, call.flags);
     if (!text) {
@@ -72,7 +76,7 @@ Result<int> inspect(App& app, const Invocation& call) {
   if (type.empty() && !call.flags.changed("type")) return inspect_all(app, call, nullptr);
   for (const ObjectKind& kind : kKinds)
     if (type == kind.type) return inspect_all(app, call, &kind);
-  return fail(ErrorKind::kInvalid, "unknown type: \"%s\"", type.c_str());
+  return fail(ErrorKind::kInvalid, "unknown type: \"%s\": must be one of \"container\", \"image\", \"network\", \"plugin\", \"volume\"", type.c_str());
 }
 
 Result<int> container_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[0]); }

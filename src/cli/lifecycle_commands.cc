@@ -135,9 +135,10 @@ Result<int> rename(App& app, const Invocation& call) {
 
 constexpr FlagSpec kStartFlags[] = {
     {.name = "attach", .shorthand = 'a', .usage = "Attach STDOUT/STDERR and forward signals"},
-    {.name = "checkpoint", .kind = FlagKind::kString, .type_name = "string", .usage = "Restore from this checkpoint"},
+    {.name = "checkpoint", .kind = FlagKind::kString, .type_name = "string", .usage = "Restore from this checkpoint",
+     .hidden = true},
     {.name = "checkpoint-dir", .kind = FlagKind::kString, .type_name = "string",
-     .usage = "Use a custom checkpoint storage directory"},
+     .usage = "Use a custom checkpoint storage directory", .hidden = true},
     {.name = "detach-keys", .kind = FlagKind::kString, .type_name = "string",
      .usage = "Override the key sequence for detaching a container"},
     {.name = "interactive", .shorthand = 'i', .usage = "Attach container's STDIN"},

@@ -29,7 +29,7 @@ Result<Listing> Listing::make(std::string_view format, std::string_view default_
     body = "{{json .}}";
   }
   auto parsed = Template::parse(unescape(body));
-  if (!parsed) return with_context(parsed.error(), "template parsing error");
+  if (!parsed) return with_context(parsed.error(), "failed to parse template");
   Listing listing(std::move(*parsed));
   listing.table_ = table;
   listing.type_name_ = std::string(type_name);
@@ -43,7 +43,7 @@ Result<Listing> Listing::make(std::string_view format, std::string_view default_
 
 Result<> Listing::add(const JsonValue& row, const JsonValue& labels) {
   auto text = template_.execute(row, type_name_, &labels);
-  if (!text) return with_context(text.error(), "template parsing error");
+  if (!text) return with_context(text.error(), "failed to execute template");
   text_ += *text + "\n";
   return {};
 }
@@ -54,6 +54,12 @@ void Listing::print(Output& out) {
   else
     out.print(text_);
   text_.clear();
+}
+
+Result<> check_format(std::string_view format) {
+  auto parsed = Template::parse(format == "json" ? "{{json .}}" : unescape(format));
+  if (!parsed) return with_context(parsed.error(), "template parsing error");
+  return {};
 }
 
 Result<std::string> format_one(std::string_view format, const JsonValue& data, std::string_view type_name) {

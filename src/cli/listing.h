@@ -53,6 +53,8 @@ class Listing {
   std::string text_;
 };
 
+// Whether format_one would accept the template.
+Result<> check_format(std::string_view format);
 // A template as --format of inspect, version and info takes it: "json" is {{json .}}, \t and \n are
 // replaced. The message begins "template parsing error: " as theirs does.
 Result<std::string> format_one(std::string_view format, const JsonValue& data, std::string_view type_name = "");

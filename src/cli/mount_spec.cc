@@ -163,8 +163,7 @@ Result<VolumeSpec> parse_volume(std::string_view text, const std::string& workin
   if (text.empty()) return invalid("invalid empty volume spec");
   auto pair = split_once(text, ':');
   if (!pair) return VolumeSpec{.anonymous = std::string(text)};
-  if (pair->first.empty() || pair->second.empty() || pair->second.starts_with(':'))
-    return invalid("invalid spec: " + std::string(text) + ": empty section between colons");
+  // What is wrong with the rest the engine says, as its rules depend on its platform.
   if (pair->first.starts_with('.')) return VolumeSpec{.bind = absolute_path(pair->first, working_directory) + ":" + pair->second};
   return VolumeSpec{.bind = std::string(text)};
 }

@@ -25,7 +25,8 @@ class CidFile {
                   path.c_str());
     auto opened = sys::open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0644);
     if (!opened)
-      return fail(opened.error().kind, "failed to create the container ID file: %s", opened.error().message.c_str());
+      return fail(opened.error().kind, "failed to create the container ID file: open %s: %s", path.c_str(),
+                  to_lower(errno_text(opened.error().err)).c_str());
     file.fd_ = std::move(*opened);
     file.path_ = path;
     return file;
@@ -98,14 +99,17 @@ Result<int> run(App& app, const Invocation& call) {
     pair.push(static_cast<int64_t>(size.rows ? size.columns : 0));
     request.host_config.set("ConsoleSize", pair);
   }
-  std::string id = TRY(create_container(app, request));
+  // From here on the exit code tells what was wrong with the command, as a shell's would.
+  auto failed = [&](const Error& error) {
+    app.complain(std::string(kProgram) + ": " + error.message + "\n\nRun '" + call.path + " --help' for more information");
+    return start_error_code(error.message);
+  };
+  auto created = create_container(app, request);
+  if (!created) return failed(created.error());
+  const std::string& id = *created;
   std::string start = "/containers/" + id + "/start";
   if (detach) {
-    if (auto started = app.engine().post(start); !started) {
-      app.complain(std::string(kProgram) + ": " + started.error().message + "\n\nRun '" + call.path +
-                   " --help' for more information");
-      return start_error_code(started.error().message);
-    }
+    if (auto started = app.engine().post(start); !started) return failed(started.error());
     app.out.line(id);
     return 0;
   }
@@ -122,9 +126,7 @@ Result<int> run(App& app, const Invocation& call) {
     session.abandon();
     // --rm takes the container away; the id must not be found again afterwards.
     if (request.auto_remove) (void)session.exit_code();
-    app.complain(std::string(kProgram) + ": " + started.error().message + "\n\nRun '" + call.path +
-                 " --help' for more information");
-    return start_error_code(started.error().message);
+    return failed(started.error());
   }
   if (!request.attach_stdout && !request.attach_stderr) {
     app.out.line(id);

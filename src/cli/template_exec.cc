@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cli/template_syntax.h"
+#include "cli/units.h"
 
 namespace caisson::cli {
 
@@ -141,7 +142,7 @@ class Execution {
       bool whole_row = first.name == "json" && !type_name_.empty() && args.size() == 1 && args[0]->is_object();
       auto result = whole_row ? Result<JsonValue>(args[0]->dump(true)) : call_template_function(first.name, args);
       if (!result)
-        return error_at(first.column, first.name,
+        return error_at(first.column, source_of(call),
                         "error calling " + first.name + ": " + result.error().message);
       const JsonValue* value = keep(std::move(*result));
       return fields(value, first);
@@ -158,6 +159,17 @@ class Execution {
       return member ? member : keep(JsonValue(""));
     }
     return error_at(first.column, first.source, "can't give argument to non-function " + first.source);
+  }
+
+  static std::string source_of(const TemplateCall& call) {
+    std::string out;
+    for (const TemplateOperand& operand : call.operands) {
+      if (!out.empty()) out += ' ';
+      out += operand.kind == TemplateOperand::Kind::kPipe                                            ? "(...)"
+             : operand.kind == TemplateOperand::Kind::kConstant && operand.constant.is_string() ? go_quote(operand.source)
+                                                                                                      : operand.source;
+    }
+    return out;
   }
 
   Result<const JsonValue*> eval_logic(const TemplateCall& call, const JsonValue& dot, const JsonValue* last) {
@@ -197,20 +209,17 @@ class Execution {
   }
 
   Result<const JsonValue*> fields(const JsonValue* value, const TemplateOperand& operand) {
-    for (const std::string& name : operand.fields) {
+    size_t column = operand.column + (operand.kind == TemplateOperand::Kind::kDot ? 0 : operand.source.size());
+    for (size_t i = 0; i < operand.fields.size(); column += operand.fields[i++].size() + 1) {
+      const std::string& name = operand.fields[i];
       const JsonValue* member = value->find(name);
       if (!member) {
-        if (value->is_object() || value->is_null()) {
-          if (type_name_.empty() && (optional_field(name) || value->is_null())) {
-            // `.State.Health.Status` without a health check is an error in Docker's client as well.
-            if (&name != &operand.fields.back() || value->is_null())
-              return error_at(operand.column, operand.source, missing(name));
-            return &JsonValue::null();
-          }
-          return error_at(operand.column, operand.source, missing(name));
-        }
-        return error_at(operand.column, operand.source,
-                        "can't evaluate field " + name + " in type " + go_type(*value));
+        if (!value->is_object() && !value->is_null())
+          return error_at(column, operand.source, "can't evaluate field " + name + " in type " + go_type(*value));
+        // `.State.Health.Status` without a health check is an error in Docker's client as well.
+        bool last = i + 1 == operand.fields.size();
+        if (type_name_.empty() && last && value->is_object() && optional_field(name)) return &JsonValue::null();
+        return error_at(column, operand.source, missing(name));
       }
       value = member;
     }

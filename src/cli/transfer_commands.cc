@@ -113,8 +113,8 @@ Result<int> save(App& app, const Invocation& call) {
     size_t slash = output.rfind('/');
     std::string directory = slash == output.npos ? "." : output.substr(0, slash + 1);
     if (!sys::path_exists(directory))
-      return fail(ErrorKind::kNotFound, "failed to save image: invalid output path: directory \"%s\" does not exist",
-                  directory.ends_with('/') ? directory.substr(0, directory.size() - 1).c_str() : directory.c_str());
+      return fail(ErrorKind::kNotFound, "failed to save image: invalid output path: stat %s: no such file or directory",
+                  std::string(directory, 0, directory.size() - 1).c_str());
     temporary = directory + (slash == output.npos ? "/" : "") + ".tmp-" + output.substr(slash == output.npos ? 0 : slash + 1) + random_hex(8);
   }
   Engine::Stream stream = TRY(app.engine().open({.path = "/images/get", .query = query}));
