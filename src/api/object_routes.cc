@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Networks and volumes as far as containers need them: the three networks every engine has, and the
 // volumes that containers made.
+#include <algorithm>
+
 #include "api/router.h"
 #include "base/clock.h"
 #include "engine/engine.h"
@@ -84,10 +86,22 @@ void list_volumes(Context& context, Call& call) {
   call.reply_with(200, out);
 }
 
+void inspect_volume(Context& context, Call& call) {
+  auto names = context.engine.volumes().list();
+  if (!names) return call.reply_error(names.error());
+  if (std::find(names->begin(), names->end(), call.argument()) == names->end())
+    return call.reply_error(404, "get " + call.argument().substr(0, 128) + ": no such volume");
+  VolumeEntry entry;
+  entry.name = call.argument();
+  entry.mountpoint = context.engine.volumes().path_of(entry.name);
+  call.reply_with(200, entry);
+}
+
 constexpr Route kRoutes[] = {
     {"GET", "/networks", list_networks},
     {"GET", "/networks/{}", inspect_network},
     {"GET", "/volumes", list_volumes},
+    {"GET", "/volumes/{}", inspect_volume},
 };
 
 }  // namespace

@@ -196,7 +196,6 @@ constexpr Route kMissing[] = {
     {"POST", "/networks/{}/disconnect", nullptr},
     {"POST", "/volumes/create", nullptr},
     {"POST", "/volumes/prune", nullptr},
-    {"GET", "/volumes/{}", nullptr},
     {"DELETE", "/volumes/{}", nullptr},
     {"GET", "/plugins", nullptr},
     {"GET", "/swarm", nullptr},

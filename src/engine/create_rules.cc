@@ -186,8 +186,12 @@ Result<> refuse_unsupported(const spec::HostConfig& host, const spec::ContainerC
     return fail(ErrorKind::kNotFound, "volume driver '%s' not found", host.volume_driver.c_str());
   if (!host.runtime.empty() && host.runtime != "caisson" && host.runtime != "runc" && host.runtime != "io.containerd.runc.v2")
     return fail(ErrorKind::kInvalid, "unknown or invalid runtime name: %s", host.runtime.c_str());
-  if (!host.log_config.type.empty() && host.log_config.type != "json-file" && host.log_config.type != "none")
-    return no(("logging driver '" + host.log_config.type + "'").c_str());
+  const std::string& driver = host.log_config.type;
+  static constexpr std::string_view later[] = {"local",   "journald", "syslog",  "gelf",       "fluentd",
+                                               "awslogs", "splunk",   "gcplogs", "logentries", "etwlogs"};
+  if (std::find(std::begin(later), std::end(later), driver) != std::end(later)) return no(("logging driver '" + driver + "'").c_str());
+  if (!driver.empty() && driver != "json-file" && driver != "none")
+    return fail(ErrorKind::kInvalid, "logger: no log driver named '%s' is registered", driver.substr(0, 64).c_str());
   for (const auto& [key, value] : host.log_config.config) {
     if (key != "max-size" && key != "max-file" && key != "tag" && key != "labels" && key != "env" && key != "mode")
       return fail(ErrorKind::kInvalid, "unknown log opt '%s' for json-file log driver", key.c_str());

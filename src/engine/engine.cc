@@ -140,10 +140,12 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   TRY(drop_half_made());
 
   Services services{parts.options, *parts.paths, *parts.containers, *parts.images, *parts.network, *parts.volumes,
-                    *parts.seccomp, parts.cgroups, *parts.executor, loop};
+                    *parts.seccomp, parts.cgroups, *parts.executor, loop, own_limits()};
   parts.execs = std::make_unique<ExecManager>(services);
   parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
   for (const auto& container : parts.containers->list()) parts.lifecycle->adopt(container);
+  if (auto restored = parts.network->finish_restore(); !restored)
+    log_error("restoring the network: %s", restored.error().message.c_str());
   return {};
 }
 
@@ -219,7 +221,7 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
 }
 
 void Engine::warm_up() {
-  parts_->executor->post([this] { parts_->network->create_namespace(); });
+  parts_->executor->post([this] { parts_->network->warm_up(); });
 }
 
 }  // namespace caisson::engine

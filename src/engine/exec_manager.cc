@@ -86,14 +86,14 @@ Result<spec::ExecConfig> ExecManager::config_of(const std::string& exec_id) cons
 }
 
 static Result<runtime::ProcessPlan> plan_process(const ContainerRecord& record, const spec::ExecConfig& config,
-                                                 runtime::SeccompCache& seccomp) {
+                                                 const Services& services) {
   // The container's own root, as its first process sees it; everything below is looked up confined.
   auto root = TRY(sys::open_file(format("/proc/%lld/root", static_cast<long long>(record.pid)), O_PATH | O_DIRECTORY));
   const std::string& user_text = config.user.empty() ? record.config.user : config.user;
   auto user = TRY(runtime::resolve_user(root.get(), user_text, record.host_config.group_add));
-  auto process = TRY(build_exec_process(record, config, user));
+  auto process = TRY(build_exec_process(record, config, user, services.limits));
   auto plan = TRY(runtime::build_process(process));
-  TRY(add_seccomp_filter(record, seccomp, plan, config.privileged));
+  TRY(add_seccomp_filter(record, services.seccomp, plan, config.privileged));
   return plan;
 }
 
@@ -130,7 +130,7 @@ Result<> ExecManager::start(const std::string& exec_id, const spec::ExecStartCon
     request.rows = static_cast<uint16_t>((*size)[0]);
     request.columns = static_cast<uint16_t>((*size)[1]);
   }
-  auto plan = plan_process(*record, config, services_.seccomp);
+  auto plan = plan_process(*record, config, services_);
   if (!plan) {
     finish(126);
     return std::unexpected(std::move(plan).error());

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lifecycle: from created or exited to running.
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -111,8 +110,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
                            "mounting the root file system");
 
   SpecFacts facts;
-  // Without CAP_SYS_RESOURCE nobody below us can get more than we have.
-  if (rlimit own{}; getrlimit(RLIMIT_NOFILE, &own) == 0) facts.nofile_hard = own.rlim_max;
+  facts.limits = services_.limits;
   facts.user = TRY(runtime::resolve_user(request.rootfs.get(), record.config.user, host.group_add));
   TRY(find_shared_namespaces(record, services_.containers, facts));
   facts.host_devices = TRY(find_host_devices(host));

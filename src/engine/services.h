@@ -10,6 +10,7 @@
 #include "engine/options.h"
 #include "engine/paths.h"
 #include "engine/registry.h"
+#include "engine/spec_builder.h"
 #include "image/image_store.h"
 #include "network/network_manager.h"
 #include "runtime/seccomp_profile.h"
@@ -30,6 +31,7 @@ struct Services {
   const sys::CgroupSystem& cgroups;
   Executor& executor;
   sys::EventLoop& loop;
+  HostLimits limits;
 };
 
 }  // namespace caisson::engine

@@ -165,6 +165,42 @@ Result<> add_sysctls(spec::OciLinux& part, const ContainerRecord& record) {
   return {};
 }
 
+Result<std::vector<spec::OciRlimit>> resource_limits(const spec::HostConfig& host, const HostLimits& limits) {
+  std::vector<spec::OciRlimit> out;
+  bool has_nofile = false;
+  for (const auto& limit : host.ulimits) {
+    if (limit.soft > limit.hard && limit.hard != -1)
+      return fail(ErrorKind::kInvalid, "ulimit soft limit must be less than or equal to hard limit: %lld > %lld",
+                  static_cast<long long>(limit.soft), static_cast<long long>(limit.hard));
+    std::string name;
+    for (char c : limit.name) name += static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
+    has_nofile = has_nofile || name == "NOFILE";
+    out.push_back({"RLIMIT_" + name, static_cast<uint64_t>(limit.hard), static_cast<uint64_t>(limit.soft)});
+  }
+  // Independent of what the engine itself was started with: an unlimited soft limit makes programs that
+  // walk all possible descriptors crawl.
+  if (!has_nofile) {
+    uint64_t hard = std::min<uint64_t>(524288, limits.nofile_hard);
+    out.push_back({"RLIMIT_NOFILE", hard, std::min<uint64_t>(1024, hard)});
+  }
+  return out;
+}
+
+// "All" means all that there are to give: an engine that was itself started with fewer cannot hand out
+// more. What was asked for by name stays, so that the refusal is seen.
+Result<spec::OciCapabilities> grant_capabilities(const spec::HostConfig& host, bool privileged, bool root_user,
+                                                 const HostLimits& limits) {
+  auto names = TRY(runtime::resolve_capabilities(host.cap_add, host.cap_drop, privileged));
+  uint64_t by_name = 0;
+  for (const auto& name : host.cap_add)
+    if (auto number = runtime::capability_number(name)) by_name |= 1ULL << *number;
+  std::erase_if(names, [&](const std::string& name) {
+    auto number = runtime::capability_number(name);
+    return number && !((limits.capabilities | by_name) & (1ULL << *number));
+  });
+  return runtime::capability_sets(names, root_user);
+}
+
 }  // namespace
 
 Result<SecurityOptions> parse_security_options(const std::vector<std::string>& options) {
@@ -240,25 +276,9 @@ Result<spec::RuntimeSpec> build_spec(const ContainerRecord& record, const Paths&
   process.args.push_back(record.path);
   process.args.insert(process.args.end(), record.args.begin(), record.args.end());
   process.no_new_privileges = security.no_new_privileges;
-  process.capabilities = runtime::capability_sets(
-      TRY(runtime::resolve_capabilities(host.cap_add, host.cap_drop, host.privileged)), facts.user.uid == 0);
+  process.capabilities = TRY(grant_capabilities(host, host.privileged, facts.user.uid == 0, facts.limits));
   if (host.oom_score_adj != 0) process.oom_score_adj = host.oom_score_adj;
-  bool has_nofile = false;
-  for (const auto& limit : host.ulimits) {
-    if (limit.soft > limit.hard && limit.hard != -1)
-      return fail(ErrorKind::kInvalid, "ulimit soft limit must be less than or equal to hard limit: %lld > %lld",
-                  static_cast<long long>(limit.soft), static_cast<long long>(limit.hard));
-    std::string name;
-    for (char c : limit.name) name += static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
-    has_nofile = has_nofile || name == "NOFILE";
-    process.rlimits.push_back({"RLIMIT_" + name, static_cast<uint64_t>(limit.hard), static_cast<uint64_t>(limit.soft)});
-  }
-  // Independent of what the engine itself was started with: an unlimited soft limit makes programs that
-  // walk all possible descriptors crawl.
-  if (!has_nofile) {
-    uint64_t hard = std::min<uint64_t>(524288, facts.nofile_hard);
-    process.rlimits.push_back({"RLIMIT_NOFILE", hard, std::min<uint64_t>(1024, hard)});
-  }
+  process.rlimits = TRY(resource_limits(host, facts.limits));
   spec.process = std::move(process);
 
   spec::OciLinux part;
@@ -276,7 +296,7 @@ Result<spec::RuntimeSpec> build_spec(const ContainerRecord& record, const Paths&
 }
 
 Result<spec::OciProcess> build_exec_process(const ContainerRecord& record, const spec::ExecConfig& config,
-                                            const runtime::ResolvedUser& user) {
+                                            const runtime::ResolvedUser& user, const HostLimits& limits) {
   auto security = TRY(parse_security_options(record.host_config.security_opt));
   bool privileged = config.privileged || record.host_config.privileged;
   spec::OciProcess process;
@@ -290,9 +310,8 @@ Result<spec::OciProcess> build_exec_process(const ContainerRecord& record, const
   process.user.additional_gids = user.additional_gids;
   process.env = process_environment(record, config.env, config.tty, user.home);
   process.no_new_privileges = security.no_new_privileges;
-  process.capabilities = runtime::capability_sets(
-      TRY(runtime::resolve_capabilities(record.host_config.cap_add, record.host_config.cap_drop, privileged)),
-      user.uid == 0);
+  process.rlimits = TRY(resource_limits(record.host_config, limits));
+  process.capabilities = TRY(grant_capabilities(record.host_config, privileged, user.uid == 0, limits));
   return process;
 }
 

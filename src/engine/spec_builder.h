@@ -14,13 +14,21 @@
 
 namespace caisson::engine {
 
+// What this engine has itself and can therefore grant.
+struct HostLimits {
+  uint64_t nofile_hard = 524288;
+  uint64_t capabilities = ~0ULL;  // bit n: capability n
+};
+
+HostLimits own_limits();
+
 struct SpecFacts {
   runtime::ResolvedUser user;
   std::map<std::string, std::string> namespace_paths;  // "network" -> "/proc/PID/ns/net", for container: modes
   std::vector<spec::OciDevice> host_devices;           // --device and --privileged
   std::string init_program;                            // absolute path of caisson-init, with HostConfig.Init
   std::string shm_source;                              // path of another container's /dev/shm, or "/dev/shm"
-  uint64_t nofile_hard = 524288;                       // what the engine itself may grant at most
+  HostLimits limits;
 };
 
 // kInvalid with Docker's text for what only shows here (security options, sysctls, ulimits).
@@ -40,6 +48,6 @@ std::vector<std::string> process_environment(const ContainerRecord& record, cons
 
 // The process of `docker exec`.
 Result<spec::OciProcess> build_exec_process(const ContainerRecord& record, const spec::ExecConfig& config,
-                                            const runtime::ResolvedUser& user);
+                                            const runtime::ResolvedUser& user, const HostLimits& limits);
 
 }  // namespace caisson::engine
