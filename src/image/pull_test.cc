@@ -503,6 +503,9 @@ TEST_CASE("a body that breaks off is taken up where it broke") {
     REQUIRE_MESSAGE(id, (id ? "" : id.error().message));
     CHECK(trial.store.unpacked[digest::sha256(image.tars[0])] == image.tars[0]);
     CHECK(served == 3);
+    int ranged = 0;
+    for (auto& request : server.seen()) ranged += !request.range.empty();
+    CHECK(ranged == (with_ranges ? 2 : 4));
   }
   gives_up = true;
   served = 0;
