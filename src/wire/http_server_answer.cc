@@ -273,11 +273,12 @@ void Connection::on_drained(Serial serial, Task callback) {
 void Connection::on_closed(Serial serial, Task callback) {
   std::unique_lock lock(mutex_);
   if (serial != serial_ || (state_ != State::kBusy && state_ != State::kClosed)) return;
-  if (state_ == State::kBusy && !peer_gone_)
+  if (state_ == State::kBusy && !peer_gone_) {
     closed_.push_back(std::move(callback));
-  else
-    core_->post(std::move(callback));
-  lock.unlock();
+    return;
+  }
+  lock.unlock();  // post() destroys it if the server is down
+  core_->post(std::move(callback));
 }
 
 }  // namespace caisson::http

@@ -400,7 +400,7 @@ TEST_CASE("stop closes everything and leaves late calls harmless") {
   server.stop();
   CHECK_FALSE(stream->write("x"));
   stream->end();
-  exchange->on_closed([] {});
+  exchange->on_closed([exchange] {});
   exchange->reply(200, {}, "x");
   CHECK(take_until(one.get()).empty());
 }

@@ -4,9 +4,9 @@
 
 #include <charconv>
 #include <cmath>
-#include <cstring>
 
 #include "base/text.h"
+#include "wire/json_scan.h"
 #include "wire/utf8.h"
 
 namespace caisson::json {
@@ -27,26 +27,6 @@ const char* type_name(ValueType type) {
 }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-// Bytes of a string that need no look: not a quote, backslash, control byte or part of a multi-byte character.
-size_t plain_run(const char* from, const char* end) {
-  constexpr uint64_t kOnes = 0x0101010101010101, kHighs = 0x8080808080808080;
-  const char* at = from;
-  for (; end - at >= 8; at += 8) {
-    uint64_t word;
-    memcpy(&word, at, 8);
-    uint64_t quote = word ^ (kOnes * '"'), slash = word ^ (kOnes * '\\');
-    uint64_t hit = (((quote - kOnes) & ~quote) | ((slash - kOnes) & ~slash) | ((word - kOnes * 0x20) & ~word) | word) & kHighs;
-    if (hit) {
-      static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
-      return at - from + __builtin_ctzll(hit) / 8;
-    }
-  }
-  while (at < end && static_cast<unsigned char>(*at) >= 0x20 && static_cast<unsigned char>(*at) < 0x80 && *at != '"' &&
-         *at != '\\')
-    ++at;
-  return at - from;
-}
 
 }  // namespace
 

@@ -58,9 +58,12 @@ struct Limits {
 
 enum class ValueType : uint8_t { kNull, kBool, kNumber, kString, kArray, kObject, kNone };
 
+class Writer;
 namespace detail {
 class Mapper;
-}
+struct Type;
+void write(Writer& writer, const Type& type, const void* object);
+}  // namespace detail
 
 // Reads one document from front to back. The text must outlive the reader. After an error every
 // further call fails with the same one.
@@ -148,7 +151,9 @@ class Writer {
  private:
   void open(char bracket);
   void close(char bracket);
+  friend void detail::write(Writer& writer, const detail::Type& type, const void* object);
   void separate();
+  void plain_key(std::string_view name);  // has nothing to escape
   std::string& out_;
   bool comma_ = false;
 };
@@ -291,7 +296,6 @@ constexpr Field make_field(std::string_view name, Flags flags) {
 
 Result<> decode(std::string_view text, const Type& type, void* object, const Limits& limits);
 Result<> read(Reader& reader, const Type& type, void* object);
-void write(Writer& writer, const Type& type, const void* object);
 
 }  // namespace detail
 

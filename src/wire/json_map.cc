@@ -218,7 +218,7 @@ void write(Writer& writer, const Type& type, const void* object) {
         const void* member = field.at(const_cast<void*>(object));  // an address only
         bool empty = field.flags != kAlways && is_empty(*field.type, member);
         if (empty && field.flags == kOmit) continue;
-        writer.key(field.name);
+        writer.plain_key(field.name);
         if (empty && can_be_null(*field.type))
           writer.null();
         else

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "wire/json.h"
+#include "wire/json_scan.h"
 #include "wire/utf8.h"
 
 namespace caisson::json {
@@ -16,12 +17,8 @@ void append_escaped(std::string& out, std::string_view text) {
   const char* end = at + text.size();
   const char* pending = at;
   out += '"';
-  while (at < end) {
+  while ((at += plain_run(at, end)) < end) {
     auto byte = static_cast<unsigned char>(*at);
-    if (byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\') {
-      ++at;
-      continue;
-    }
     size_t size = utf8_size(at, end);
     // U+2028 and U+2029 end a line in JavaScript, so Go escapes them.
     bool line_end = size == 3 && (std::string_view(at, 3) == "\xe2\x80\xa8" || std::string_view(at, 3) == "\xe2\x80\xa9");
@@ -75,6 +72,14 @@ void Writer::key(std::string_view name) {
   separate();
   append_escaped(out_, name);
   out_ += ':';
+  comma_ = false;
+}
+
+void Writer::plain_key(std::string_view name) {
+  separate();
+  out_ += '"';
+  out_ += name;
+  out_ += "\":";
   comma_ = false;
 }
 
