@@ -32,7 +32,11 @@ Result<std::string> fetch(App& app, const ObjectKind& kind, const std::string& n
 Result<std::string> fetch_any(App& app, const std::string& name, const ParsedFlags& flags) {
   for (const ObjectKind& kind : kKinds) {
     auto found = fetch(app, kind, name, flags);
-    if (found || (found.error().kind != ErrorKind::kNotFound && kind.before != kKinds[4].before)) return found;
+    if (found) return found;
+    const std::string& message = found.error().message;
+    bool elsewhere = found.error().kind == ErrorKind::kNotFound || message.find("not supported") != message.npos ||
+                     message.find("invalid reference format") != message.npos;
+    if (!elsewhere) return found;
   }
   return fail(ErrorKind::kNotFound, "Error: No such object: %s", name.c_str());
 }

@@ -56,7 +56,7 @@ Result<int> start(App& app, const Invocation& call) {
     names.push_back(name);
     failed = 1;
   }
-  if (failed) app.complain("failed to start containers: " + join(names, ", "));
+  if (failed) app.complain("Error: failed to start containers: " + join(names, ", "));
   return failed;
 }
 

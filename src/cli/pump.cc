@@ -20,7 +20,7 @@ Result<> Pump::prepare() {
     for (int signal = 1; signal < 32; ++signal)
       if (signal != SIGKILL && signal != SIGSTOP && signal != SIGCHLD && signal != SIGPIPE && signal != SIGURG &&
           signal != SIGSEGV && signal != SIGBUS && signal != SIGFPE && signal != SIGILL && signal != SIGABRT &&
-          signal != SIGTRAP && signal != SIGSYS && signal != SIGWINCH)
+          signal != SIGTRAP && signal != SIGSYS && signal != SIGTTIN && signal != SIGTTOU && signal != SIGWINCH)
         wanted.push_back(signal);
   } else if (options_.tty) {
     // Not passed on, but the terminal must be restored before they end us.

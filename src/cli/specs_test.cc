@@ -111,8 +111,8 @@ TEST_CASE("frames: cut anywhere") {
   }
   FrameReader bad([](int, std::string_view) {});
   CHECK(bad.feed(std::string("\x07\0\0\0\0\0\0\x01x", 9)).error().kind == ErrorKind::kCorrupt);
-  FrameReader system([](int, std::string_view) {});
-  CHECK(system.feed(std::string("\x03\0\0\0\0\0\0\x04oops", 12)).error().message == "error from daemon in stream: oops");
+  FrameReader engine_error([](int, std::string_view) {});
+  CHECK(engine_error.feed(std::string("\x03\0\0\0\0\0\0\x04oops", 12)).error().message == "error from daemon in stream: oops");
 }
 
 static std::string progress(std::initializer_list<const char*> messages, size_t columns) {

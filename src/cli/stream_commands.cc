@@ -58,11 +58,11 @@ Result<int> attach(App& app, const Invocation& call) {
   JsonValue container = TRY(inspect_container(app, call.args[0]));
   const JsonValue& state = container.at("State");
   if (!state.at("Running").as_bool())
-    return fail(ErrorKind::kConflict, "cannot attach to a stopped container, start it first");
+    return fail(ErrorKind::kConflict, "You cannot attach to a stopped container, start it first");
   if (state.at("Paused").as_bool())
-    return fail(ErrorKind::kConflict, "cannot attach to a paused container, unpause it first");
+    return fail(ErrorKind::kConflict, "You cannot attach to a paused container, unpause it first");
   if (state.at("Restarting").as_bool())
-    return fail(ErrorKind::kConflict, "cannot attach to a restarting container, wait until it is running");
+    return fail(ErrorKind::kConflict, "You cannot attach to a restarting container, wait until it is running");
   const JsonValue& config = container.at("Config");
   bool tty = config.at("Tty").as_bool(), with_stdin = !flags.on("no-stdin") && config.at("OpenStdin").as_bool();
   TRY(check_tty(with_stdin, tty));

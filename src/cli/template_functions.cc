@@ -1,11 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <span>
 
 #include "base/text.h"
 #include "cli/template.h"
 #include "cli/units.h"
 
 namespace caisson::cli {
+
+// Go shows a struct as {A B}, which JSON cannot be told from a map. The two that people print whole are
+// known by their members.
+static std::string struct_text(const JsonValue& value) {
+  static constexpr const char* kBinding[] = {"HostIp", "HostPort"};
+  static constexpr const char* kMount[] = {"Type", "Name", "Source", "Destination", "Driver", "Mode", "RW", "Propagation"};
+  std::span<const char* const> names;
+  if (value.find("HostIp") && value.find("HostPort") && value.members().size() == 2)
+    names = kBinding;
+  else if (value.find("Type") && value.find("Destination") && value.find("RW"))
+    names = kMount;
+  std::string out;
+  for (const char* name : names) {
+    const JsonValue* member = value.find(name);
+    out += (out.empty() ? "{" : " ") + (member ? go_text(*member) : std::string());
+  }
+  return out.empty() ? out : out + "}";
+}
 
 std::string go_text(const JsonValue& value) {
   switch (value.kind()) {
@@ -23,6 +42,7 @@ std::string go_text(const JsonValue& value) {
     }
     case JsonValue::Kind::kObject: break;
   }
+  if (std::string text = struct_text(value); !text.empty()) return text;
   std::vector<const JsonValue::Member*> sorted;
   for (const auto& member : value.members()) sorted.push_back(&member);
   std::sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->first < b->first; });
