@@ -18,6 +18,7 @@
 #include "engine/create_rules.h"
 #include "engine/names.h"
 #include "sys/files.h"
+#include "sys/process.h"
 
 namespace caisson::engine {
 
@@ -42,6 +43,20 @@ void Lifecycle::watch(const ContainerPtr& container, UniqueFd subscription) {
     int fd = owned->get();
     auto added = services_.loop.add(fd, EPOLLIN, [this, container, owned](uint32_t) { on_monitor_event(container, owned->get()); });
     if (!added) log_error("watching container %s: %s", container->id().c_str(), added.error().message.c_str());
+  });
+}
+
+// The monitor is our child as long as we are the engine that started it; it outlives its container by as
+// long as slow clients take.
+void Lifecycle::reap_later(pid_t monitor_pid) {
+  auto pidfd = sys::open_pidfd(monitor_pid);
+  if (!pidfd) return;
+  services_.loop.post([this, owned = std::make_shared<UniqueFd>(std::move(*pidfd))] {
+    auto added = services_.loop.add(owned->get(), EPOLLIN, [this, owned](uint32_t) {
+      auto reaped = sys::reap_child(owned->get());
+      if (!reaped || *reaped) services_.loop.remove(owned->get());
+    });
+    if (!added) log_error("watching a monitor: %s", added.error().message.c_str());
   });
 }
 

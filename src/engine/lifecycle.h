@@ -45,6 +45,7 @@ class Lifecycle {
   Result<> start_locked(Container& container, ContainerRecord& record);
   Result<> launch(Container& container, ContainerRecord& record);
   void watch(const ContainerPtr& container, UniqueFd subscription);
+  void reap_later(pid_t monitor_pid);
   void on_monitor_event(const ContainerPtr& container, int subscription);
   void handle_exit(const ContainerPtr& container, const monitor::ExitRecord& exit);
   void finish_exit(Container& container, ContainerRecord record, const monitor::ExitRecord& exit);

@@ -172,6 +172,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   request.attachments = std::move(container.pending_attachments());
   auto running = TRY(monitor::launch(std::move(request)));
   undo.commit();
+  reap_later(running.monitor_pid);
 
   record.set_status(Status::kRunning);
   record.pid = running.pid;

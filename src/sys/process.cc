@@ -135,6 +135,15 @@ Result<int> wait_child(const Child& child) {
   return info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
 }
 
+Result<bool> reap_child(int pidfd) {
+  siginfo_t info{};
+  if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG) < 0) {
+    if (errno == ECHILD) return fail(ErrorKind::kNotFound, "waitid: not a child of this process");
+    return fail_errno("waitid");
+  }
+  return info.si_pid != 0;
+}
+
 Result<UniqueFd> open_pidfd(pid_t pid) {
   long fd = syscall(SYS_pidfd_open, pid, 0);
   if (fd < 0) return fail_errno("pidfd_open %d", pid);

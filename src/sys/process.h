@@ -37,6 +37,9 @@ Result<Child> spawn(const SpawnRequest& request);
 // Exit status as a shell tells it: code, or 128 + signal. Blocks; the pidfd's process must be our child.
 Result<int> wait_child(const Child& child);
 
+// Collects a child of ours that has ended; false while it runs. kNotFound: not our child.
+Result<bool> reap_child(int pidfd);
+
 Result<UniqueFd> open_pidfd(pid_t pid);
 // kNotFound when the process is gone already.
 Result<> signal_pidfd(int pidfd, int signal);
