@@ -5,6 +5,7 @@
 //
 //   kind          descriptors with the job                     what the worker does
 //   setup         -                                            first message: registry, repository, credentials
+//   login         -                                            tries the credentials: GET /v2/
 //   manifest      [0] pipe for the document                    GET by `reference` (tag or digest)
 //   head          -                                            HEAD of manifest `reference`
 //   tags          [0] pipe for the document                    GET tags/list

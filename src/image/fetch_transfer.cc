@@ -80,6 +80,17 @@ class PositionedSource : public ByteSource {
 
 }  // namespace
 
+TransferResult<> check_login(registry::RegistryClient& client) {
+  registry::RegistryRequest request;
+  request.target = "/v2/";
+  auto response = client.send(request);
+  if (!response) return failed(std::move(response).error());
+  int status = (*response)->status;
+  if (status == 200) return {};
+  ErrorKind kind = status == 401 || status == 403 ? ErrorKind::kDenied : ErrorKind::kUnavailable;
+  return failed(Error{kind, 0, format("login attempt to %s failed with status: %d %s", (*response)->url.text().c_str(), status, http::status_text(status))});
+}
+
 TransferResult<ManifestAnswer> get_manifest(registry::RegistryClient& client, const std::string& repository,
                                             const std::string& reference, bool head_only) {
   registry::RegistryRequest request;

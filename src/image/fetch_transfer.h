@@ -27,6 +27,9 @@ struct RetryPolicy {
   int first_delay_ms = 500;    // doubled each time
 };
 
+// Whether the registry takes the client's credentials (or wants none). kDenied in Docker's words otherwise.
+TransferResult<> check_login(registry::RegistryClient& client);
+
 struct ManifestAnswer {
   std::string body, media_type, digest;   // digest as the registry's header says, "" without one
   int64_t size = -1;

@@ -125,6 +125,7 @@ class Worker {
   FetchReply run(const FetchJob& job, std::vector<UniqueFd>& fds) {
     if (!client_) return failure(Error{ErrorKind::kInternal, 0, "job before setup"});
     auto needs = [&](size_t count) { return fds.size() >= count; };
+    if (job.kind == "login") return login();
     if (job.kind == "manifest" && needs(1)) return manifest(job, fds[0].get());
     if (job.kind == "head") return head(job);
     if (job.kind == "tags" && needs(1)) return tags(fds[0].get());
@@ -135,6 +136,11 @@ class Worker {
     if (job.kind == "upload" && needs(1)) return upload(job, fds[0].get());
     if (job.kind == "put_manifest" && needs(1)) return put(job, fds[0].get());
     return failure(Error{ErrorKind::kInternal, 0, format("unknown job %s", quoted(job.kind).c_str())});
+  }
+
+  FetchReply login() {
+    auto accepted = check_login(*client_);
+    return accepted ? success() : failure(accepted.error());
   }
 
   FetchReply manifest(const FetchJob& job, int out) {

@@ -172,6 +172,18 @@ FetchSetup setup_for(const FetchConfig& config, const TransferRequest& request, 
   return setup;
 }
 
+Result<> check_login(const FetchConfig& config, const std::string& server, const std::string& auth_json) {
+  std::string host = server;
+  if (size_t scheme = host.find("://"); scheme != std::string::npos) host.erase(0, scheme + 3);
+  host = host.substr(0, host.find('/'));
+  if (host.empty() || host == "docker.io" || host == "index.docker.io") host = "docker.io";
+  TransferRequest request{.reference = {.domain = host}, .auth_json = auth_json};
+  TRY(check_request(request));
+  auto session = TRY(FetchSession::start(config, setup_for(config, request, false), nullptr));
+  TRY(session->call(FetchJob{.kind = "login"}, {}));
+  return {};
+}
+
 Result<std::string> pull_over(ImageStore& store, FetchSession& session, const FetchConfig& config,
                               const TransferRequest& request, const Progress& progress) {
   ProgressSink sink(progress);

@@ -29,6 +29,10 @@ Result<std::string> pull(ImageStore& store, const FetchConfig& config, const Tra
 // The digest of the pushed manifest (of the last one with several tags). Errors as for pull.
 Result<std::string> push(ImageStore& store, const FetchConfig& config, const TransferRequest& request, const Progress& progress);
 
+// For POST /auth: tries credentials against the registry at `server` ("localhost:5000", "https://index.docker.io/v1/", ""
+// for Docker Hub). kDenied if they are refused.
+Result<> check_login(const FetchConfig& config, const std::string& server, const std::string& auth_json);
+
 // The same over a session that exists already; tests use it with a worker on a thread.
 Result<std::string> pull_over(ImageStore& store, FetchSession& session, const FetchConfig& config,
                               const TransferRequest& request, const Progress& progress);
