@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "monitor/protocol.h"
 #include "monitor/wire_format.h"
+#include "sys/files.h"
 #include "sys/process.h"
 #include "sys/unix_socket.h"
 
@@ -20,6 +21,7 @@ constexpr int kLaunchTimeoutMs = 120000;  // a root on a network file system may
 constexpr int kCallTimeoutMs = 10000;
 constexpr int kExecTimeoutMs = 60000;
 constexpr int kEndTimeoutMs = 5000;
+constexpr int kReapMs = 10;
 
 Result<Packet> ask(const std::string& state_dir, MessageType type, std::string_view body, const std::vector<int>& fds,
                    int timeout_ms) {
@@ -130,11 +132,23 @@ Result<UniqueFd> subscribe(const std::string& state_dir) {
   return socket;
 }
 
+// A monitor closes its subscriptions as the last thing before it ends.
+static void reap_peer(int subscription) {
+  auto peer = sys::peer_credentials(subscription);  // of the process that called listen()
+  if (!peer || peer->pid <= 0) return;
+  auto stat = sys::read_file(format("/proc/%d/stat", peer->pid), 4096);
+  if (!stat || !stat->contains(" (caisson-monitor) ")) return;  // gone, and its number perhaps given away
+  if (auto pidfd = sys::open_pidfd(peer->pid)) (void)sys::wait_readable(pidfd->get(), kReapMs).has_value();
+  reap(peer->pid);
+}
+
 Result<Event> read_event(int subscription) {
   auto packet = receive_packet(subscription);
   if (!packet && (packet.error().kind == ErrorKind::kUnavailable || packet.error().err == ECONNRESET) &&
-      packet.error().err != EAGAIN)
+      packet.error().err != EAGAIN) {
+    reap_peer(subscription);
     return Event{};
+  }
   return decode_event(TRY(std::move(packet)));
 }
 

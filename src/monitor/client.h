@@ -93,12 +93,13 @@ Result<UniqueFd> subscribe(const std::string& state_dir);
 struct Event {
   enum class Kind : unsigned char { kState, kExit, kExecExit, kOom, kGone } kind = Kind::kGone;
   Running running;           // kState: sent first after subscribe
-  ExitRecord exit;           // kExit: the exit record is durable before this is sent
+  ExitRecord exit;           // kExit: the exit record has been written before this is sent
   std::string exec_id;       // kExecExit
   int exec_exit_code = 0;
 };
 // True once the monitor that launch() of this process started has ended, or is not our child; it stays a
-// zombie until then. Does not block: to be called when a pidfd of it becomes readable.
+// zombie until then. Does not block. read_event() does the same for the monitor that it finds gone, which
+// is nearly always enough; one that still serves a slow client ends up to 2 s later.
 bool reap(pid_t monitor_pid);
 // One event from a readable subscription; kGone when the monitor has closed. For an event loop.
 Result<Event> read_event(int subscription);

@@ -45,8 +45,8 @@ Result<ExitRecord> decode_exit_record(std::string_view text) {
   return ExitRecord{static_cast<int>(*code), *oom == "true", *started, *finished};
 }
 
-Result<> write_exit_record(const std::string& record_dir, const ExitRecord& record) {
-  return sys::replace_file(path_in(record_dir), encode_exit_record(record), 0600, true);
+Result<> write_exit_record(const std::string& record_dir, const ExitRecord& record, bool sync) {
+  return sys::replace_file(path_in(record_dir), encode_exit_record(record), 0600, sync);
 }
 
 Result<ExitRecord> read_exit_record(const std::string& record_dir) {

@@ -13,7 +13,7 @@ namespace caisson::monitor {
 
 std::string encode_exit_record(const ExitRecord& record);
 Result<ExitRecord> decode_exit_record(std::string_view text);  // kCorrupt
-// Durable when this returns.
-Result<> write_exit_record(const std::string& record_dir, const ExitRecord& record);
+// Whole or absent, whoever is killed; with `sync` also after a loss of power.
+Result<> write_exit_record(const std::string& record_dir, const ExitRecord& record, bool sync);
 
 }  // namespace caisson::monitor

@@ -259,6 +259,7 @@ TEST_CASE("live: exec with output, code, missing command, terminal, and kept cod
   CHECK(exit.exit.exit_code == 9);
   CHECK(read_exit_record(box.record_dir)->exit_code == 9);
   CHECK(wait_event(later->get(), Event::Kind::kGone).kind == Event::Kind::kGone);
+  CHECK(waitpid(running->monitor_pid, nullptr, WNOHANG) < 0);  // no zombie is left
   CHECK(end_of(box, *running) == 9);
   CHECK(monitor::signal(box.state_dir, SIGTERM).error().kind == ErrorKind::kNotFound);
 }
