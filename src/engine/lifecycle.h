@@ -44,6 +44,7 @@ class Lifecycle {
  private:
   Result<> start_locked(Container& container, ContainerRecord& record);
   Result<> launch(Container& container, ContainerRecord& record);
+  Result<> fill_new_volumes(const ContainerRecord& record, int rootfs);
   void watch(const ContainerPtr& container, UniqueFd subscription);
   void reap_later(pid_t monitor_pid);
   void on_monitor_event(const ContainerPtr& container, int subscription);

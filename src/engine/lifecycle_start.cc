@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lifecycle: from created or exited to running.
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
+
+#include <algorithm>
 
 #include "base/clock.h"
 #include "base/ids.h"
@@ -10,10 +13,12 @@
 #include "base/text.h"
 #include "engine/host_files.h"
 #include "engine/lifecycle.h"
+#include "engine/mount_plan.h"
 #include "engine/seccomp_choice.h"
 #include "engine/spec_builder.h"
 #include "engine/start_facts.h"
 #include "runtime/plan_builder.h"
+#include "sys/copy_tree.h"
 #include "sys/files.h"
 #include "sys/process.h"
 
@@ -97,6 +102,23 @@ Result<> Lifecycle::start(const ContainerPtr& container) {
   return {};
 }
 
+// What the image has at the place of an empty volume becomes the volume's first content.
+Result<> Lifecycle::fill_new_volumes(const ContainerRecord& record, int rootfs) {
+  for (const auto& planned : TRY(plan_mounts(record.config, record.host_config))) {
+    if (planned.point.type != "volume" || planned.no_copy) continue;
+    auto stored = std::find_if(record.mounts.begin(), record.mounts.end(), [&](const spec::MountPoint& point) {
+      return point.destination == planned.point.destination;
+    });
+    if (stored == record.mounts.end()) continue;
+    if (!TRY(sys::list_dir(stored->source)).empty()) continue;
+    auto source = sys::open_in_root(rootfs, planned.point.destination.substr(1), O_RDONLY | O_DIRECTORY);
+    if (!source) continue;  // the image has nothing there
+    auto target = TRY(sys::open_file(stored->source, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    TRY_CTX(sys::copy_tree(source->get(), target.get()), "copying the image's content into volume '" + stored->name + "'");
+  }
+  return {};
+}
+
 Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   const auto& host = record.host_config;
   const Paths& paths = services_.paths;
@@ -112,6 +134,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   SpecFacts facts;
   facts.limits = services_.limits;
   facts.user = TRY(runtime::resolve_user(request.rootfs.get(), record.config.user, host.group_add));
+  TRY(fill_new_volumes(record, request.rootfs.get()));
   TRY(find_shared_namespaces(record, services_.containers, facts));
   facts.host_devices = TRY(find_host_devices(host));
   if (host.init.value_or(false)) facts.init_program = services_.options.program_dir + "/caisson-init";
