@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "monitor/live_container.h"
+#include "monitor/protocol.h"
 #include "sys/process.h"
 
 using namespace caisson;
@@ -345,6 +346,46 @@ TEST_CASE("live: malformed and foreign requests do no harm") {
   CHECK(resize(box.state_dir, 1, 1).error().kind == ErrorKind::kConflict);
   REQUIRE(monitor::signal(box.state_dir, SIGKILL));
   CHECK(end_of(box, *running) == 137);
+}
+
+TEST_CASE("live: a launcher that is gone before the start leaves nothing") {
+  LIVE();
+  LiveContainer box;
+  LiveClient client;
+  auto pair = *sys::socket_pair(SOCK_SEQPACKET);
+  {
+    auto request = box.request({"/bin/sleep", "100"});
+    request.attachments.push_back(client.attach());
+    REQUIRE(send_packet(pair.first.get(), MessageType::kLaunch, encode_launch(request), launch_fds(request)));
+  }
+  pair.first.reset();
+  sys::SpawnRequest spawn;
+  spawn.program = *sys::program_dir() + "/caisson-monitor";
+  spawn.args = {"caisson-monitor", box.id};
+  spawn.fds = {{pair.second.get(), 3}};
+  auto child = sys::spawn(spawn);
+  REQUIRE(child);
+  pair.second.reset();
+  CHECK(sys::wait_child(*child) == 1);
+  CHECK(sys::list_dir(box.state_dir)->empty());
+  CHECK(read_exit_record(box.record_dir).error().kind == ErrorKind::kNotFound);
+  CHECK(client.read_to_end().empty());
+  CHECK_FALSE(sys::path_exists("/sys/fs/cgroup/pids/caisson-test/" + box.id));
+}
+
+TEST_CASE("live: what the container leaves in its cgroup dies with it when the pids are the host's") {
+  LIVE();
+  LiveContainer box;
+  auto request = box.shell("sleep 100 & echo $!; exit 4");
+  request.plan.create_namespaces &= ~static_cast<uint64_t>(CLONE_NEWPID);
+  int64_t begin = monotonic_ns();
+  CHECK(run(box, std::move(request)) == 4);
+  CHECK(monotonic_ns() - begin < 5'000'000'000);
+  auto left = parse_int(trim(log_text(box)));
+  REQUIRE(left);
+  // Ours to wait for it is not; it is gone or a zombie of init's.
+  auto stat = sys::read_file(format("/proc/%d/stat", static_cast<int>(*left)));
+  CHECK((!stat || stat->contains(") Z ")));
 }
 
 TEST_CASE("live: the launcher's death leaves the container and its log alone") {
