@@ -280,7 +280,7 @@ void logs_of(Context& context, Call& call) {
 constexpr Route kRoutes[] = {
     {"GET", "/containers/json", list_containers},
     {"POST", "/containers/create", create_container},
-    {"GET", "/containers/{}/json", inspect_one},
+    {"GET", "/containers/{}/json", inspect_one, false, true},
     {"GET", "/containers/{}/top", top},
     {"GET", "/containers/{}/logs", logs_of},
     {"POST", "/containers/{}/start", start},
@@ -292,7 +292,7 @@ constexpr Route kRoutes[] = {
     {"POST", "/containers/{}/rename", rename},
     {"POST", "/containers/{}/resize", resize},
     {"POST", "/containers/{}/attach", attach},
-    {"POST", "/containers/{}/wait", wait},
+    {"POST", "/containers/{}/wait", wait, false, true},
     {"DELETE", "/containers/{}", remove},
 };
 

@@ -86,7 +86,7 @@ http::Router make_router(Context& context) {
                   Call call{std::move(exchange), version, arguments};
                   handler(context, call);
                 },
-                route.stream_body};
+                route.stream_body, route.on_loop && !head.query.flag("size")};
       }
     }
     if (path_known) return answer(405, "method not allowed");

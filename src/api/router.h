@@ -32,6 +32,7 @@ struct Route {
   const char* pattern;
   RouteHandler handler;        // nullptr: known to Docker, not in this release (501)
   bool stream_body = false;    // the handler takes the connection over and reads the body itself
+  bool on_loop = false;        // reads snapshots only: cheaper on the loop thread than on a worker
 };
 
 std::span<const Route> container_routes();

@@ -165,8 +165,11 @@ void disk_usage(Context& context, Call& call) {
 }
 
 constexpr Route kRoutes[] = {
-    {"GET", "/_ping", ping},        {"HEAD", "/_ping", ping}, {"GET", "/version", version},
-    {"GET", "/info", info},         {"GET", "/system/df", disk_usage},
+    {"GET", "/_ping", ping, false, true},
+    {"HEAD", "/_ping", ping, false, true},
+    {"GET", "/version", version, false, true},
+    {"GET", "/info", info},
+    {"GET", "/system/df", disk_usage},
 };
 
 // Answered with 501 and a sentence, so that a client sees what is missing and not a typing error.

@@ -2,16 +2,60 @@
 #include "engine/container.h"
 
 #include <algorithm>
+#include <mutex>
 
 namespace caisson::engine {
 
+namespace {
+struct Waiter {
+  uint64_t id;
+  WaitCondition condition;
+  WaitCallback callback;
+};
+}  // namespace
+
+struct Container::Shared {
+  std::mutex record_mutex;  // held for a pointer's copy only
+  std::shared_ptr<const ContainerRecord> record;
+  std::mutex operation_mutex;
+  std::mutex waiter_mutex;
+  std::vector<Waiter> waiters;
+  uint64_t next_waiter = 1;
+  bool removed = false;
+};
+
+void Operation::unlock() {
+  if (auto* mutex = static_cast<std::mutex*>(std::exchange(mutex_, nullptr))) mutex->unlock();
+}
+
+Container::Container(ContainerRecord record) : id_(record.id), shared_(std::make_unique<Shared>()) {
+  shared_->record = std::make_shared<const ContainerRecord>(std::move(record));
+}
+Container::~Container() = default;
+
+std::shared_ptr<const ContainerRecord> Container::snapshot() const {
+  std::lock_guard lock(shared_->record_mutex);
+  return shared_->record;
+}
+
+Operation Container::begin_operation() {
+  shared_->operation_mutex.lock();
+  return Operation(&shared_->operation_mutex);
+}
+
+void Container::publish(ContainerRecord record) {
+  auto next = std::make_shared<const ContainerRecord>(std::move(record));
+  std::lock_guard lock(shared_->record_mutex);
+  shared_->record.swap(next);
+}
+
 uint64_t Container::add_waiter(WaitCondition condition, WaitCallback callback) {
-  std::unique_lock lock(waiter_mutex_);
+  std::unique_lock lock(shared_->waiter_mutex);
   auto record = snapshot();
-  bool over = removed_ || (condition == WaitCondition::kNotRunning && !record->running());
-  uint64_t id = next_waiter_++;
+  bool over = shared_->removed || (condition == WaitCondition::kNotRunning && !record->running());
+  uint64_t id = shared_->next_waiter++;
   if (!over) {
-    waiters_.push_back({id, condition, std::move(callback)});
+    shared_->waiters.push_back({id, condition, std::move(callback)});
     return id;
   }
   lock.unlock();
@@ -20,20 +64,21 @@ uint64_t Container::add_waiter(WaitCondition condition, WaitCallback callback) {
 }
 
 bool Container::remove_waiter(uint64_t id) {
-  std::lock_guard lock(waiter_mutex_);
-  return std::erase_if(waiters_, [id](const Waiter& waiter) { return waiter.id == id; }) > 0;
+  std::lock_guard lock(shared_->waiter_mutex);
+  return std::erase_if(shared_->waiters, [id](const Waiter& waiter) { return waiter.id == id; }) > 0;
 }
 
 void Container::finish_waiters(bool removed, const WaitOutcome& outcome) {
   std::vector<Waiter> done;
   {
-    std::lock_guard lock(waiter_mutex_);
-    if (removed) removed_ = true;
-    auto first = std::stable_partition(waiters_.begin(), waiters_.end(), [removed](const Waiter& waiter) {
+    std::lock_guard lock(shared_->waiter_mutex);
+    if (removed) shared_->removed = true;
+    auto& waiters = shared_->waiters;
+    auto first = std::stable_partition(waiters.begin(), waiters.end(), [removed](const Waiter& waiter) {
       return !removed && waiter.condition == WaitCondition::kRemoved;
     });
-    for (auto at = first; at != waiters_.end(); ++at) done.push_back(std::move(*at));
-    waiters_.erase(first, waiters_.end());
+    for (auto at = first; at != waiters.end(); ++at) done.push_back(std::move(*at));
+    waiters.erase(first, waiters.end());
   }
   for (auto& waiter : done) waiter.callback(outcome);
 }

@@ -5,8 +5,8 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>  // a member of this class; included nowhere but in engine's own files
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/record.h"
@@ -22,27 +22,33 @@ struct WaitOutcome {
 };
 using WaitCallback = std::move_only_function<void(const WaitOutcome&)>;
 
+// The right to change one container, until it is dropped.
+class Operation {
+ public:
+  explicit Operation(void* mutex) : mutex_(mutex) {}
+  Operation(Operation&& other) noexcept : mutex_(std::exchange(other.mutex_, nullptr)) {}
+  Operation& operator=(Operation&&) = delete;
+  ~Operation() { unlock(); }
+  void unlock();
+
+ private:
+  void* mutex_;  // a std::mutex, whose header stays out of ours
+};
+
 class Container {
  public:
-  explicit Container(ContainerRecord record)
-      : id_(record.id), record_(std::make_shared<const ContainerRecord>(std::move(record))) {}
+  explicit Container(ContainerRecord record);
+  ~Container();
 
   const std::string& id() const { return id_; }
 
   // Readers: never blocks on an operation.
-  std::shared_ptr<const ContainerRecord> snapshot() const {
-    std::lock_guard lock(record_mutex_);
-    return record_;
-  }
+  std::shared_ptr<const ContainerRecord> snapshot() const;
 
   // The one mutator: whoever holds this may publish(). Held over kernel work, never over a wait for the
   // container or a client.
-  [[nodiscard]] std::unique_lock<std::mutex> begin_operation() { return std::unique_lock(operation_mutex_); }
-  void publish(ContainerRecord record) {
-    auto next = std::make_shared<const ContainerRecord>(std::move(record));
-    std::lock_guard lock(record_mutex_);
-    record_.swap(next);
-  }
+  [[nodiscard]] Operation begin_operation();
+  void publish(ContainerRecord record);
 
   // The callback comes exactly once, from whichever thread ends the wait (maybe this one, now). The id
   // takes it back; false when it has run already.
@@ -56,21 +62,11 @@ class Container {
   std::vector<monitor::Attachment>& pending_attachments() { return pending_attachments_; }
 
  private:
-  struct Waiter {
-    uint64_t id;
-    WaitCondition condition;
-    WaitCallback callback;
-  };
+  struct Shared;
   void finish_waiters(bool removed, const WaitOutcome& outcome);
 
   const std::string id_;
-  mutable std::mutex record_mutex_;
-  std::shared_ptr<const ContainerRecord> record_;
-  std::mutex operation_mutex_;
-  std::mutex waiter_mutex_;
-  std::vector<Waiter> waiters_;
-  uint64_t next_waiter_ = 1;
-  bool removed_ = false;
+  std::unique_ptr<Shared> shared_;
   std::vector<monitor::Attachment> pending_attachments_;
 };
 

@@ -19,6 +19,7 @@
 #include "engine/spec_builder.h"
 #include "spec/reference.h"
 #include "sys/files.h"
+#include "sys/read_only_program.h"
 #include "wire/digest.h"
 
 namespace caisson::engine {
@@ -28,6 +29,7 @@ struct Engine::Parts {
   EngineOptions options;
   std::unique_ptr<Paths> paths;
   UniqueFd data_lock, exec_lock;
+  UniqueFd monitor_program;
   std::string engine_id;
   std::string cgroup_parent;
   sys::CgroupSystem cgroups;
@@ -117,6 +119,8 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   bool is_default = parts.options.data_root == defaults.data_root && parts.options.exec_root == defaults.exec_root;
   std::string suffix = is_default ? "" : "-" + std::string(digest::hex_of(digest::sha256(parts.options.data_root + ":" + parts.options.exec_root))).substr(0, 8);
   parts.cgroup_parent = parts.options.cgroup_parent.empty() ? "/caisson" + suffix : parts.options.cgroup_parent;
+  // Nobody inside a container can write to the program that watches over it, not even through /proc/PID/exe.
+  parts.monitor_program = TRY_CTX(sys::open_read_only_program(parts.options.program_dir + "/caisson-monitor"), "looking for the monitor program");
   parts.cgroups = TRY_CTX(sys::detect_cgroups(), "looking for control groups");
   parts.host.cpus = static_cast<int>(std::thread::hardware_concurrency());
   char name[256] = "";
@@ -140,7 +144,8 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   TRY(drop_half_made());
 
   Services services{parts.options, *parts.paths, *parts.containers, *parts.images, *parts.network, *parts.volumes,
-                    *parts.seccomp, parts.cgroups, *parts.executor, loop, own_limits()};
+                    *parts.seccomp, parts.cgroups, *parts.executor, loop, own_limits(),
+                    format("/proc/self/fd/%d", parts.monitor_program.get())};
   parts.execs = std::make_unique<ExecManager>(services);
   parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
   for (const auto& container : parts.containers->list()) parts.lifecycle->adopt(container);

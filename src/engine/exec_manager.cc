@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <map>
+#include <mutex>
 
 #include "base/clock.h"
 #include "base/ids.h"

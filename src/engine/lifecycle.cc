@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <mutex>
 
 #include "base/clock.h"
 #include "base/ids.h"

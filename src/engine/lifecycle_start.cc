@@ -180,7 +180,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
     if (auto removed = sys::remove_tree(run_dir); !removed) log_debug("%s, ignoring", removed.error().message.c_str());
   });
   TRY(monitor::remove_exit_record(paths.container(record.id)));
-  request.monitor_program = services_.options.program_dir + "/caisson-monitor";
+  request.monitor_program = services_.monitor_program;
   request.container_id = record.id;
   request.state_dir = run_dir;
   request.record_dir = paths.container(record.id);

@@ -32,6 +32,7 @@ struct Services {
   Executor& executor;
   sys::EventLoop& loop;
   HostLimits limits;
+  std::string monitor_program;  // to be spawned: the program behind a read-only mount
 };
 
 }  // namespace caisson::engine

@@ -42,6 +42,7 @@ Result<UniqueFd> mount_overlay(const std::vector<std::string>& lowers, const std
     common.push_back({"workdir", TRY(option_path(work, held, false))});
     if (options.is_volatile) common.push_back({"volatile", ""});
   }
+  common.push_back({"source", "overlay"});  // what the mount table shows
   if (options.metacopy) common.push_back({"metacopy", "on"});
   common.push_back({"xino", "off"});
   common.push_back({"index", "off"});
@@ -51,11 +52,12 @@ Result<UniqueFd> mount_overlay(const std::vector<std::string>& lowers, const std
     layered.push_back({"lowerdir+", TRY(option_path(*lower, held, false))});
   layered.insert(layered.end(), common.begin(), common.end());
   auto mount = sys::make_mount("overlay", layered, attributes);
-  if (mount || mount.error().err != EINVAL || !mount.error().message.contains("lowerdir+")) return mount;
+  if (mount || mount.error().err != EINVAL) return mount;
 
-  // COMPAT(linux<6.5): no "lowerdir+". One list in one option, kept short through descriptors, which also
-  // have no ":" that would need escaping. 255 bytes are 14 layers; beyond that mount(2) with its page of
-  // options is the only way.
+  // COMPAT(linux<6.7): no "lowerdir+". From 6.5 on the option itself is refused; before, overlay is behind
+  // the old interface, which collects anything and says no more than EINVAL when the mount is made. One
+  // list in one option, kept short through descriptors, which also have no ":" that would need escaping.
+  // 255 bytes are 14 layers; beyond that mount(2) with its page of options is the only way.
   log_debug("overlay: %s; trying one lowerdir list", mount.error().message.c_str());
   std::string list;
   for (auto lower = lowers.rbegin(); lower != lowers.rend(); ++lower)

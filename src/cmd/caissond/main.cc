@@ -10,8 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <memory>
+#include <thread>
+#include <vector>
 
 #include "api/log_follower.h"
 #include "api/router.h"
@@ -27,6 +30,8 @@
 namespace caisson {
 
 namespace {
+
+constexpr std::chrono::milliseconds kStopLimit(1500);
 
 Result<UniqueFd> open_listener(const std::string& host, std::string& unix_path) {
   if (host.starts_with("unix://")) {
@@ -44,6 +49,24 @@ Result<UniqueFd> open_listener(const std::string& host, std::string& unix_path) 
     return http::listen_tcp(host.substr(6));
   }
   return fail(ErrorKind::kInvalid, "host '%s': expected unix:///path or tcp://address:port", host.c_str());
+}
+
+void remove_traces(const std::vector<std::string>& sockets, const std::string& pidfile) {
+  for (const auto& path : sockets)
+    if (auto removed = sys::remove_file(path); !removed) log_warn("%s", removed.error().message.c_str());
+  if (pidfile.empty()) return;
+  if (auto removed = sys::remove_file(pidfile); !removed) log_warn("%s", removed.error().message.c_str());
+}
+
+// A handler may wait for a container for as long as its client wants; stopping may not. State is durable
+// at every moment, so leaving in the middle is the same as a crash, which is fine.
+void leave_in_time(std::vector<std::string> sockets, std::string pidfile) {
+  std::thread([sockets = std::move(sockets), pidfile = std::move(pidfile)] {
+    std::this_thread::sleep_for(kStopLimit);
+    log_info("requests are still being worked on; leaving them");
+    remove_traces(sockets, pidfile);
+    _exit(0);
+  }).detach();
 }
 
 Result<> run(const DaemonOptions& options) {
@@ -95,6 +118,7 @@ Result<> run(const DaemonOptions& options) {
       }
       log_info("stopping; containers go on");
       server->stop();
+      leave_in_time(sockets, options.pidfile);
     }
   }));
   server->loop().after_ms(50, [&] {
@@ -102,13 +126,8 @@ Result<> run(const DaemonOptions& options) {
     malloc_trim(0);
   });
   log_info("caisson engine %s, data in '%s'", api::kEngineVersion, options.engine.data_root.c_str());
-  // A handler may wait for a container for as long as its client wants; stopping may not. State is
-  // durable at every moment, so leaving in the middle is the same as a crash, which is fine.
   server->run();
-  for (const auto& path : sockets)
-    if (auto removed = sys::remove_file(path); !removed) log_warn("%s", removed.error().message.c_str());
-  if (!options.pidfile.empty())
-    if (auto removed = sys::remove_file(options.pidfile); !removed) log_warn("%s", removed.error().message.c_str());
+  remove_traces(sockets, options.pidfile);
   return {};
 }
 
