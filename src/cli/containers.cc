@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/containers.h"
 
+#include <algorithm>
+#include <atomic>
 #include <ctime>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -9,17 +12,33 @@
 
 namespace caisson::cli {
 
-Result<int> for_each_name(App& app, const std::vector<std::string>& names,
-                          const std::function<Result<>(const std::string&)>& each) {
+static constexpr size_t kMaxAtOnce = 50;
+
+std::vector<Result<>> run_for_all(App& app, const std::vector<std::string>& names,
+                                  const std::function<Result<>(Engine&, const std::string&)>& each) {
+  std::vector<Result<>> outcomes(names.size());
+  if (names.size() == 1) {
+    outcomes[0] = each(app.engine(), names[0]);
+    return outcomes;
+  }
+  std::atomic<size_t> next = 0;
+  auto work = [&] {
+    Engine engine(app.options, app.environment);
+    for (size_t i; (i = next++) < names.size();) outcomes[i] = each(engine, names[i]);
+  };
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < std::min(kMaxAtOnce, names.size()); ++i) threads.emplace_back(work);
+  for (std::thread& thread : threads) thread.join();
+  return outcomes;
+}
+
+Result<int> print_outcomes(App& app, const std::vector<std::string>& names, const std::vector<Result<>>& outcomes) {
   std::string errors;
-  for (const std::string& name : names) {
-    auto done = each(name);
-    if (done) {
-      app.out.line(name);
-      app.out.flush();
-    } else {
-      errors += (errors.empty() ? "" : "\n") + done.error().message;
-    }
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (outcomes[i])
+      app.out.line(names[i]);
+    else
+      errors += (errors.empty() ? "" : "\n") + outcomes[i].error().message;
   }
   if (errors.empty()) return 0;
   app.complain(errors);

@@ -98,6 +98,7 @@ Result<> choose_host(GlobalOptions& options, const std::vector<std::string>& env
   }
   if (options.host_text.empty() && !context.empty() && context != "default")
     options.host_text = TRY(context_host(options.config_dir, context));
+  options.context = options.host_text.empty() || context.empty() ? "default" : context;
   if (options.host_text.empty()) {
     options.host_text = kDefaultHost;
     options.autostart = true;

@@ -26,7 +26,7 @@ Result<Host> parse_host(std::string_view text);
 
 struct GlobalOptions {
   std::vector<std::string> hosts;  // -H, in order
-  std::string context;             // -c
+  std::string context;             // -c; then the one in use, "default" for none
   std::string config_dir;          // --config
   bool debug = false;
   std::string host_text;           // the one chosen

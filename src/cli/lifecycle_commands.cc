@@ -68,10 +68,11 @@ http::Query stop_query(const ParsedFlags& flags) {
 }
 
 Result<int> stop_like(App& app, const Invocation& call, const char* action, const http::Query& query) {
-  return for_each_name(app, call.args, [&](const std::string& name) -> Result<> {
-    TRY(app.engine().post(container_path(name, action), query));
+  auto outcomes = run_for_all(app, call.args, [&](Engine& engine, const std::string& name) -> Result<> {
+    TRY(engine.post(container_path(name, action), query));
     return {};
   });
+  return print_outcomes(app, call.args, outcomes);
 }
 
 Result<int> stop(App& app, const Invocation& call) { return stop_like(app, call, "stop", stop_query(call.flags)); }
@@ -103,23 +104,23 @@ Result<int> remove(App& app, const Invocation& call) {
   if (force) query.add("force", "1");
   if (call.flags.on("link")) query.add("link", "1");
   if (call.flags.on("volumes")) query.add("v", "1");
-  std::string errors;
-  for (std::string name : call.args) {
+  std::vector<std::string> names = call.args;
+  for (std::string& name : names) {
     while (name.starts_with('/')) name.erase(0, 1);
     if (name.empty()) return fail(ErrorKind::kInvalid, "Container name cannot be empty");
-    auto removed = app.engine().call("DELETE", "/containers/" + segment(name), query);
-    if (removed) {
-      app.out.line(name);
-      app.out.flush();
-    } else if (force && removed.error().kind == ErrorKind::kNotFound) {
-      app.complain(removed.error().message);
-    } else {
-      errors += (errors.empty() ? "" : "\n") + removed.error().message;
-    }
   }
-  if (errors.empty()) return 0;
-  app.complain(errors);
-  return 1;
+  auto outcomes = run_for_all(app, names, [&](Engine& engine, const std::string& name) -> Result<> {
+    TRY(engine.call("DELETE", "/containers/" + segment(name), query));
+    return {};
+  });
+  // With --force a container that is gone is said, but is what was wanted.
+  for (size_t i = names.size(); force && i-- > 0;) {
+    if (outcomes[i] || outcomes[i].error().kind != ErrorKind::kNotFound) continue;
+    app.complain(outcomes[i].error().message);
+    names.erase(names.begin() + static_cast<long>(i));
+    outcomes.erase(outcomes.begin() + static_cast<long>(i));
+  }
+  return print_outcomes(app, names, outcomes);
 }
 
 Result<int> rename(App& app, const Invocation& call) {

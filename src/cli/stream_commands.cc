@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // logs, attach, top, port.
+#include <signal.h>
+
 #include <algorithm>
 
 #include "base/clock.h"
@@ -39,7 +41,7 @@ Result<int> logs(App& app, const Invocation& call) {
   Engine::Stream stream = TRY(app.engine().open({.path = path, .query = query}));
   bool raw = container.at("Config", "Tty").as_bool();
   FrameReader frames([](int number, std::string_view data) {
-    if (!write_out(number == 2 ? 2 : 1, data)) die_of(13);
+    if (!write_out(number == 2 ? 2 : 1, data)) die_of(SIGPIPE);
   });
   std::string buffer(64 << 10, '\0');
   while (true) {
@@ -49,7 +51,7 @@ Result<int> logs(App& app, const Invocation& call) {
     if (!raw)
       TRY(frames.feed(data));
     else if (!write_out(1, data))
-      die_of(13);
+      die_of(SIGPIPE);
   }
 }
 
