@@ -53,15 +53,19 @@ Result<UniqueFd> make_mount(const std::string& type, const std::vector<FsOption>
 
 Result<UniqueFd> make_mount_by_page(const std::string& type, const std::vector<FsOption>& options, uint64_t attributes,
                                     const std::string& scratch_parent) {
-  std::string data;
-  for (const auto& option : options) data += (data.empty() ? "" : ",") + option.key + (option.value.empty() ? "" : "=" + option.value);
+  std::string data, source = type;
+  for (const auto& option : options) {
+    // The first argument of mount(2), among fsconfig's options.
+    if (option.key == "source") source = option.value;
+    else data += (data.empty() ? "" : ",") + option.key + (option.value.empty() ? "" : "=" + option.value);
+  }
   if (data.size() >= static_cast<size_t>(sysconf(_SC_PAGESIZE)))
     return fail(ErrorKind::kExhausted, "mount '%s': options longer than a page", type.c_str());
   std::string scratch = scratch_parent + "/mount-" + random_hex(12);
   if (mkdir(scratch.c_str(), 0700) < 0) return fail_errno("mkdir '%s'", scratch.c_str());
   Rollback rollback;
   rollback.add([&] { rmdir(scratch.c_str()); });
-  if (syscall(SYS_mount, type.c_str(), scratch.c_str(), type.c_str(), 0ul, data.c_str()) < 0)
+  if (syscall(SYS_mount, source.c_str(), scratch.c_str(), type.c_str(), 0ul, data.c_str()) < 0)
     return fail_errno("mount '%s'", type.c_str());
   rollback.add([&] { syscall(SYS_umount2, scratch.c_str(), kDetach); });
   auto mount = TRY(clone_mount(AT_FDCWD, scratch, false));
