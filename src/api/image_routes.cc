@@ -68,6 +68,8 @@ image::FetchConfig fetch_config(Context& context) {
   image::FetchConfig config;
   config.fetch_program = context.engine.options().program_dir + "/caisson-fetch";
   config.insecure_registries = context.engine.options().insecure_registries;
+  config.mirrors = context.engine.options().registry_mirrors;
+  config.certs_dir = context.engine.options().certs_dir;
   config.tmp_dir = context.engine.paths().temporary();
   return config;
 }
@@ -279,7 +281,27 @@ void remove(Context& context, Call& call) {
   call.reply_with(200, out);
 }
 
+struct LoginRequest {
+  std::string server;
+};
+CAISSON_JSON(LoginRequest, CAISSON_FIELD("serveraddress", server))
+struct LoginAnswer {
+  std::string status, identity_token;
+};
+CAISSON_JSON(LoginAnswer, CAISSON_FIELD("Status", status), CAISSON_FIELD("IdentityToken", identity_token))
+
+void login(Context& context, Call& call) {
+  auto request = call.body<LoginRequest>();
+  if (!request) return;
+  auto checked = image::check_login(fetch_config(context), request->server, call.request().body);
+  if (checked) return call.reply_with(200, LoginAnswer{"Login Succeeded", ""});
+  // Wrong credentials are the registry's 401, not a lack of rights on this engine.
+  if (checked.error().kind == ErrorKind::kDenied) return call.reply_error(401, checked.error().message);
+  call.reply_error(checked.error());
+}
+
 constexpr Route kRoutes[] = {
+    {"POST", "/auth", login},
     {"GET", "/images/json", list},
     {"POST", "/images/create", pull},
     {"POST", "/images/load", load, true},

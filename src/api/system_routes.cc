@@ -175,7 +175,6 @@ constexpr Route kRoutes[] = {
 // Answered with 501 and a sentence, so that a client sees what is missing and not a typing error.
 constexpr Route kMissing[] = {
     {"GET", "/events", nullptr},
-    {"POST", "/auth", nullptr},
     {"POST", "/commit", nullptr},
     {"POST", "/build", nullptr},
     {"POST", "/build/prune", nullptr},

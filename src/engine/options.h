@@ -15,7 +15,8 @@ struct EngineOptions {
   std::string bridge_address;                  // --bip; empty: chosen
   std::string cgroup_parent;                   // empty: derived from the roots
   std::string program_dir;                     // where caisson-monitor and caisson-fetch lie
-  std::vector<std::string> insecure_registries;
+  std::vector<std::string> insecure_registries, registry_mirrors;
+  std::string certs_dir = "/etc/caisson/certs.d";  // <dir>/<host:port>/*.crt
   std::vector<std::string> dns, dns_search, dns_options;
   std::vector<std::string> labels;
   int mtu = 1500;

@@ -90,6 +90,13 @@ const Flag kFlags[] = {
      }},
     {"pidfile", "pidfile", "FILE", "Write the process id there",
      [](DaemonOptions& o, const std::string& v) -> Result<> { return absolute(v, o.pidfile); }},
+    {"registry-mirror", "registry-mirrors", "URL", "Tried before Docker Hub for pulls; may be repeated",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       if (!v.starts_with("https://") && !v.starts_with("http://"))
+         return fail(ErrorKind::kInvalid, "expected http://host or https://host, got %s", quoted(v).c_str());
+       o.engine.registry_mirrors.push_back(v);
+       return {};
+     }},
     {"version", nullptr, nullptr, "Print the version and quit",
      [](DaemonOptions& o, const std::string&) -> Result<> { o.show_version = true; return {}; }},
     {"help", nullptr, nullptr, "Print this and quit",
