@@ -40,16 +40,25 @@ bool is_single_reference(const std::vector<std::string>& names) {
 Result<std::vector<RemovedImage>> DiskImageStore::remove(const std::string& text, bool force,
                                                          const std::function<std::string(const std::string&)>& used_by) {
   std::vector<RemovedImage> out;
-  std::string id, chain_of_layers;
+  std::string id;
   std::vector<std::string> diff_ids;
   {
-    std::lock_guard lock(change_mutex_);
+    // Asked before the lock, as it looks into the containers, which may be waiting for layers() just now.
+    std::string asked, user;
+    std::unique_lock lock(change_mutex_, std::defer_lock);
+    while (true) {
+      asked = TRY(snapshot()->find(text)).image->image.id;
+      user = used_by ? used_by(asked) : "";
+      lock.lock();
+      auto again = snapshot()->find(text);
+      if (again && again->image->image.id == asked) break;
+      lock.unlock();  // the name moved meanwhile
+    }
     ImageIndex next = *snapshot();
     auto found = TRY(next.find(text));
     id = found.image->image.id;
     diff_ids = found.image->image.config.rootfs.diff_ids;
     std::vector<std::string> names = next.names_of(id);
-    std::string user = used_by ? used_by(id) : "";
     auto untag = [&](const std::string& name) {
       next.names.erase(name);
       std::erase(names, name);
