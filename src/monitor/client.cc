@@ -50,7 +50,23 @@ Result<Running> await_running(int socket) {
 
 }  // namespace
 
+static bool is_monitor(pid_t pid) {
+  auto stat = sys::read_file(format("/proc/%d/stat", pid), 4096);
+  return stat && stat->contains(" (caisson-monitor) ");
+}
+
+// Monitors that ended too late for read_event() to wait for them. Stops at the first other zombie, which
+// somebody else is about to wait for.
+static void reap_late_ones() {
+  siginfo_t info{};
+  while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0 && is_monitor(info.si_pid)) {
+    reap(info.si_pid);
+    info = {};
+  }
+}
+
 Result<Running> launch(LaunchRequest&& given) {
+  reap_late_ones();
   LaunchRequest request = std::move(given);  // so that every descriptor is closed when this returns
   if (request.attachments.size() > kMaxAttachments)
     return fail(ErrorKind::kExhausted, "more than %zu attachments", kMaxAttachments);
@@ -136,8 +152,7 @@ Result<UniqueFd> subscribe(const std::string& state_dir) {
 static void reap_peer(int subscription) {
   auto peer = sys::peer_credentials(subscription);  // of the process that called listen()
   if (!peer || peer->pid <= 0) return;
-  auto stat = sys::read_file(format("/proc/%d/stat", peer->pid), 4096);
-  if (!stat || !stat->contains(" (caisson-monitor) ")) return;  // gone, and its number perhaps given away
+  if (!is_monitor(peer->pid)) return;  // gone, and its number perhaps given away
   if (auto pidfd = sys::open_pidfd(peer->pid)) (void)sys::wait_readable(pidfd->get(), kReapMs).has_value();
   reap(peer->pid);
 }

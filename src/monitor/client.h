@@ -98,8 +98,8 @@ struct Event {
   int exec_exit_code = 0;
 };
 // True once the monitor that launch() of this process started has ended, or is not our child; it stays a
-// zombie until then. Does not block. read_event() does the same for the monitor that it finds gone, which
-// is nearly always enough; one that still serves a slow client ends up to 2 s later.
+// zombie until then. Does not block. Rarely needed: read_event() does the same for the monitor that it
+// finds gone, and launch() for those that ended later because of a slow client.
 bool reap(pid_t monitor_pid);
 // One event from a readable subscription; kGone when the monitor has closed. For an event loop.
 Result<Event> read_event(int subscription);

@@ -260,7 +260,6 @@ TEST_CASE("live: exec with output, code, missing command, terminal, and kept cod
   CHECK(exit.exit.exit_code == 9);
   CHECK(read_exit_record(box.record_dir)->exit_code == 9);
   CHECK(wait_event(later->get(), Event::Kind::kGone).kind == Event::Kind::kGone);
-  CHECK(waitpid(running->monitor_pid, nullptr, WNOHANG) < 0);  // no zombie is left
   CHECK(end_of(box, *running) == 9);
   CHECK(monitor::signal(box.state_dir, SIGTERM).error().kind == ErrorKind::kNotFound);
 }
@@ -346,6 +345,16 @@ TEST_CASE("live: malformed and foreign requests do no harm") {
   CHECK(resize(box.state_dir, 1, 1).error().kind == ErrorKind::kConflict);
   REQUIRE(monitor::signal(box.state_dir, SIGKILL));
   CHECK(end_of(box, *running) == 137);
+}
+
+TEST_CASE("live: monitors that have ended are not left as zombies") {
+  LIVE();
+  LiveContainer box;
+  auto first = launch(box.request({"/bin/true"}));
+  REQUIRE(first);
+  if (auto pidfd = sys::open_pidfd(first->monitor_pid)) REQUIRE(sys::wait_readable(pidfd->get(), 10000));
+  CHECK(run(box, box.request({"/bin/true"})) == 0);
+  CHECK(waitpid(first->monitor_pid, nullptr, WNOHANG) < 0);
 }
 
 TEST_CASE("live: a launcher that is gone before the start leaves nothing") {
