@@ -181,8 +181,9 @@ Result<> Loader::plan_layout() {
 Result<> Loader::plan_index(const spec::Index& index, int depth, const std::string& inherited_name) {
   if (depth > kMaxNesting) return bad("image archive: indexes nested too deeply");
   for (const spec::Descriptor& descriptor : index.manifests) {
-    // Below the top an index lists variants of one image: ours is taken, attestations are not.
-    if (depth > 0 && descriptor.platform &&
+    // Where several are listed they may be variants of one image: ours is taken, attestations are not. One
+    // alone is taken whatever it is for.
+    if ((depth > 0 || index.manifests.size() > 1) && descriptor.platform &&
         (descriptor.platform->os != "linux" || descriptor.platform->architecture != machine_architecture()))
       continue;
     std::string name = inherited_name;

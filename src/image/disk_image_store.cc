@@ -80,6 +80,7 @@ DiskImageStore::~DiskImageStore() {
 
 Result<> DiskImageStore::open() {
   remove_leftovers(tmp_);
+  TRY(sys::make_dirs(root_ + "/empty-layer"));
   TRY(database_.migrate("images", kSchema));
   TRY(layers_.open());
 

@@ -281,6 +281,17 @@ TEST_CASE("store: old archives link equal layers to each other" NEEDS_ROOT) {
   CHECK(s.store->layers("twice:1")->directories.size() == 2);
 }
 
+TEST_CASE("store: an image without layers" NEEDS_ROOT) {
+  Store s;
+  REQUIRE(s.load(docker_archive({{{}, "scratch-like:1", ""}})));
+  auto chain = s.store->layers("scratch-like:1");
+  REQUIRE(chain);
+  REQUIRE(chain->directories.size() == 1);
+  CHECK(sys::list_dir(chain->directories[0])->empty());
+  CHECK(s.store->find("scratch-like:1")->size == 0);
+  CHECK(s.remove("scratch-like:1").size() == 2);
+}
+
 TEST_CASE("store: hostile archives are refused in one sentence and leave nothing" NEEDS_ROOT) {
   Store s;
   std::string good = docker_archive({{{base_tar()}, "a:latest", ""}}), config = config_of({base_tar()});

@@ -42,6 +42,8 @@ Result<LayerChain> DiskImageStore::layers(const std::string& image_id) {
   auto stored = TRY(snapshot()->find(image_id)).image;
   LayerChain chain;
   for (const std::string& key : stored->layer_keys) chain.directories.push_back(layers_.directory(key));
+  // An image may have no layers, but overlay needs one.
+  if (chain.directories.empty()) chain.directories.push_back(root_ + "/empty-layer");
   {
     std::lock_guard lock(leases_->mutex);
     for (const std::string& key : stored->layer_keys) ++leases_->chains[key];

@@ -55,6 +55,9 @@ bool checksum_fits(const char* block, int64_t wanted) {
   return wanted == as_unsigned || wanted == as_signed;
 }
 
+// Times that nanoseconds in 64 bits cannot say (after 2255) become the nearest that can.
+constexpr int64_t kMaxSeconds = 9'000'000'000;
+
 // "1350244992.023960108", maybe negative, to nanoseconds.
 std::optional<int64_t> parse_pax_time(std::string_view text) {
   bool negative = text.starts_with('-');
@@ -62,14 +65,14 @@ std::optional<int64_t> parse_pax_time(std::string_view text) {
   std::string_view whole = text.substr(0, text.find('.')), fraction;
   if (whole.size() < text.size()) fraction = text.substr(whole.size() + 1);
   auto seconds = parse_uint(whole);
-  if (!seconds || *seconds > 9'000'000'000) return std::nullopt;
+  if (!seconds) return std::nullopt;
   int64_t nanoseconds = 0, unit = 100'000'000;
   for (char c : fraction) {
     if (c < '0' || c > '9') return std::nullopt;
     nanoseconds += (c - '0') * unit;
     unit /= 10;
   }
-  int64_t total = static_cast<int64_t>(*seconds) * 1'000'000'000 + nanoseconds;
+  int64_t total = static_cast<int64_t>(std::min<uint64_t>(*seconds, kMaxSeconds)) * 1'000'000'000 + nanoseconds;
   return negative ? -total : total;
 }
 
@@ -254,7 +257,7 @@ Result<std::optional<Entry>> Reader::parse(const char* block, Extended& extended
   entry.uid = static_cast<uint32_t>(uid);
   entry.gid = static_cast<uint32_t>(gid);
   int64_t seconds = TRY(field_number(block, 136, 12, "a time is no number"));
-  if (seconds > 9'000'000'000 || seconds < -9'000'000'000) return bad("a time is out of range");
+  seconds = std::clamp(seconds, -kMaxSeconds, kMaxSeconds);
   entry.mtime_ns = extended.mtime_ns ? *extended.mtime_ns : seconds * 1'000'000'000;
   int64_t size = extended.size ? static_cast<int64_t>(*extended.size) : TRY(field_number(block, 124, 12, "a size is no number"));
   if (size < 0 || static_cast<uint64_t>(size) > kMaxSize) return bad("a size is out of range");

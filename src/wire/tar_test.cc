@@ -139,6 +139,14 @@ TEST_CASE("tar: GNU long names, base-256 numbers, v7 directories, a missing end"
   CHECK((*read)[0].entry.link == link);
   CHECK((*read)[1].data == "12345");
   CHECK((*read)[2].entry.type == EntryType::kDirectory);
+  std::string late = block("late", '0', octal(0));
+  late.replace(136, 12, "\x80" + std::string(6, '\0') + "\x7f" + std::string(4, '\xff'));
+  unsigned sum = 0;
+  late.replace(148, 8, "        ");
+  for (char c : late) sum += static_cast<unsigned char>(c);
+  late.replace(148, 7, format("%06o", sum) + std::string(1, '\0'));
+  REQUIRE(read_all(late));
+  CHECK(read_all(late)->front().entry.mtime_ns == 9'000'000'000'000'000'000);
   CHECK(read_all("")->empty());
   CHECK(read_all(kEnd)->empty());
   CHECK(read_all(block("a", '0', octal(0)) + kEnd + "ignored")->size() == 1);
