@@ -127,7 +127,7 @@ def test_bad_signal(api, query):
     assert answer.status == 400 and "nvalid signal" in answer.message
 
 
-@pytest.mark.parametrize("path", ["/containers/json?filters=%7B", "/containers/json?filters=%7B%22odd%22%3A%5B%22x%22%5D%7D", "/images/json?filters=x", "/events?filters=%5B&until=1"], ids=number)
+@pytest.mark.parametrize("path", ["/containers/json?filters=%7B", "/containers/json?filters=%7B%22odd%22%3A%5B%22x%22%5D%7D", "/images/json?filters=x"], ids=number)
 def test_bad_filters(api, path):
     answer = api.get(path)
     assert answer.status == 400 and "filter" in answer.message

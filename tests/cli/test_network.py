@@ -8,6 +8,9 @@ from harness.container import inspect
 from harness.shell import wait_for
 
 
+UDP_SERVER = "$s = IO::Socket::INET->new(LocalPort => 9, Proto => 'udp'); $| = 1; while ($s->recv($m, 99)) { print $m; $s->send($m) }"
+
+
 def serve(cli, *flags, text="served"):
     return cli.out("run", "-d", *flags, "busybox", "sh", "-c", f"echo {text} > /var/www/index.html; exec httpd -f -p 80 -h /var/www")
 
@@ -82,7 +85,7 @@ def test_network_publish_all(cli, netns):
 
 def test_network_publish_udp(cli, netns):
     from harness.shell import run
-    ident = cli.out("run", "-d", "-p", "18092:9/udp", "busybox", "nc", "-lu", "-p", "9")
+    ident = cli.out("run", "-d", "-p", "18092:9/udp", "debian", "perl", "-MIO::Socket::INET", "-e", UDP_SERVER)
     wait_for(lambda: run(netns.enter(["bash", "-c", "echo ping > /dev/udp/127.0.0.1/18092"]), rc=None) and "ping" in cli.out("logs", ident),
              "the datagram arrives", 8, 0.3)
 
@@ -90,7 +93,7 @@ def test_network_publish_udp(cli, netns):
 def test_network_container_reaches_its_own_published_port(cli):
     ident = serve(cli, "-p", "18093:80")
     gateway = inspect(cli, ident)["NetworkSettings"]["Networks"]["bridge"]["Gateway"]
-    wait_for(lambda: cli("exec", ident, "wget", "-qO-", "-T", "2", f"http://{gateway}:18093/", rc=None).out == "served\n", "hairpin answers")
+    wait_for(lambda: cli("exec", ident, "wget", "-qO-", f"http://{gateway}:18093/", rc=None).out == "served\n", "hairpin answers")
 
 
 def test_network_port_clash(cli):

@@ -7,8 +7,8 @@ import time
 # The engine may keep idle connections, worker pipes and a pool of namespaces.
 FD_SLACK = 12
 SETTLE_SECONDS = 3.0
-# Its own books; they grow as they like.
-OWN_FILES = re.compile(r"(^|/)(state\.db[^/]*|engine\.log|engine\.sock|caissond?\.pid|[^/]*\.sock)$")
+# Its own books and caches; they grow as they like.
+OWN_FILES = re.compile(r"(^|/)(state\.db[^/]*|engine\.log|engine\.sock|caissond?\.pid|[^/]*\.sock|seccomp/[0-9a-f]+)$")
 
 
 def open_files(pid):

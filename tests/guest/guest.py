@@ -1,0 +1,116 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Containers on a kernel with cgroup v2 alone: a User-Mode Linux guest runs checks.sh and powers off.
+Prints the guest's lines (`ok NAME`, `not ok NAME: detail`), or one `skipped NAME: reason`.
+
+    guest.py [--console] [SCRIPT]
+
+--console: all that the guest wrote instead. SCRIPT: that one instead of checks.sh.
+"""
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import root as guest_root
+
+TREE = guest_root.TREE
+PROGRAMS = os.environ.get("CAISSON_BIN") or os.path.join(TREE, "build/release/bin")
+IMAGES = os.path.join(TREE, "build/images")
+PLACE = os.path.join(TREE, "build/guest")
+MODULES = "/usr/lib/uml/modules"
+KERNEL = "linux.uml"
+TIMEOUT = 120.0
+# The kernel's memory is a sparse file that must not wear the disk.
+MEMORY = "768M"
+
+
+def cannot_run():
+    if not shutil.which(KERNEL):
+        return "Debian's user-mode-linux is not installed and could not be"
+    if not glob.glob(MODULES + "/*"):
+        return f"the guest kernel has no modules below '{MODULES}'"
+    return None
+
+
+def command(root, scratch):
+    """The guest in namespaces of its own: whatever becomes of it, its threads end with the first process."""
+    kernel = [KERNEL, "mem=" + MEMORY, "rootfstype=hostfs", "rootflags=" + root, "root=/dev/root", "ro", "init=/init", "con0=null,fd:1",
+              "con=null", "ssl=null", "quiet", "loglevel=1", "uml_dir=" + scratch]
+    return ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--net", *kernel]
+
+
+def boot(root, timeout=TIMEOUT):
+    """All that the guest wrote, and whether it ended in time."""
+    with tempfile.TemporaryDirectory(prefix="caisson-guest-") as scratch:
+        environment = dict(os.environ, HOME=scratch, TMPDIR="/dev/shm" if os.access("/dev/shm", os.W_OK) else scratch)
+        guest = subprocess.Popen(command(root, scratch), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 env=environment, start_new_session=True, cwd=scratch)
+        try:
+            out, _ = guest.communicate(timeout=timeout)
+            return out.decode(errors="replace"), True
+        except subprocess.TimeoutExpired:
+            os.killpg(guest.pid, signal.SIGKILL)
+            out, _ = guest.communicate()
+            return out.decode(errors="replace"), False
+
+
+def results(console, ended, seconds):
+    """(state, name, detail) of every check; a guest that came up and did not finish is a failure of its own."""
+    found = []
+    for line in console.splitlines():
+        match = re.search(r"(not ok|ok) ([\w.-]+)(?:: (.*))?$", line.rstrip())
+        if match and line.lstrip().startswith(("ok ", "not ok ")):
+            found.append(("passed" if match[1] == "ok" else "failed", match[2], match[3] or ""))
+    if "guest ready" not in console:
+        return [("skipped", "boot", f"the guest does not boot here: {last_words(console)}")]
+    if "guest done" not in console and not any(state == "failed" and name == "engine-starts" for state, name, _ in found):
+        after = found[-1][1] if found else "its start"
+        why = "stopped" if ended else f"was ended after {seconds:.0f} s"
+        found.append(("failed", "finish", f"the guest {why} after '{after}': {last_words(console)}"))
+    return found
+
+
+def last_words(console):
+    lines = [line.strip() for line in console.splitlines() if line.strip()]
+    return (" / ".join(lines[-3:]) or "it wrote nothing")[-400:]
+
+
+def run_guest(script=None):
+    """(results, console)"""
+    reason = cannot_run()
+    if reason:
+        return [("skipped", "boot", reason)], ""
+    os.makedirs(PLACE, exist_ok=True)
+    root = tempfile.mkdtemp(prefix="root-", dir=PLACE)
+    try:
+        guest_root.build(root, PROGRAMS, IMAGES, MODULES)
+        if script:
+            shutil.copy(script, root + "/checks.sh")
+        start = time.monotonic()
+        console, ended = boot(root)
+        with open(os.path.join(PLACE, "console.log"), "w", encoding="utf-8") as file:
+            file.write(console)
+        return results(console, ended, time.monotonic() - start), console
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def main():
+    scripts = [a for a in sys.argv[1:] if a != "--console"]
+    outcomes, console = run_guest(*scripts[:1])
+    if "--console" in sys.argv:
+        print(console)
+        return 0
+    for state, name, detail in outcomes:
+        print(f"{ {'passed': 'ok', 'failed': 'not ok', 'skipped': 'skipped'}[state]} {name}" + (f": {detail}" if detail else ""))
+    return 1 if any(state == "failed" for state, _, _ in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
