@@ -278,7 +278,14 @@ Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, co
   setup.process = TRY(prepare_process(process, stdio));
   sys::ContainerClone request;
   request.join_pid = container_pidfd;
-  TRY(clone_child(launch, setup, request, cgroup));
+  auto cloned = clone_child(launch, setup, request, cgroup);
+  if (!cloned && cloned.error().err == EBUSY && cgroup.v2) {
+    // The container made groups of its own below: its top group must stay without processes then.
+    if (auto nested = sys::cgroup_of_process(cgroup, container_pidfd))
+      cloned = clone_child(launch, setup, request, *nested);
+    else log_debug("exec beside the first process: %s, ignoring", nested.error().message.c_str());
+  }
+  TRY(std::move(cloned));
   TRY(follow_child(launch, nullptr));
   return finished(launch);
 }

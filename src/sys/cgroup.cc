@@ -243,6 +243,32 @@ Result<std::vector<UniqueFd>> open_cgroup_join(const CgroupPaths& paths) {
   return out;
 }
 
+Result<std::string> cgroup_dir_of(std::string_view membership, const std::string& mount_point, const std::string& within) {
+  for (auto& line : split(membership, '\n')) {
+    if (!line.starts_with("0::/")) continue;
+    std::string dir = mount_point + line.substr(3);
+    // "/../x" is how the kernel shows a group outside of our own cgroup namespace.
+    if ((dir == within || dir.starts_with(within + "/")) && dir.find("/..") == std::string::npos) return dir;
+    return fail(ErrorKind::kNotFound, "the process is in cgroup %s, not below '%s'", quoted(line.substr(3)).c_str(), within.c_str());
+  }
+  return fail(ErrorKind::kNotFound, "the process has no cgroup");
+}
+
+Result<CgroupPaths> cgroup_of_process(const CgroupPaths& within, int pidfd) {
+  if (!within.v2 || within.empty()) return fail(ErrorKind::kUnsupported, "no v2 cgroup");
+  auto info = TRY(read_file(format("/proc/self/fdinfo/%d", pidfd), 4096));
+  std::optional<int64_t> pid;
+  for (auto& line : split(info, '\n'))
+    if (line.starts_with("Pid:")) pid = parse_int(trim(std::string_view(line).substr(4)));
+  if (!pid || *pid <= 0) return fail(ErrorKind::kNotFound, "the process is gone");
+  auto membership = TRY(read_file(format("/proc/%ld/cgroup", static_cast<long>(*pid)), 64 << 10));
+  auto system = TRY(detect_cgroups());
+  if (!system.v2) return fail(ErrorKind::kUnsupported, "no v2 cgroup");
+  CgroupPaths out = within;
+  out.dirs = {TRY(cgroup_dir_of(membership, system.hierarchies.front().mount_point, within.dirs.front()))};
+  return out;
+}
+
 Result<> freeze_cgroup(const CgroupPaths& paths, bool frozen) {
   if (paths.v2) return detail::freeze_v2(paths.dirs.front(), frozen);
   auto dir = paths.dir_of("freezer");

@@ -94,6 +94,12 @@ Result<> apply_cgroup_limits(const CgroupPaths& paths, const CgroupLimits& limit
 // writing a pid from outside waits for an RCU grace period); v2 the directory for CLONE_INTO_CGROUP.
 Result<std::vector<UniqueFd>> open_cgroup_join(const CgroupPaths& paths);
 
+// v2 only. The group at or below `within` that holds the process now; kNotFound when it is elsewhere.
+// For a process to be born beside it: a group with controllers enabled below takes none itself (EBUSY).
+Result<CgroupPaths> cgroup_of_process(const CgroupPaths& within, int pidfd);
+// The pure part: `membership` is /proc/PID/cgroup.
+Result<std::string> cgroup_dir_of(std::string_view membership, const std::string& mount_point, const std::string& within);
+
 Result<> freeze_cgroup(const CgroupPaths& paths, bool frozen);  // waits until it is so, 2 s at most
 Result<bool> cgroup_frozen(const CgroupPaths& paths);
 Result<std::vector<pid_t>> cgroup_pids(const CgroupPaths& paths);  // nested groups included

@@ -85,6 +85,16 @@ static bool allowed(const std::vector<uint64_t>& words, uint32_t type, uint32_t 
   return false;
 }
 
+TEST_CASE("the group of a process below a container's") {
+  const std::string top = "/sys/fs/cgroup", within = top + "/caisson/id";
+  auto dir = [&](std::string_view membership) { return cgroup_dir_of(membership, top, within).value_or("none"); };
+  CHECK(dir("0::/caisson/id\n") == within);
+  CHECK(dir("0::/caisson/id/init\n") == within + "/init");
+  CHECK(dir("4:memory:/caisson/id/v1\n0::/caisson/id/a/b\n") == within + "/a/b");
+  for (auto foreign : {"", "0::/\n", "0::/caisson\n", "0::/caisson/id2/x\n", "0::/../caisson/id/x\n", "0::/caisson/id/../../x\n"})
+    CHECK(dir(foreign) == "none");
+}
+
 static const std::vector<DeviceRule> kRules = {{false, 'a', -1, -1, true, true, true},
                                                {true, 'c', -1, -1, false, false, true},
                                                {true, 'c', 1, 3, true, true, true},
