@@ -62,7 +62,7 @@ def tests_of(state):
     """The test ids a row names; None for rows that name none."""
     if state == "not yet" or state.startswith("out: "):
         return None
-    return [t.strip().strip("`") for t in re.split(r",\s+(?=`?(?:tests/|unit:|layers:|fuzz-smoke:|tools:))", state)]
+    return [t.strip().strip("`") for t in re.split(r",\s+(?=`?(?:tests/|unit:|layers:|fuzz-smoke:|tools:|guest:))", state)]
 
 
 def state_of_test(name, results):

@@ -244,6 +244,26 @@ def run_pytest(part, selection, name_filter):
             yield Outcome(f"{part}:run", "failed", f"pytest ended with exit code {code} after {len(outcomes)} tests", shell(argv))
 
 
+def part_guest(name_filter):
+    """Containers on a kernel with cgroup v2 alone: one guest runs all checks, whatever the filter."""
+    problem = cannot_integrate()
+    if problem:
+        yield Outcome("guest:all", "skipped", problem)
+        return
+    problem = programs_and_images()
+    if problem:
+        yield Outcome("guest:all", "failed", problem, "./dev test guest")
+        return
+    run(["./dev", "packages", "guest"], 600)  # without them the guest is a skip, and says so
+    code, out = run([sys.executable, "tests/guest/guest.py"], 300, env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
+    states = {"ok": "passed", "not ok": "failed", "skipped": "skipped"}
+    found = [Outcome("guest:" + m[2], states[m[1]], m[3] or "", "./dev test guest  # the console stays in build/guest/console.log")
+             for m in re.finditer(r"^(ok|not ok|skipped) ([\w.-]+)(?:: (.*))?$", out, re.M)]
+    yield from (o for o in found if not name_filter or name_filter in o.name or o.name == "guest:finish")
+    if not found or (code and not any(o.state == "failed" for o in found)):
+        yield Outcome("guest:run", "failed", f"exit code {code}\n{tail(out)}", "tests/guest/guest.py --console")
+
+
 # --- all together -----------------------------------------------------------------------------------
 
 def parts_table():
@@ -251,6 +271,7 @@ def parts_table():
     for part in PYTEST_PARTS:
         if os.path.isdir(os.path.join(TREE, "tests", part)):
             table[part] = None
+    table["guest"] = part_guest
     return table
 
 

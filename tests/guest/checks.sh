@@ -69,6 +69,10 @@ esac
 has missing-controller-is-named "cpuset.cpus" "$(run --rm --cpuset-cpus 0 busybox true)"
 is missing-controller-leaves-nothing "" "$(find $TOP -mindepth 2 -type d)$(caisson ps -aq)"
 
+# It has no bridges either.
+has missing-bridges-are-named "Operation not supported" "$(caisson run --rm busybox true 2>&1)"
+is missing-bridges-leave-nothing "" "$(find $TOP -mindepth 2 -type d)$(caisson ps -aq)"
+
 # --- the namespace and what is seen of the tree --------------------------------------------------------
 is cgroup-namespace "0::/" "$(run --rm busybox cat /proc/self/cgroup)"
 seen=$(run --rm busybox sh -c 'mkdir /sys/fs/cgroup/x; echo 1 >/sys/fs/cgroup/memory.max; grep " /sys/fs/cgroup " /proc/mounts; ls /sys/fs/cgroup | wc -l')
@@ -172,6 +176,14 @@ is seccomp-is-on "2" "$(run --rm busybox sed -n 's/^Seccomp:[^0-9]*//p' /proc/se
 is overlay-many-layers "23" "$(run --rm layered ls /layers)"
 is overlay-is-written "23 new" "$(run --rm layered sh -c 'echo new >/layers/new; echo $(ls /layers)')"
 is overlay-removal "" "$(run --rm layered sh -c 'rm /layers/23 && ls /layers')"
+
+# --- the runtime alone --------------------------------------------------------------------------------
+mkdir -p /tmp/bundle/rootfs/bin && cp /bin/busybox /tmp/bundle/rootfs/bin/ && caisson-oci spec -b /tmp/bundle
+sed -i -e 's/"terminal": true/"terminal": false/' -e 's/"resources": {/"cgroupsPath": "\/oci\/one", &"memory": {"limit": 33554432}, "pids": {"limit": 20},/' \
+  -e 's/"sh"$/"busybox", "sh", "-c", "cd \/sys\/fs\/cgroup; echo $(busybox cat memory.max pids.max \/proc\/self\/cgroup); exit 5"/' /tmp/bundle/config.json
+seen=$(caisson-oci --root /run/oci run -b /tmp/bundle one 2>&1; echo "rc=$?")
+is runtime-alone "33554432 20 0::/ rc=5" "$(echo $seen)"
+is runtime-alone-leaves-no-cgroup "" "$(find $TOP -type d -name one)"
 
 # --- engine away and back -----------------------------------------------------------------------------
 run -d --name survivor -m 32m busybox sleep 300 >/dev/null

@@ -26,8 +26,7 @@ PLACE = os.path.join(TREE, "build/guest")
 MODULES = "/usr/lib/uml/modules"
 KERNEL = "linux.uml"
 TIMEOUT = 120.0
-# The kernel's memory is a sparse file that must not wear the disk.
-MEMORY = "768M"
+MEMORY_MIB = 768
 
 
 def cannot_run():
@@ -38,17 +37,24 @@ def cannot_run():
     return None
 
 
+def memory_directory(scratch):
+    """Where the kernel's memory lies: a sparse file that is executed from, better in memory than on a disk."""
+    info = os.statvfs("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+    fits = info and info.f_bavail * info.f_frsize >= MEMORY_MIB << 20 and not info.f_flag & os.ST_NOEXEC
+    return "/dev/shm" if fits else scratch
+
+
 def command(root, scratch):
     """The guest in namespaces of its own: whatever becomes of it, its threads end with the first process."""
-    kernel = [KERNEL, "mem=" + MEMORY, "rootfstype=hostfs", "rootflags=" + root, "root=/dev/root", "ro", "init=/init", "con0=null,fd:1",
+    kernel = [KERNEL, f"mem={MEMORY_MIB}M", "rootfstype=hostfs", "rootflags=" + root, "root=/dev/root", "ro", "init=/init", "con0=null,fd:1",
               "con=null", "ssl=null", "quiet", "loglevel=1", "uml_dir=" + scratch]
     return ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--net", *kernel]
 
 
-def boot(root, timeout=TIMEOUT):
+def boot(root, timeout):
     """All that the guest wrote, and whether it ended in time."""
     with tempfile.TemporaryDirectory(prefix="caisson-guest-") as scratch:
-        environment = dict(os.environ, HOME=scratch, TMPDIR="/dev/shm" if os.access("/dev/shm", os.W_OK) else scratch)
+        environment = dict(os.environ, HOME=scratch, TMPDIR=memory_directory(scratch))
         guest = subprocess.Popen(command(root, scratch), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                  env=environment, start_new_session=True, cwd=scratch)
         try:
@@ -93,7 +99,7 @@ def run_guest(script=None):
         if script:
             shutil.copy(script, root + "/checks.sh")
         start = time.monotonic()
-        console, ended = boot(root)
+        console, ended = boot(root, TIMEOUT)
         with open(os.path.join(PLACE, "console.log"), "w", encoding="utf-8") as file:
             file.write(console)
         return results(console, ended, time.monotonic() - start), console

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(TREE, "tools/images"))
 import archive  # noqa: E402
 import busybox  # noqa: E402
 
-PROGRAMS = ["caissond", "caisson", "caisson-monitor", "caisson-init"]
+PROGRAMS = ["caissond", "caisson", "caisson-monitor", "caisson-init", "caisson-oci"]
 MODULES = ["fs/overlayfs/overlay"]
 DIRECTORIES = ["bin", "dev", "etc", "images", "modules", "proc", "root", "run", "sys", "tmp", "var"]
 # More layers than one fsconfig(2) string holds the names of: the engine has to fall back to mount(2).
