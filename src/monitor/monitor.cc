@@ -187,6 +187,11 @@ void Monitor::finish() {
   // delay the user (3 ms, 60 ms on a busy disk).
   bool heard = std::any_of(connections_.begin(), connections_.end(), [](auto& c) { return c->subscriber; });
   (void)write_exit_record(record_dir_, exit_, !heard).has_value();
+  // Before anybody hears of the end: who starts a successor early must not lose its socket to us.
+  poller_.remove(listener_);
+  (void)sys::remove_file(state_dir_ + "/monitor.sock").has_value();
+  (void)sys::remove_file(state_dir_ + "/monitor.pid").has_value();
+  listener_.fd.reset();
   if (exit_.oom_killed) broadcast(MessageType::kOomEvent, {});
   broadcast(MessageType::kExitEvent, encode_exit(exit_));
   phase_ = Phase::kClosing;
@@ -194,15 +199,11 @@ void Monitor::finish() {
   take_down();
 }
 
-// Whoever sees our connections close may start a successor in the same place: everything that has a
-// name goes before that. Slow clients are served on without one.
+// Whoever sees our connections close may start a successor in the same cgroup: it goes before that. Slow
+// clients are served on without a name.
 void Monitor::take_down() {
   mount_namespace_.reset();
   if (!cgroup_.empty()) (void)sys::remove_cgroup(cgroup_).has_value();
-  poller_.remove(listener_);
-  (void)sys::remove_file(state_dir_ + "/monitor.sock").has_value();
-  (void)sys::remove_file(state_dir_ + "/monitor.pid").has_value();
-  listener_.fd.reset();
   for (auto& exec : execs_) {
     if (exec->ended) continue;
     // Only possible without a pid namespace: in the way of a kill that has been sent.
