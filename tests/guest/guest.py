@@ -74,7 +74,7 @@ def results(console, ended, seconds):
         if match and line.lstrip().startswith(("ok ", "not ok ")):
             found.append(("passed" if match[1] == "ok" else "failed", match[2], match[3] or ""))
     if "guest ready" not in console:
-        return [("skipped", "boot", f"the guest does not boot here: {last_words(console)}")]
+        return [("skipped", "all", f"the guest does not boot here: {last_words(console)}")]
     if "guest done" not in console and not any(state == "failed" and name == "engine-starts" for state, name, _ in found):
         after = found[-1][1] if found else "its start"
         why = "stopped" if ended else f"was ended after {seconds:.0f} s"
@@ -91,7 +91,7 @@ def run_guest(script=None):
     """(results, console)"""
     reason = cannot_run()
     if reason:
-        return [("skipped", "boot", reason)], ""
+        return [("skipped", "all", reason)], ""
     os.makedirs(PLACE, exist_ok=True)
     root = tempfile.mkdtemp(prefix="root-", dir=PLACE)
     try:
