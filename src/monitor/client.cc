@@ -21,7 +21,6 @@ constexpr int kLaunchTimeoutMs = 120000;  // a root on a network file system may
 constexpr int kCallTimeoutMs = 10000;
 constexpr int kExecTimeoutMs = 60000;
 constexpr int kEndTimeoutMs = 5000;
-constexpr int kReapMs = 10;
 
 Result<Packet> ask(const std::string& state_dir, MessageType type, std::string_view body, const std::vector<int>& fds,
                    int timeout_ms) {
@@ -55,9 +54,9 @@ static bool is_monitor(pid_t pid) {
   return stat && stat->contains(" (caisson-monitor) ");
 }
 
-// Monitors that ended too late for read_event() to wait for them. Stops at the first other zombie, which
+// Monitors that nobody has waited for with reap(). Stops at the first other zombie, which
 // somebody else is about to wait for.
-static void reap_late_ones() {
+static void reap_forgotten_ones() {
   siginfo_t info{};
   while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0 && is_monitor(info.si_pid)) {
     reap(info.si_pid);
@@ -66,7 +65,7 @@ static void reap_late_ones() {
 }
 
 Result<Running> launch(LaunchRequest&& given) {
-  reap_late_ones();
+  reap_forgotten_ones();
   LaunchRequest request = std::move(given);  // so that every descriptor is closed when this returns
   if (request.attachments.size() > kMaxAttachments)
     return fail(ErrorKind::kExhausted, "more than %zu attachments", kMaxAttachments);
@@ -148,22 +147,11 @@ Result<UniqueFd> subscribe(const std::string& state_dir) {
   return socket;
 }
 
-// A monitor closes its subscriptions as the last thing before it ends.
-static void reap_peer(int subscription) {
-  auto peer = sys::peer_credentials(subscription);  // of the process that called listen()
-  if (!peer || peer->pid <= 0) return;
-  if (!is_monitor(peer->pid)) return;  // gone, and its number perhaps given away
-  if (auto pidfd = sys::open_pidfd(peer->pid)) (void)sys::wait_readable(pidfd->get(), kReapMs).has_value();
-  reap(peer->pid);
-}
-
 Result<Event> read_event(int subscription) {
   auto packet = receive_packet(subscription);
   if (!packet && (packet.error().kind == ErrorKind::kUnavailable || packet.error().err == ECONNRESET) &&
-      packet.error().err != EAGAIN) {
-    reap_peer(subscription);
+      packet.error().err != EAGAIN)
     return Event{};
-  }
   return decode_event(TRY(std::move(packet)));
 }
 

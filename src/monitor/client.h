@@ -98,8 +98,8 @@ struct Event {
   int exec_exit_code = 0;
 };
 // True once the monitor that launch() of this process started has ended, or is not our child; it stays a
-// zombie until then. Does not block. Rarely needed: read_event() does the same for the monitor that it
-// finds gone, and launch() for those that ended later because of a slow client.
+// zombie until then. Does not block: to be called when a pidfd of it becomes readable. The next launch()
+// does it for those that were forgotten.
 bool reap(pid_t monitor_pid);
 // One event from a readable subscription; kGone when the monitor has closed. For an event loop.
 Result<Event> read_event(int subscription);
