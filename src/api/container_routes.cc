@@ -208,31 +208,14 @@ void attach(Context& context, Call& call) {
   if (!attached && !handed) call.reply_error(attached.error());
 }
 
-Result<int64_t> parse_log_time(const std::string& text) {
-  if (text.empty() || text == "0") return 0;
-  if (auto stamp = parse_rfc3339(text)) return *stamp;
-  auto parts = split_once(text, '.');
-  auto seconds = parse_int(parts ? parts->first : text);
-  if (!seconds || *seconds > 1LL << 33 || *seconds < -(1LL << 33))
-    return fail(ErrorKind::kInvalid, "invalid value for time: %s", quoted(text).c_str());
-  int64_t nanoseconds = 0;
-  if (parts) {
-    std::string digits = (parts->second + "000000000").substr(0, 9);
-    auto value = parse_uint(digits);
-    if (!value) return fail(ErrorKind::kInvalid, "invalid value for time: %s", quoted(text).c_str());
-    nanoseconds = static_cast<int64_t>(*value);
-  }
-  return *seconds * 1000000000 + nanoseconds;
-}
-
 Result<logs::ReadOptions> read_options(const http::Query& query) {
   logs::ReadOptions options;
   options.want_stdout = query.flag("stdout");
   options.want_stderr = query.flag("stderr");
   if (!options.want_stdout && !options.want_stderr)
     return fail(ErrorKind::kInvalid, "Bad parameters: you must choose at least one stream");
-  options.since_ns = TRY(parse_log_time(query.get("since")));
-  options.until_ns = TRY(parse_log_time(query.get("until")));
+  options.since_ns = TRY(parse_time(query.get("since")));
+  options.until_ns = TRY(parse_time(query.get("until")));
   std::string tail = query.get("tail");
   // DOCKER-QUIRK: anything that is no number means all.
   options.tail = parse_int(tail).value_or(-1);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "engine/engine.h"
+#include "engine/events.h"
 #include "image/pull.h"
 #include "spec/docker_system.h"
 #include "spec/reference.h"
@@ -105,6 +106,7 @@ void pull(Context& context, Call& call) {
     answer.line(line);
     if (answer.gone()) cancel = true;
   });
+  if (pulled) context.engine.events().publish_image("pull", reference->familiar(), reference->familiar_name());
   answer.finish(outcome_of(std::move(pulled)), told);
 }
 
@@ -127,6 +129,7 @@ void push(Context& context, Call& call) {
     answer.line(line);
     if (answer.gone()) cancel = true;
   });
+  if (pushed) context.engine.events().publish_image("push", reference->familiar(), reference->familiar_name());
   answer.finish(outcome_of(std::move(pushed)), told);
 }
 
@@ -136,6 +139,8 @@ void load(Context& context, Call& call) {
   auto loaded = context.engine.images().load(answer.connection(), [&](const std::string& line) {
     if (!quiet || line.find("\"stream\"") != std::string::npos) answer.line(line);
   });
+  if (loaded)
+    for (const auto& name : *loaded) context.engine.events().publish_image("load", name, name);
   Result<> outcome;
   if (!loaded) outcome = std::unexpected(std::move(loaded).error());
   answer.finish(outcome, false);
@@ -268,7 +273,10 @@ void history(Context& context, Call& call) {
 
 void tag(Context& context, Call& call) {
   std::string repo = call.query().get("repo"), name = call.query().get("tag");
-  call.reply(context.engine.images().tag(call.argument(), repo, name.empty() ? "latest" : name), 201);
+  auto tagged = context.engine.images().tag(call.argument(), repo, name.empty() ? "latest" : name);
+  if (tagged)
+    if (auto image = context.engine.images().find(call.argument())) context.engine.events().publish_image("tag", image->id, repo + ":" + (name.empty() ? "latest" : name));
+  call.reply(tagged, 201);
 }
 
 void remove(Context& context, Call& call) {
@@ -277,7 +285,11 @@ void remove(Context& context, Call& call) {
   });
   if (!removed) return call.reply_error(removed.error());
   std::vector<spec::ImageDeleteItem> out;
-  for (auto& entry : *removed) out.push_back({entry.untagged, entry.deleted});
+  for (auto& entry : *removed) {
+    const std::string& id = entry.untagged.empty() ? entry.deleted : entry.untagged;
+    context.engine.events().publish_image(entry.untagged.empty() ? "delete" : "untag", id, id);
+    out.push_back({entry.untagged, entry.deleted});
+  }
   call.reply_with(200, out);
 }
 

@@ -13,6 +13,9 @@
 namespace caisson::engine {
 class Engine;
 }
+namespace caisson::sys {
+class EventLoop;
+}
 
 namespace caisson::api {
 
@@ -22,6 +25,7 @@ class LogFollower;
 struct Context {
   engine::Engine& engine;
   LogFollower& follower;
+  sys::EventLoop& loop;
 };
 
 using RouteHandler = void (*)(Context&, Call&);

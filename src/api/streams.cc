@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/streams.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 
 namespace caisson::api {
@@ -37,6 +38,23 @@ Result<std::string> parse_detach_keys(const std::string& text) {
     keys += static_cast<char>(at);
   }
   return keys;
+}
+
+Result<int64_t> parse_time(const std::string& text) {
+  if (text.empty() || text == "0") return 0;
+  if (auto stamp = parse_rfc3339(text)) return *stamp;
+  auto parts = split_once(text, '.');
+  auto seconds = parse_int(parts ? parts->first : text);
+  if (!seconds || *seconds > 1LL << 33 || *seconds < -(1LL << 33))
+    return fail(ErrorKind::kInvalid, "invalid value for time: %s", quoted(text).c_str());
+  int64_t nanoseconds = 0;
+  if (parts) {
+    std::string digits = (parts->second + "000000000").substr(0, 9);
+    auto value = parse_uint(digits);
+    if (!value) return fail(ErrorKind::kInvalid, "invalid value for time: %s", quoted(text).c_str());
+    nanoseconds = static_cast<int64_t>(*value);
+  }
+  return *seconds * 1000000000 + nanoseconds;
 }
 
 std::optional<WindowSize> window_size(const Call& call) {

@@ -20,6 +20,9 @@ Result<monitor::Attachment> hijack(const Call& call, bool tty);
 // "ctrl-p,ctrl-q", "a,ctrl-x" -> the bytes; "" gives the default. kInvalid for anything else.
 Result<std::string> parse_detach_keys(const std::string& text);
 
+// "1700000000", "1700000000.5" or RFC 3339 -> nanoseconds; "" and "0" are 0. kInvalid.
+Result<int64_t> parse_time(const std::string& text);
+
 struct WindowSize {
   uint16_t rows = 0, columns = 0;
 };

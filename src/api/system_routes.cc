@@ -7,10 +7,12 @@
 #include <thread>
 
 #include "api/router.h"
+#include "api/streams.h"
 #include "api/version.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "engine/engine.h"
+#include "engine/events.h"
 #include "engine/inspect.h"
 #include "spec/docker_system.h"
 #include "sys/files.h"
@@ -121,6 +123,37 @@ void info(Context& context, Call& call) {
   call.reply_with(200, out);
 }
 
+// A stream for as long as the client wants, or to a moment in time.
+void events(Context& context, Call& call) {
+  auto filter = engine::EventFilter::parse(call.query().get("filters"));
+  if (!filter) return call.reply_error(filter.error());
+  auto since = parse_time(call.query().get("since")), until = parse_time(call.query().get("until"));
+  if (!since) return call.reply_error(since.error());
+  if (!until) return call.reply_error(until.error());
+  if (*since && *until && *since > *until)
+    return call.reply_error(400, "`since` time (" + call.query().get("since") + ") cannot be after `until` time (" + call.query().get("until") + ")");
+  http::Headers headers;
+  headers.add("Content-Type", "application/json");
+  auto stream = call.exchange->start_stream(200, headers);
+  int64_t end_ns = *until;
+  auto& hub = context.engine.events();
+  uint64_t id = hub.subscribe(*since ? *since : end_ns ? 0 : -1, [stream, filter = *filter, end_ns](const engine::Event& event) {
+    if ((end_ns == 0 || event.time_ns <= end_ns) && filter.matches(event)) stream->write(engine::event_json(event));
+  });
+  if (end_ns && end_ns <= now_ns()) {
+    hub.unsubscribe(id);
+    return stream->end();
+  }
+  stream->on_closed([&hub, id] { hub.unsubscribe(id); });
+  if (end_ns)
+    context.loop.post([&loop = context.loop, &hub, id, stream, end_ns] {
+      loop.after_ms((end_ns - now_ns()) / 1000000 + 1, [&hub, id, stream] {
+        hub.unsubscribe(id);
+        stream->end();
+      });
+    });
+}
+
 void disk_usage(Context& context, Call& call) {
   auto types = call.query().all("type");
   auto wanted = [&](std::string_view type) {
@@ -169,12 +202,12 @@ constexpr Route kRoutes[] = {
     {"HEAD", "/_ping", ping, false, true},
     {"GET", "/version", version, false, true},
     {"GET", "/info", info},
+    {"GET", "/events", events},
     {"GET", "/system/df", disk_usage},
 };
 
 // Answered with 501 and a sentence, so that a client sees what is missing and not a typing error.
 constexpr Route kMissing[] = {
-    {"GET", "/events", nullptr},
     {"POST", "/commit", nullptr},
     {"POST", "/build", nullptr},
     {"POST", "/build/prune", nullptr},

@@ -21,7 +21,7 @@ struct HostFacts {
 Result<> merge_image_config(spec::ContainerConfig& config, const spec::ImageConfig& image);
 
 // Docker's defaults and checks of HostConfig; warnings for what is taken but has no effect. kInvalid for
-// wrong values, kNotFound for unknown networks, kUnsupported for what is not in this release.
+// wrong values and unknown networks, kUnsupported for what is not in this release.
 Result<> normalise_host_config(spec::HostConfig& host_config, spec::ContainerConfig& config, const HostFacts& facts,
                                std::vector<std::string>& warnings);
 

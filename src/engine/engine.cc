@@ -39,6 +39,7 @@ struct Engine::Parts {
   std::unique_ptr<network::NetworkManager> network;
   std::unique_ptr<volume::VolumeStore> volumes;
   std::unique_ptr<runtime::SeccompCache> seccomp;
+  EventHub events;
   std::unique_ptr<ExecManager> execs;
   std::unique_ptr<Lifecycle> lifecycle;
   HostFacts host;
@@ -57,20 +58,25 @@ ExecManager& Engine::execs() { return *parts_->execs; }
 image::ImageStore& Engine::images() { return *parts_->images; }
 network::NetworkManager& Engine::network() { return *parts_->network; }
 volume::VolumeStore& Engine::volumes() { return *parts_->volumes; }
+EventHub& Engine::events() { return parts_->events; }
 const sys::CgroupSystem& Engine::cgroups() const { return parts_->cgroups; }
 const std::string& Engine::engine_id() const { return parts_->engine_id; }
 
 static Result<UniqueFd> lock_dir(const std::string& dir) {
   std::string path = dir + "/lock";
   auto fd = TRY(sys::open_file(path, O_RDWR | O_CREAT, 0600));
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) < 0)
-    return fail(ErrorKind::kConflict, "another engine uses '%s' (its lock is held)", dir.c_str());
-  return fd;
+  // An engine that was just killed may live on for a moment in a child that has not exec'ed yet.
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+    if (errno != EWOULDBLOCK && errno != EINTR) return fail_errno("flock '%s'", path.c_str());
+    usleep(20000);
+  }
+  return fail(ErrorKind::kConflict, "another engine uses '%s' (its lock is held)", dir.c_str());
 }
 
 Result<> Engine::lock_roots() {
-  // 0711: containers' users may pass to their volumes, nobody may list.
-  TRY(sys::make_dirs(parts_->options.data_root, 0711));
+  // Nobody but root passes: set-user-id programs of images lie below (volumes are reached by mounts, not by path).
+  TRY(sys::make_dirs(parts_->options.data_root, 0710));
   TRY(sys::make_dirs(parts_->options.exec_root, 0711));
   parts_->data_lock = TRY(lock_dir(parts_->options.data_root));
   parts_->exec_lock = TRY(lock_dir(parts_->options.exec_root));
@@ -144,7 +150,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   TRY(drop_half_made());
 
   Services services{parts.options, *parts.paths, *parts.containers, *parts.images, *parts.network, *parts.volumes,
-                    *parts.seccomp, parts.cgroups, *parts.executor, loop, own_limits(),
+                    *parts.seccomp, parts.cgroups, *parts.executor, parts.events, loop, own_limits(),
                     format("/proc/self/fd/%d", parts.monitor_program.get())};
   parts.execs = std::make_unique<ExecManager>(services);
   parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
@@ -222,6 +228,7 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
     if (named || added.error().kind != ErrorKind::kConflict || attempt > 16) return std::unexpected(std::move(added).error());
   }
   undo.commit();
+  parts_->events.publish_container(record, "create");
   return created;
 }
 

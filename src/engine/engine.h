@@ -36,6 +36,7 @@ class Engine {
   image::ImageStore& images();
   network::NetworkManager& network();
   volume::VolumeStore& volumes();
+  EventHub& events();
   const sys::CgroupSystem& cgroups() const;
   const std::string& engine_id() const;  // stays the same for one data root
   // Work that may be done while nobody waits: network namespaces for the next starts.

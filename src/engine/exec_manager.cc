@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 
+#include <chrono>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 
@@ -34,6 +36,7 @@ struct ExecManager::State {
     int64_t pid = 0, finished_ns = 0;
   };
   mutable std::mutex mutex;
+  std::condition_variable changed;
   std::map<std::string, Exec> execs;
 
   // Finished ones stay for a while so that clients can ask for the exit code.
@@ -49,6 +52,14 @@ ExecManager::~ExecManager() = default;
 
 static std::unexpected<Error> no_such_exec(const std::string& id) {
   return fail(ErrorKind::kNotFound, "No such exec instance: %s", id.substr(0, 128).c_str());
+}
+
+// Gone, or a zombie that its monitor has yet to tell about.
+static bool has_ended(int64_t pid) {
+  auto stat = sys::read_file(format("/proc/%lld/stat", static_cast<long long>(pid)), 4096);
+  if (!stat) return true;
+  size_t close_at = stat->rfind(')');
+  return close_at != std::string::npos && close_at + 2 < stat->size() && (*stat)[close_at + 2] == 'Z';
 }
 
 static Result<> check_running(const ContainerRecord& record) {
@@ -75,6 +86,7 @@ Result<std::string> ExecManager::create(const ContainerPtr& container, spec::Exe
   exec.container = container;
   exec.config = std::move(config);
   std::string id = exec.id;
+  services_.events.publish_container(*container->snapshot(), "exec_create: " + join(exec.config.cmd.items, " "), {{"execID", id}});
   state_->execs.emplace(id, std::move(exec));
   return id;
 }
@@ -168,6 +180,7 @@ Result<> ExecManager::start(const std::string& exec_id, const spec::ExecStartCon
     error.message = "OCI runtime exec failed: exec failed: unable to start container process: " + error.message;
     return std::unexpected(std::move(error));
   }
+  services_.events.publish_container(*record, "exec_start: " + join(config.cmd.items, " "), {{"execID", exec_id}});
   std::lock_guard lock(state_->mutex);
   if (auto found = state_->execs.find(exec_id); found != state_->execs.end() && !found->second.exit_code)
     found->second.pid = started->pid;
@@ -187,9 +200,17 @@ Result<> ExecManager::resize(const std::string& exec_id, uint16_t rows, uint16_t
 }
 
 Result<spec::ExecInspect> ExecManager::inspect(const std::string& exec_id) const {
-  std::lock_guard lock(state_->mutex);
+  std::unique_lock lock(state_->mutex);
   auto found = state_->execs.find(exec_id);
   if (found == state_->execs.end()) return no_such_exec(exec_id);
+  // The client saw the end of its stream before us the event: it asks for the code now and only once.
+  if (found->second.running && found->second.pid > 0 && has_ended(found->second.pid)) {
+    state_->changed.wait_for(lock, std::chrono::seconds(2), [&] {
+      found = state_->execs.find(exec_id);
+      return found == state_->execs.end() || !found->second.running;
+    });
+    if (found == state_->execs.end()) return no_such_exec(exec_id);
+  }
   const auto& exec = found->second;
   spec::ExecInspect out;
   out.id = exec.id;
@@ -220,10 +241,13 @@ std::vector<std::string> ExecManager::ids_of(const std::string& container_id) co
 void ExecManager::on_exec_exit(const std::string&, const std::string& exec_id, int exit_code) {
   std::lock_guard lock(state_->mutex);
   auto found = state_->execs.find(exec_id);
-  if (found == state_->execs.end()) return;
+  if (found == state_->execs.end() || found->second.exit_code) return;
   found->second.running = false;
   found->second.exit_code = exit_code;
   found->second.finished_ns = now_ns();
+  state_->changed.notify_all();
+  services_.events.publish_container(*found->second.container->snapshot(), "exec_die",
+                                     {{"execID", exec_id}, {"exitCode", std::to_string(exit_code)}});
 }
 
 void ExecManager::on_container_exit(const std::string& container_id) {
@@ -236,6 +260,7 @@ void ExecManager::on_container_exit(const std::string& container_id) {
     exec.exit_code = 137;
     exec.finished_ns = now_ns();
   }
+  state_->changed.notify_all();
 }
 
 }  // namespace caisson::engine

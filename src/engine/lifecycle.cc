@@ -80,6 +80,8 @@ void Lifecycle::on_monitor_event(const ContainerPtr& container, int subscription
     if (!container->snapshot()->running()) return;
     auto exit = monitor::read_exit_record(services_.paths.container(container->id()));
     if (!exit) {
+      // It may only have given up on us, for not reading in time.
+      if (auto again = monitor::subscribe(services_.paths.run(container->id()))) return watch(container, std::move(*again));
       // The monitor itself was killed: what it watched over must not go on unwatched.
       auto cgroup = sys::cgroup_paths(services_.cgroups, container->snapshot()->cgroup_path);
       if (auto killed = sys::kill_cgroup(cgroup); !killed) log_warn("%s, ignoring", killed.error().message.c_str());
@@ -117,6 +119,9 @@ void Lifecycle::finish_exit(Container& container, ContainerRecord record, const 
     log_error("container %s: %s", container.id().c_str(), saved.error().message.c_str());
   }
   execs_.on_container_exit(container.id());
+  auto ended = container.snapshot();
+  if (ended->oom_killed) services_.events.publish_container(*ended, "oom");
+  services_.events.publish_container(*ended, "die", {{"exitCode", std::to_string(exit_code)}});
   container.notify_exit({exit_code, ""});
   if (auto_remove) {
     if (auto removed = remove_locked(container, true); !removed)
@@ -158,26 +163,34 @@ Result<> Lifecycle::stop(const ContainerPtr& container, std::optional<int64_t> t
   auto send = [&](int what) {
     // A monitor that is gone means a container that is gone: the wait below tells.
     if (auto sent = monitor::signal(run_dir, what); !sent) log_debug("%s, ignoring", sent.error().message.c_str());
+    services_.events.publish_container(*record, "kill", {{"signal", std::to_string(what)}});
     if (container->snapshot()->status() == Status::kPaused) {
       auto cgroup = sys::cgroup_paths(services_.cgroups, record->cgroup_path);
       if (auto thawed = sys::freeze_cgroup(cgroup, false); !thawed) log_warn("%s, ignoring", thawed.error().message.c_str());
     }
   };
+  auto stopped = [&](int64_t patience_ms) {
+    if (!wait_stopped(container, patience_ms)) return false;
+    services_.events.publish_container(*record, "stop");
+    return true;
+  };
   send(number);
-  if (wait_stopped(container, timeout < 0 ? -1 : timeout * 1000)) return {};
+  if (stopped(timeout < 0 ? -1 : timeout * 1000)) return {};
   send(SIGKILL);
-  if (wait_stopped(container, kKillPatienceMs)) return {};
+  if (stopped(kKillPatienceMs)) return {};
   // Processes in uninterruptible sleep, or of a shared pid namespace: everything in the cgroup.
   auto cgroup = sys::cgroup_paths(services_.cgroups, record->cgroup_path);
   TRY(sys::kill_cgroup(cgroup));
-  if (wait_stopped(container, kKillPatienceMs)) return {};
+  if (stopped(kKillPatienceMs)) return {};
   return fail(ErrorKind::kTimeout, "cannot stop container: %s: it did not end after SIGKILL", record->id.c_str());
 }
 
 Result<> Lifecycle::restart(const ContainerPtr& container, std::optional<int64_t> timeout_s, const std::string& signal) {
   auto stopped = stop(container, timeout_s, signal);
   if (!stopped && stopped.error().kind != ErrorKind::kNotModified) return stopped;
-  return start(container);
+  TRY(start(container));
+  services_.events.publish_container(*container->snapshot(), "restart");
+  return {};
 }
 
 Result<> Lifecycle::kill(const ContainerPtr& container, const std::string& signal) {
@@ -185,6 +198,7 @@ Result<> Lifecycle::kill(const ContainerPtr& container, const std::string& signa
   auto record = container->snapshot();
   if (!record->running()) return with_context(not_running(*record).error(), "cannot kill container: " + record->id);
   TRY(monitor::signal(services_.paths.run(record->id), number));
+  services_.events.publish_container(*record, "kill", {{"signal", std::to_string(number)}});
   if (number != SIGKILL) return {};
   if (record->status() == Status::kPaused)
     TRY(sys::freeze_cgroup(sys::cgroup_paths(services_.cgroups, record->cgroup_path), false));
@@ -200,6 +214,7 @@ Result<> Lifecycle::pause(const ContainerPtr& container) {
   if (record.status() != Status::kRunning) return not_running(record);
   TRY(sys::freeze_cgroup(sys::cgroup_paths(services_.cgroups, record.cgroup_path), true));
   record.set_status(Status::kPaused);
+  services_.events.publish_container(record, "pause");
   return services_.containers.save(*container, std::move(record), db::Durability::kRelaxed);
 }
 
@@ -209,6 +224,7 @@ Result<> Lifecycle::unpause(const ContainerPtr& container) {
   if (record.status() != Status::kPaused) return fail(ErrorKind::kConflict, "container %s is not paused", record.id.c_str());
   TRY(sys::freeze_cgroup(sys::cgroup_paths(services_.cgroups, record.cgroup_path), false));
   record.set_status(Status::kRunning);
+  services_.events.publish_container(record, "unpause");
   return services_.containers.save(*container, std::move(record), db::Durability::kRelaxed);
 }
 
@@ -218,13 +234,18 @@ Result<> Lifecycle::rename(const ContainerPtr& container, const std::string& nam
   auto operation = container->begin_operation();
   if (container->snapshot()->name == checked)
     return fail(ErrorKind::kInvalid, "Renaming a container with the same name as its current name");
-  return services_.containers.rename(*container, checked);
+  std::string old_name = container->snapshot()->name;
+  TRY(services_.containers.rename(*container, checked));
+  services_.events.publish_container(*container->snapshot(), "rename", {{"oldName", "/" + old_name}});
+  return {};
 }
 
 Result<> Lifecycle::resize(const ContainerPtr& container, uint16_t rows, uint16_t columns) {
   auto record = container->snapshot();
   if (!record->running()) return not_running(*record);
-  return monitor::resize(services_.paths.run(record->id), rows, columns);
+  TRY(monitor::resize(services_.paths.run(record->id), rows, columns));
+  services_.events.publish_container(*record, "resize", {{"height", std::to_string(rows)}, {"width", std::to_string(columns)}});
+  return {};
 }
 
 Result<> Lifecycle::attach(const ContainerPtr& container, monitor::AttachOptions options,
@@ -240,6 +261,7 @@ Result<> Lifecycle::attach(const ContainerPtr& container, monitor::AttachOptions
   if (pending.size() >= kMaxPendingAttachments)
     return fail(ErrorKind::kExhausted, "more than %zu clients wait for container %s to start", kMaxPendingAttachments, record->id.c_str());
   auto attachment = TRY(before_handover());
+  services_.events.publish_container(*record, "attach");
   options.want_stdin = options.want_stdin && record->config.open_stdin;
   attachment.options = std::move(options);
   if (!record->running()) {
@@ -297,6 +319,7 @@ Result<> Lifecycle::remove_locked(Container& container, bool volumes) {
     if (volumes)
       for (const auto& name : names) note(services_.volumes.remove(name));
   });
+  services_.events.publish_container(record, "destroy");
   container.notify_removed({record.exit_code, ""});
   return {};
 }

@@ -90,6 +90,7 @@ Result<> Lifecycle::start(const ContainerPtr& container) {
     }
     return std::unexpected(std::move(failure.error));
   }
+  services_.events.publish_container(record, "start");
   auto subscription = monitor::subscribe(services_.paths.run(record.id));
   if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved) return saved;
   if (subscription) {

@@ -35,11 +35,10 @@ std::string random_name(int attempt) {
   return name;
 }
 
-// Docker refuses names of one character; we do not, a name is a name.
 Result<std::string> check_name(std::string_view name) {
   if (name.starts_with('/')) name.remove_prefix(1);
   auto alphanumeric = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  bool good = !name.empty() && name.size() <= 253 && alphanumeric(name[0]);
+  bool good = name.size() >= 2 && name.size() <= 253 && alphanumeric(name[0]);
   for (char c : name) good = good && (alphanumeric(c) || c == '_' || c == '.' || c == '-');
   if (!good)
     return fail(ErrorKind::kInvalid, "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",

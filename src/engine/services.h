@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "db/database.h"
+#include "engine/events.h"
 #include "engine/executor.h"
 #include "engine/options.h"
 #include "engine/paths.h"
@@ -30,6 +31,7 @@ struct Services {
   runtime::SeccompCache& seccomp;
   const sys::CgroupSystem& cgroups;
   Executor& executor;
+  EventHub& events;
   sys::EventLoop& loop;
   HostLimits limits;
   std::string monitor_program;  // to be spawned: the program behind a read-only mount

@@ -19,15 +19,17 @@ namespace caisson::sys {
 
 namespace {
 
-constexpr int kMaxDepth = 512;
+// Each level costs a frame and four descriptors; deeper content of an image is refused, not cut.
+constexpr int kMaxDepth = 100;
 
 struct CloseDir {
   void operator()(DIR* dir) const { closedir(dir); }
 };
 
 Result<> copy_attributes(int from, int to) {
-  char names[16384];
-  ssize_t size = flistxattr(from, names, sizeof names);
+  std::string list(16384, '\0');
+  ssize_t size = flistxattr(from, list.data(), list.size());
+  const char* names = list.data();
   if (size < 0) return errno == EOPNOTSUPP ? Result<>{} : fail_errno("flistxattr");
   for (const char* name = names; name < names + size; name += strlen(name) + 1) {
     // Overlay's own marks mean nothing outside of a layer.
@@ -62,9 +64,10 @@ Result<> copy_data(int from, int to) {
     break;
   }
   // COMPAT: file systems without it (overlay on some kernels).
-  char buffer[65536];
+  std::string storage(65536, '\0');
+  char* buffer = storage.data();
   while (true) {
-    ssize_t got = read(from, buffer, sizeof buffer);
+    ssize_t got = read(from, buffer, storage.size());
     if (got == 0) return {};
     if (got < 0) return fail_errno("read");
     for (ssize_t at = 0; at < got;) {
@@ -82,11 +85,10 @@ Result<> copy_entry(int from, int to, const char* name, int depth) {
   if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno("stat %s", quoted(name).c_str());
   auto exists = [] { return errno == EEXIST; };
   if (S_ISLNK(st.st_mode)) {
-    char target[PATH_MAX];
-    ssize_t size = readlinkat(from, name, target, sizeof target - 1);
+    std::string target(PATH_MAX, '\0');
+    ssize_t size = readlinkat(from, name, target.data(), target.size() - 1);
     if (size < 0) return fail_errno("readlink %s", quoted(name).c_str());
-    target[size] = '\0';
-    if (symlinkat(target, to, name) < 0) return exists() ? Result<>{} : fail_errno("symlink %s", quoted(name).c_str());
+    if (symlinkat(target.c_str(), to, name) < 0) return exists() ? Result<>{} : fail_errno("symlink %s", quoted(name).c_str());
     if (fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno("chown %s", quoted(name).c_str());
     timespec times[2] = {st.st_atim, st.st_mtim};
     utimensat(to, name, times, AT_SYMLINK_NOFOLLOW);

@@ -37,3 +37,27 @@ TEST_CASE("copy_tree: contents, modes and links come along, links are not follow
   CHECK((st.st_mode & 0777) == 0750);
   CHECK(sys::remove_tree(base));
 }
+
+TEST_CASE("remove_tree and tree_size: thousands of levels on a small stack") {
+  char root[] = "/tmp/caisson-deep-XXXXXX";
+  REQUIRE(mkdtemp(root));
+  std::string base = root;
+  REQUIRE(sys::make_dirs(base + "/top"));
+  auto dir = sys::open_file(base + "/top", O_RDONLY | O_DIRECTORY);
+  REQUIRE(dir);
+  for (int level = 0; level < 3000; ++level) {
+    REQUIRE(mkdirat(dir->get(), "d", 0755) == 0);
+    auto next = sys::open_at(dir->get(), "d", O_RDONLY | O_DIRECTORY);
+    REQUIRE(next);
+    REQUIRE(sys::write_all(sys::open_at(next->get(), "f", O_WRONLY | O_CREAT, 0644)->get(), "x"));
+    dir = std::move(next);
+  }
+  auto size = sys::tree_size(base + "/top");
+  REQUIRE(size);
+  CHECK(size->bytes >= 390);
+  CHECK(sys::remove_tree(base + "/top"));
+  CHECK(!sys::path_exists(base + "/top"));
+  CHECK(sys::list_dir(base)->empty());
+  CHECK(sys::remove_tree(base));
+  CHECK(sys::remove_tree(base));
+}

@@ -158,29 +158,65 @@ bool is_dots(const char* name) {
   return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
 }
 
-// A tree may be thousands of levels deep: one open fd per level would run into RLIMIT_NOFILE, so a
-// subdirectory found at depth is first moved up next to the top one when it gets too deep.
-constexpr int kMaxDepth = 200;
+// A tree may be thousands of levels deep and a caller's stack small: one frame and one descriptor for
+// each level would run into their limits, so a directory found this deep is moved up to the top first.
+constexpr int kMaxDepth = 64;
+
+Result<> remove_below(int top, int dir, const char* name, int depth);
+
+Result<> remove_directory(int top, int dir, const char* name, int depth) {
+  DirHandle handle = open_dir_handle(dir, name);
+  if (!handle) return fail_errno("open directory %s", quoted(name).c_str());
+  while (dirent* entry = readdir(handle.get())) {
+    if (is_dots(entry->d_name)) continue;
+    if (auto removed = remove_below(top, dirfd(handle.get()), entry->d_name, depth + 1); !removed) return removed;
+  }
+  if (unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT) return fail_errno("rmdir %s", quoted(name).c_str());
+  return {};
+}
 
 Result<> remove_below(int top, int dir, const char* name, int depth) {
   if (unlinkat(dir, name, 0) == 0 || errno == ENOENT) return {};
   if (errno != EISDIR && errno != EPERM && errno != EACCES) return fail_errno("unlink %s", quoted(name).c_str());
-  if (depth > kMaxDepth) {
-    std::string moved = ".deep-" + random_hex(12);
-    if (renameat(dir, name, top, moved.c_str()) < 0) return fail_errno("rename %s", quoted(name).c_str());
-    return remove_below(top, top, moved.c_str(), 0);
-  }
-  DirHandle handle = open_dir_handle(dir, name);
-  if (!handle) return fail_errno("open directory %s", quoted(name).c_str());
-  while (dirent* entry = readdir(handle.get()))
-    if (!is_dots(entry->d_name)) TRY(remove_below(top, dirfd(handle.get()), entry->d_name, depth + 1));
-  if (unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT) return fail_errno("rmdir %s", quoted(name).c_str());
+  if (depth <= kMaxDepth) return remove_directory(top, dir, name, depth);
+  std::string moved = ".deep-" + random_hex(12);
+  if (renameat(dir, name, top, moved.c_str()) < 0) return fail_errno("rename %s", quoted(name).c_str());
+  // Not from here: the one who called us from the top takes it from there, on a shallow stack.
   return {};
+}
+
+// What remove_below moved up may have deep parts itself; each round takes kMaxDepth levels off.
+Result<> remove_moved(int top) {
+  while (true) {
+    std::vector<std::string> moved;
+    {
+      DirHandle handle = open_dir_handle(top, ".");
+      if (!handle) return fail_errno("open directory");
+      while (dirent* entry = readdir(handle.get()))
+        if (std::string_view(entry->d_name).starts_with(".deep-")) moved.emplace_back(entry->d_name);
+    }
+    if (moved.empty()) return {};
+    for (const auto& name : moved) TRY(remove_below(top, top, name.c_str(), 0));
+  }
 }
 }  // namespace
 
 Result<> remove_tree_at(int dir, const std::string& name) {
-  return remove_below(dir, dir, name.c_str(), 0);
+  struct stat st{};
+  bool is_directory = fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+  if (!is_directory) return remove_below(dir, dir, name.c_str(), 0);
+  // Deep parts are moved up to this directory, not out of it: nobody else's names are touched.
+  {
+    UniqueFd top(openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!top) return fail_errno("open directory %s", quoted(name).c_str());
+    DirHandle handle = open_dir_handle(top.get(), ".");
+    if (!handle) return fail_errno("open directory %s", quoted(name).c_str());
+    while (dirent* entry = readdir(handle.get()))
+      if (!is_dots(entry->d_name)) TRY(remove_below(top.get(), top.get(), entry->d_name, 0));
+    TRY(remove_moved(top.get()));
+  }
+  if (unlinkat(dir, name.c_str(), AT_REMOVEDIR) < 0 && errno != ENOENT) return fail_errno("rmdir %s", quoted(name).c_str());
+  return {};
 }
 
 Result<> remove_tree(const std::string& path) {
@@ -212,29 +248,36 @@ Result<std::vector<std::string>> list_dir(const std::string& path) {
 
 bool path_exists(const std::string& path) { return faccessat(AT_FDCWD, path.c_str(), F_OK, 0) == 0; }
 
-static Result<> add_size(int dir, const char* name, TreeSize& size, std::set<std::pair<dev_t, ino_t>>& seen) {
-  struct stat st{};
-  if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-    if (errno == ENOENT) return {};
-    return fail_errno("stat %s", quoted(name).c_str());
-  }
-  ++size.entries;
-  if (S_ISREG(st.st_mode)) {
-    if (st.st_nlink > 1 && !seen.insert({st.st_dev, st.st_ino}).second) return {};
-    size.bytes += static_cast<uint64_t>(st.st_size);
-  }
-  if (!S_ISDIR(st.st_mode)) return {};
-  DirHandle handle = open_dir_handle(dir, name);
-  if (!handle) return {};
-  while (dirent* entry = readdir(handle.get()))
-    if (!is_dots(entry->d_name)) TRY(add_size(dirfd(handle.get()), entry->d_name, size, seen));
-  return {};
-}
-
 Result<TreeSize> tree_size(const std::string& path) {
+  // An explicit stack of open directories: no recursion, whatever the depth. Beyond this many levels one
+  // descriptor for each would be too many; what lies deeper is not counted.
+  constexpr size_t kMaxLevels = 400;
   TreeSize size;
   std::set<std::pair<dev_t, ino_t>> seen;
-  TRY(add_size(AT_FDCWD, path.c_str(), size, seen));
+  std::vector<DirHandle> open_dirs;
+  auto visit = [&](int dir, const char* name) -> Result<> {
+    struct stat st{};
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+      if (errno == ENOENT) return {};
+      return fail_errno("stat %s", quoted(name).c_str());
+    }
+    ++size.entries;
+    if (S_ISREG(st.st_mode) && (st.st_nlink == 1 || seen.insert({st.st_dev, st.st_ino}).second))
+      size.bytes += static_cast<uint64_t>(st.st_size);
+    if (!S_ISDIR(st.st_mode) || open_dirs.size() >= kMaxLevels) return {};
+    if (DirHandle handle = open_dir_handle(dir, name)) open_dirs.push_back(std::move(handle));
+    return {};
+  };
+  TRY(visit(AT_FDCWD, path.c_str()));
+  while (!open_dirs.empty()) {
+    DIR* current = open_dirs.back().get();
+    dirent* entry = readdir(current);
+    if (!entry) {
+      open_dirs.pop_back();
+      continue;
+    }
+    if (!is_dots(entry->d_name)) TRY(visit(dirfd(current), entry->d_name));
+  }
   return size;
 }
 

@@ -92,7 +92,7 @@ Result<> run(const DaemonOptions& options) {
   // arrive before run().
   auto server = TRY(http::Server::create([&late](const http::Request& head) { return late.router(head); }));
   engine = TRY(engine::Engine::open(options.engine, server->loop()));
-  api::Context context{*engine, follower};
+  api::Context context{*engine, follower, server->loop()};
   late.router = api::make_router(context);
   http::Headers headers;
   headers.add("Server", format("Caisson/%s (linux)", api::kEngineVersion));

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/events.h"
+
+#include <algorithm>
+#include <deque>
+#include <mutex>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "engine/record.h"
+#include "wire/json.h"
+
+namespace caisson::engine {
+
+namespace {
+constexpr size_t kRemembered = 1024;
+}
+
+std::string event_json(const Event& event) {
+  std::string out;
+  json::Writer writer(out);
+  writer.begin_object();
+  if (event.type == "container" || event.type == "image") {
+    writer.key("status");
+    writer.string(event.action);
+    writer.key("id");
+    writer.string(event.id);
+    if (auto from = event.attributes.find("image"); from != event.attributes.end()) {
+      writer.key("from");
+      writer.string(from->second);
+    }
+  }
+  writer.key("Type");
+  writer.string(event.type);
+  writer.key("Action");
+  writer.string(event.action);
+  writer.key("Actor");
+  writer.begin_object();
+  writer.key("ID");
+  writer.string(event.id);
+  writer.key("Attributes");
+  writer.write(event.attributes);
+  writer.end_object();
+  writer.key("scope");
+  writer.string("local");
+  writer.key("time");
+  writer.int_number(event.time_ns / 1000000000);
+  writer.key("timeNano");
+  writer.int_number(event.time_ns);
+  writer.end_object();
+  return out + "\n";
+}
+
+Result<EventFilter> EventFilter::parse(const std::string& text) {
+  static constexpr std::string_view known[] = {"config", "container", "daemon", "event",  "image",  "label", "network",
+                                               "node",   "plugin",    "scope",  "secret", "service", "type", "volume"};
+  EventFilter filter;
+  if (text.empty()) return filter;
+  auto raw = json::decode<std::map<std::string, json::Raw>>(text);
+  if (!raw) return fail(ErrorKind::kInvalid, "invalid filter: %s", raw.error().message.c_str());
+  for (const auto& [key, value] : *raw) {
+    if (std::find(std::begin(known), std::end(known), key) == std::end(known))
+      return fail(ErrorKind::kInvalid, "invalid filter '%s'", key.substr(0, 64).c_str());
+    auto& values = filter.values_[key];
+    if (auto list = json::decode<std::vector<std::string>>(value.text)) {
+      values.insert(list->begin(), list->end());
+    } else if (auto set = json::decode<std::map<std::string, bool>>(value.text)) {
+      for (const auto& [entry, wanted] : *set)
+        if (wanted) values.insert(entry);
+    } else {
+      return fail(ErrorKind::kInvalid, "invalid filter '%s': expected a list", key.substr(0, 64).c_str());
+    }
+  }
+  return filter;
+}
+
+bool EventFilter::matches(const Event& event) const {
+  auto attribute = [&](const char* name) {
+    auto found = event.attributes.find(name);
+    return found == event.attributes.end() ? std::string() : found->second;
+  };
+  for (const auto& [key, values] : values_) {
+    if (values.empty()) continue;
+    bool good = std::any_of(values.begin(), values.end(), [&](const std::string& wanted) {
+      if (key == "type") return event.type == wanted;
+      // DOCKER-QUIRK: "exec_start: sh" is an exec_start, "health_status: healthy" a health_status.
+      if (key == "event") return event.action == wanted || event.action.starts_with(wanted + ":");
+      if (key == "container")
+        return event.type == "container" && (event.id.starts_with(wanted) || attribute("name") == wanted);
+      if (key == "image") {
+        std::string name = event.type == "image" ? attribute("name") : attribute("image");
+        return name == wanted || name.starts_with(wanted + ":") || event.id == wanted;
+      }
+      if (key == "label") {
+        auto pair = split_once(wanted, '=');
+        auto found = event.attributes.find(pair ? pair->first : wanted);
+        return found != event.attributes.end() && (!pair || found->second == pair->second);
+      }
+      if (key == "scope") return wanted == "local";
+      return event.type == key && (event.id.starts_with(wanted) || attribute("name") == wanted);
+    });
+    if (!good) return false;
+  }
+  return true;
+}
+
+struct EventHub::State {
+  std::mutex mutex;
+  std::deque<Event> past;
+  std::map<uint64_t, Callback> subscribers;
+  uint64_t next_id = 1;
+  int64_t last_ns = 0;
+};
+
+EventHub::EventHub() : state_(std::make_unique<State>()) {}
+EventHub::~EventHub() = default;
+
+void EventHub::publish(Event event) {
+  std::lock_guard lock(state_->mutex);
+  event.time_ns = state_->last_ns = std::max(now_ns(), state_->last_ns + 1);
+  for (auto& [id, callback] : state_->subscribers) callback(event);
+  state_->past.push_back(std::move(event));
+  if (state_->past.size() > kRemembered) state_->past.pop_front();
+}
+
+void EventHub::publish_container(const ContainerRecord& record, const std::string& action,
+                                 std::map<std::string, std::string> attributes) {
+  for (const auto& [key, value] : record.config.labels) attributes.try_emplace(key, value);
+  attributes["image"] = record.image_name;
+  attributes["name"] = record.name;
+  publish({"container", action, record.id, std::move(attributes), 0});
+}
+
+void EventHub::publish_image(const std::string& action, const std::string& id, const std::string& name) {
+  publish({"image", action, id, {{"name", name}}, 0});
+}
+
+uint64_t EventHub::subscribe(int64_t since_ns, Callback callback) {
+  std::lock_guard lock(state_->mutex);
+  if (since_ns >= 0)
+    for (const auto& event : state_->past)
+      if (event.time_ns >= since_ns) callback(event);
+  uint64_t id = state_->next_id++;
+  state_->subscribers.emplace(id, std::move(callback));
+  return id;
+}
+
+void EventHub::unsubscribe(uint64_t id) {
+  std::lock_guard lock(state_->mutex);
+  state_->subscribers.erase(id);
+}
+
+}  // namespace caisson::engine

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// What happened, for `docker events`: a short memory for replays and live subscribers. Order is that of
+// publish(); times never go back.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace caisson::engine {
+
+struct ContainerRecord;
+
+struct Event {
+  std::string type;    // container | image
+  std::string action;  // start, die, pull...
+  std::string id;
+  std::map<std::string, std::string> attributes;
+  int64_t time_ns = 0;  // set by publish()
+};
+
+// The object Docker's clients read, one line.
+std::string event_json(const Event& event);
+
+class EventFilter {
+ public:
+  // {"type": ["container"], "event": ["die"], "container": ["name"], ...}; kInvalid for unknown keys.
+  static Result<EventFilter> parse(const std::string& json);
+  bool matches(const Event& event) const;
+
+ private:
+  std::map<std::string, std::set<std::string>> values_;
+};
+
+class EventHub {
+ public:
+  EventHub();
+  ~EventHub();
+  void publish(Event event);
+  void publish_container(const ContainerRecord& record, const std::string& action,
+                         std::map<std::string, std::string> attributes = {});
+  void publish_image(const std::string& action, const std::string& id, const std::string& name);
+
+  // The callback runs under the hub's lock, in order, on whichever thread publishes: it must not block.
+  // Past events from `since_ns` on come first (negative: none).
+  using Callback = std::function<void(const Event&)>;
+  uint64_t subscribe(int64_t since_ns, Callback callback);
+  void unsubscribe(uint64_t id);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace caisson::engine
