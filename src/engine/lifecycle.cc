@@ -328,8 +328,9 @@ void Lifecycle::adopt(const ContainerPtr& container) {
   auto operation = container->begin_operation();
   ContainerRecord record = *container->snapshot();
   if (!record.running()) {
-    // --rm of a container that never started, or whose removal was cut short.
-    if (record.status() == Status::kRemoving || (record.host_config.auto_remove && record.status() == Status::kExited))
+    // A removal that was cut short, or a row of --rm that came back after a power loss.
+    bool lost = !sys::path_exists(services_.paths.upper(record.id));
+    if (record.status() == Status::kRemoving || (record.host_config.auto_remove && (record.status() == Status::kExited || lost)))
       if (auto removed = remove_locked(*container, true); !removed) log_warn("%s", removed.error().message.c_str());
     return;
   }

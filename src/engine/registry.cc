@@ -90,6 +90,12 @@ static std::unexpected<Error> name_conflict(const std::string& name, const std::
               name.c_str(), owner.c_str());
 }
 
+// A container of `--rm` does not outlive its process, and no process outlives a power loss: its row need
+// only survive the engine. adopt() settles one that comes back.
+static db::Durability durability_of(const ContainerRecord& record) {
+  return record.host_config.auto_remove ? db::Durability::kRelaxed : db::Durability::kFull;
+}
+
 Result<ContainerPtr> ContainerRegistry::add(ContainerRecord record) {
   auto container = std::make_shared<Container>(record);
   // The name is taken before the row is written, so that two creates cannot both pass; the slow write
@@ -100,7 +106,7 @@ Result<ContainerPtr> ContainerRegistry::add(ContainerRecord record) {
     if (!fresh) return name_conflict(record.name, at->second);
   }
   auto stored = database_.execute("INSERT INTO containers (id, name, record) VALUES (?1, ?2, ?3)",
-                                  {record.id, record.name, encode_record(record)});
+                                  {record.id, record.name, encode_record(record)}, durability_of(record));
   std::unique_lock lock(state_->mutex);
   if (!stored) {
     state_->id_by_name.erase(record.name);
@@ -141,8 +147,9 @@ Result<> ContainerRegistry::save(Container& container, ContainerRecord record, d
 }
 
 Result<> ContainerRegistry::remove(Container& container) {
-  TRY_CTX(database_.execute("DELETE FROM containers WHERE id = ?1", {container.id()}), "forgetting the container");
   auto record = container.snapshot();
+  TRY_CTX(database_.execute("DELETE FROM containers WHERE id = ?1", {container.id()}, durability_of(*record)),
+          "forgetting the container");
   std::unique_lock lock(state_->mutex);
   state_->id_by_name.erase(record->name);
   state_->by_id.erase(container.id());

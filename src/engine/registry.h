@@ -23,7 +23,7 @@ class ContainerRegistry {
   // Container that uses this image, or "".
   std::string user_of_image(const std::string& image_id) const;
 
-  // Durable before it returns. kConflict with Docker's text when the name is taken.
+  // Durable before it returns (with --rm: against kill -9 only). kConflict with Docker's text when the name is taken.
   Result<ContainerPtr> add(ContainerRecord record);
   Result<> rename(Container& container, const std::string& name);
   // Publishes and stores; with the container's operation held. kFull for what a client was told.
