@@ -31,6 +31,7 @@ import archive  # noqa: E402
 import busybox  # noqa: E402
 from harness.api import Api  # noqa: E402
 from harness.clients import find_docker  # noqa: E402
+from harness.engine import own_name, remove_cgroups  # noqa: E402
 
 RUN_LIMIT = 30  # seconds any one command may take
 BUDGETS = {"bridge": 2.5, "dockerd": 15.0, "engine MiB": 12.0, "monitor KiB": 400.0, "ready ms": 100.0}
@@ -193,6 +194,7 @@ class OurEngine:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        remove_cgroups(own_name(self.root + "/data", self.root + "/exec"))
 
     def load(self, path):
         with open(path, "rb") as file:
@@ -204,26 +206,22 @@ class OurEngine:
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                if "caisson-monitor" in os.readlink(f"/proc/{pid}/exe"):
-                    with open(f"/proc/{pid}/cmdline", "rb") as file:
-                        line = file.read()
-                    with open(f"/proc/{pid}/environ", "rb") as file:
-                        line += file.read()
-                    if self.root.encode() in line or self.is_ours(pid):
+                with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+                    if file.read() == "caisson-monitor\n" and self.is_ours(pid):
                         found.append(int(pid))
             except OSError:
                 continue
         return found
 
     def is_ours(self, pid):
-        """By an open file below our roots, where the command line names none."""
+        """By an open file below our roots."""
         for fd in glob.glob(f"/proc/{pid}/fd/*"):
             try:
                 if os.readlink(fd).startswith(self.root):
                     return True
             except OSError:
                 continue
-        return os.path.realpath(f"/proc/{pid}/cwd").startswith(self.root)
+        return False
 
 
 class Dockerd:

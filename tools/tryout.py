@@ -16,6 +16,8 @@ import time
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = TREE + "/build/release/bin"
 IMAGES = TREE + "/build/images"
+sys.path.insert(0, TREE + "/tests")
+from harness.engine import own_name, remove_cgroups  # noqa: E402
 
 
 class Tryout:
@@ -73,6 +75,7 @@ class Tryout:
                 except subprocess.TimeoutExpired:
                     self.engine.kill()
                     self.engine.wait()
+        remove_cgroups(own_name(self.root + "/data", self.root + "/exec"))
         subprocess.run(["ip", "netns", "delete", self.name], check=False, stderr=subprocess.DEVNULL)
         shutil.rmtree(self.root, ignore_errors=True)
 

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from harness.api import Api
+
 
 def test_version_template(docker):
     assert docker.out("version", "-f", "{{.Server.APIVersion}} {{.Server.MinAPIVersion}} {{.Server.Os}}") == "1.51 1.24 linux"
@@ -15,9 +17,15 @@ def test_info_template(docker):
     assert "WARNING: Error loading config" not in docker("info").err
 
 
+def docker_needs_events(docker):
+    return Api(docker.host.removeprefix("unix://")).get("/events?until=1").status == 501
+
+
 @pytest.mark.parametrize("version", ["1.24", "1.30", "1.35", "1.40", "1.41", "1.43", "1.44", "1.47", "1.51"])
 def test_older_api_versions(docker, version):
     docker.env["DOCKER_API_VERSION"] = version
+    if version < "1.30" and docker_needs_events(docker):
+        pytest.skip("below 1.30 this client waits by events, which the engine does not have yet")
     done = docker("run", "--rm", "busybox", "echo", "hi", rc=None)
     if "client is newer" in done.err or "too old" in done.err and "client version" not in done.err:
         pytest.skip(f"this docker client does not speak {version}: {done.err.strip()}")

@@ -7,7 +7,11 @@ TOP=/sys/fs/cgroup
 
 one_line() { tr '\n\r' '  ' | cut -c1-400; }
 ok() { echo "ok $1"; }
-not_ok() { echo "not ok $1: $(echo "$2" | one_line)"; }
+failed=
+not_ok() {
+  failed=1
+  echo "not ok $1: $(echo "$2" | one_line)"
+}
 # is NAME EXPECTED GOT
 is() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "expected '$2', got '$3'"; fi; }
 # has NAME PART TEXT
@@ -199,4 +203,4 @@ is restart-knows-the-cgroup "1" "$(cat "$group/cgroup.freeze" 2>&1)"
 caisson unpause survivor >/dev/null 2>&1
 caisson rm -f survivor >/dev/null 2>&1
 if soon 3 gone; then ok restart-then-rm-leaves-no-cgroup; else not_ok restart-then-rm-leaves-no-cgroup "$group"; fi
-is nothing-is-left "" "$(find $TOP -mindepth 2 -type d)$(caisson ps -aq)"
+is nothing-is-left "" "$(find $TOP -mindepth 2 -type d; caisson ps -a --format '{{.Names}} {{.Command}} {{.Status}}')"

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One caissond on roots of its own inside a network namespace: start, stop, kill -9, and what it owns."""
+import glob
+import hashlib
 import os
 import signal
 import subprocess
@@ -7,6 +9,20 @@ import time
 
 from harness.api import Api
 from harness.shell import BIN, IMAGES, pasteable, wait_for
+
+
+def own_name(data_root, exec_root):
+    """How an engine whose roots are not the default ones calls its nft table and its cgroups."""
+    return "caisson-" + hashlib.sha256(f"{data_root}:{exec_root}".encode()).hexdigest()[:8]
+
+
+def remove_cgroups(name):
+    for top in glob.glob(f"/sys/fs/cgroup/*/{name}") + glob.glob(f"/sys/fs/cgroup/{name}"):
+        for folder, _, _ in os.walk(top, topdown=False):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                pass
 
 
 class Engine:
@@ -21,6 +37,7 @@ class Engine:
                                  "--bridge", bridge, *(["--bip", bip] if bip else []), *extra])
         self.api = Api(self.socket)
         self.process = None
+        self.own_name = own_name(self.data_root, self.exec_root)
 
     def start(self, timeout=10):
         started = time.monotonic()
@@ -105,20 +122,39 @@ class Engine:
                 self.api.delete(f"/images/{name}?force=1")
 
     def processes(self):
-        """{pid: command line} of the monitors and other helpers that name this engine's roots, the engine left out."""
+        """{pid: what it is} of this engine's monitors and other helpers, whoever is their parent now, and of dead
+        children that the engine has not waited for. The engine itself is left out."""
         found = {}
+        own = self.process.pid if self.process is not None else -1
         for pid in filter(str.isdigit, os.listdir("/proc")):
-            if self.process is not None and int(pid) == self.process.pid:
+            if int(pid) == own:
                 continue
             try:
-                with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    line = file.read().replace(b"\0", b" ").decode(errors="replace")
-                exe = os.readlink(f"/proc/{pid}/exe")
+                with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+                    name, rest = file.read().split("(", 1)[1].rsplit(")", 1)
+                state, parent = rest.split()[:2]
+                if not name.startswith("caisson") and int(parent) != own:
+                    continue
+                if int(parent) == own and state == "Z":
+                    found[int(pid)] = f"{name}, dead, not waited for"
+                elif int(parent) == own or self.holds_files_of(pid):
+                    found[int(pid)] = name
+            except (OSError, IndexError, ValueError):
+                continue
+        return found
+
+    def holds_files_of(self, pid):
+        """A helper is this engine's when it was told of its roots or holds a file below them."""
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if self.root.encode() in file.read():
+                return True
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                if os.readlink(f"/proc/{pid}/fd/{fd}").startswith(self.root + "/"):
+                    return True
             except OSError:
                 continue
-            if self.root in line and "pytest" not in line and (exe.startswith(BIN) or "caisson" in os.path.basename(exe)):
-                found[int(pid)] = line
-        return found
+        return False
 
     def destroy(self):
         """Ends everything of this engine, by force where needed."""
@@ -137,3 +173,10 @@ class Engine:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        self.remove_traces()
+
+    def remove_traces(self):
+        """What an engine keeps in the kernel on purpose, for its next start."""
+        subprocess.run(self.netns.enter(["nft", "delete", "table", "ip", self.own_name]), stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(self.netns.enter(["ip", "link", "delete", self.bridge]), stderr=subprocess.DEVNULL, check=False)
+        remove_cgroups(self.own_name)
