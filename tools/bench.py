@@ -24,7 +24,7 @@ import tempfile
 import time
 
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BIN = TREE + "/build/release/bin"
+BIN = os.environ.get("CAISSON_BIN") or TREE + "/build/release/bin"
 DEBS = TREE + "/build/cache/debs"
 sys.path[:0] = [TREE + "/tools/images", TREE + "/tests"]
 import archive  # noqa: E402
