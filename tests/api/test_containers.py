@@ -222,3 +222,20 @@ def test_stuck_attach_does_not_stop_the_container(api):
     assert api.get("/containers/json", timeout=2).status == 200
     peer.close()
     assert wait(api, ident) == 0
+
+
+def test_events_live(api):
+    import socket
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(5)
+        peer.connect(api.socket_path)
+        peer.sendall(b"GET /events HTTP/1.1\r\nHost: d\r\n\r\n")
+        got = b""
+        while b"\r\n\r\n" not in got:
+            got += peer.recv(4096)
+        ident = create(api, "true")
+        while b'"create"' not in got:
+            piece = peer.recv(4096)
+            assert piece, got
+            got += piece
+    assert ident.encode() in got

@@ -12,6 +12,8 @@ not_ok() {
   failed=1
   echo "not ok $1: $(echo "$2" | one_line)"
 }
+# step COMMAND...: one that must succeed for the checks around it to mean something.
+step() { step_out=$("$@" 2>&1) || not_ok step "$(echo "$*" | one_line): $step_out"; }
 # is NAME EXPECTED GOT
 is() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "expected '$2', got '$3'"; fi; }
 # has NAME PART TEXT
@@ -51,16 +53,16 @@ is default-no-limits "max max max" "$(run --rm busybox sh -c 'cd /sys/fs/cgroup 
 hog=$(run --name hog -m 32m --memory-swap 32m busybox tail /dev/zero; echo "rc=$?")
 has memory-hog-exits-137 "rc=137" "$hog"
 is memory-hog-inspect "true 137" "$(inspect hog '{{.State.OOMKilled}} {{.State.ExitCode}}')"
-caisson rm -f hog >/dev/null 2>&1
+step caisson rm -f hog
 # The hog is a child: the container ends as it likes, but what happened is on record.
 run --name childhog -m 32m --memory-swap 32m busybox sh -c 'tail /dev/zero; exit 3' >/dev/null
 is memory-hog-child-inspect "true 3" "$(inspect childhog '{{.State.OOMKilled}} {{.State.ExitCode}}')"
-caisson rm -f childhog >/dev/null 2>&1
-run -d --name byhand -m 32m busybox sleep 60 >/dev/null
-caisson kill byhand >/dev/null 2>&1
-caisson wait byhand >/dev/null 2>&1
+step caisson rm -f childhog
+step run -d --name byhand -m 32m busybox sleep 60
+step caisson kill byhand
+step caisson wait byhand
 is killed-by-hand-is-not-oom "false 137" "$(inspect byhand '{{.State.OOMKilled}} {{.State.ExitCode}}')"
-caisson rm -f byhand >/dev/null 2>&1
+step caisson rm -f byhand
 
 bomb=$(run --rm --pids-limit 20 busybox sh -c 'i=0; while [ $i -lt 60 ]; do sleep 30 & i=$((i+1)); done; echo all forked'; echo "rc=$?")
 case "$bomb" in
@@ -102,7 +104,7 @@ has devices-given-write-only "/dev/log0: Operation not permitted" "$seen"
 has devices-given-is-written "written" "$seen"
 
 # --- a running container -------------------------------------------------------------------------------
-run -d --name long -m 64m --pids-limit 50 busybox sh -c 'sleep 300 & exec sleep 310' >/dev/null
+step run -d --name long -m 64m --pids-limit 50 busybox sh -c 'sleep 300 & exec sleep 310'
 group=$(group_of long)
 if [ -d "$group" ]; then ok cgroup-directory; else not_ok cgroup-directory "none for $(inspect long '{{.Id}}'): $(find $TOP -type d)"; fi
 is cgroup-is-below-the-engines "$TOP/caisson" "$(echo "$group" | cut -c1-22)"
@@ -118,48 +120,48 @@ if grep -qx "$exec_pid" "$group/cgroup.procs" 2>/dev/null; then ok exec-is-count
 
 has top-lists-all "sleep 301" "$(caisson top long 2>&1)"
 
-caisson pause long >/dev/null 2>&1
+step caisson pause long
 is pause-freezes "1" "$(cat "$group/cgroup.freeze" 2>&1)"
 has pause-events "frozen 1" "$(cat "$group/cgroup.events" 2>&1)"
 is pause-status "paused" "$(inspect long '{{.State.Status}}')"
-caisson unpause long >/dev/null 2>&1
+step caisson unpause long
 is unpause-thaws "0" "$(cat "$group/cgroup.freeze" 2>&1)"
 is unpause-status "running" "$(inspect long '{{.State.Status}}')"
 
 # A container that manages groups of its own (an engine in a container does): its top group may hold no
 # processes then, and exec goes where its first process went.
-run -d --name nested --privileged --cgroupns private busybox sh -c 'set -e; cd /sys/fs/cgroup; mkdir init inner; echo 0 >init/cgroup.procs
-  echo +pids >cgroup.subtree_control; sh -c "echo 0 >inner/cgroup.procs; exec sleep 320" & exec sleep 321' >/dev/null
+step run -d --name nested --privileged --cgroupns private busybox sh -c 'set -e; cd /sys/fs/cgroup; mkdir init inner; echo 0 >init/cgroup.procs
+  echo +pids >cgroup.subtree_control; sh -c "echo 0 >inner/cgroup.procs; exec sleep 320" & exec sleep 321'
 group=$(group_of nested)
 nested_ready() { grep -q . "$group/inner/cgroup.procs" && grep -q . "$group/init/cgroup.procs"; }
 soon 5 nested_ready
 is exec-beside-nested-groups "0::/init" "$(caisson exec nested cat /proc/self/cgroup 2>&1)"
-caisson rm -f nested >/dev/null 2>&1
+step caisson rm -f nested
 gone() { [ ! -e "$group" ]; }
 if soon 3 gone; then ok nested-groups-are-removed; else not_ok nested-groups-are-removed "$(find "$group" -type d)"; fi
 is nested-groups-leave-no-process "" "$(pids_of 'sleep 320')"
 
 # --- ends ----------------------------------------------------------------------------------------------
 kill -9 "$pid"
-caisson wait long >/dev/null 2>&1
+step caisson wait long
 is kill-9-of-pid-1 "exited 137" "$(inspect long '{{.State.Status}} {{.State.ExitCode}}')"
 if soon 3 gone; then ok kill-9-leaves-no-cgroup; else not_ok kill-9-leaves-no-cgroup "$group: $(cat "$group/cgroup.procs")"; fi
 is kill-9-leaves-no-process "" "$(pids_of 'sleep 300'; pids_of 'sleep 301')"
-caisson rm long >/dev/null 2>&1
+step caisson rm long
 
 # A container whose processes share no pid namespace with a dying PID 1: only the cgroup finds them all.
-run -d --name shared --pid host busybox sh -c 'sleep 302 & exec sleep 312' >/dev/null
+step run -d --name shared --pid host busybox sh -c 'sleep 302 & exec sleep 312'
 group=$(group_of shared)
-caisson kill shared >/dev/null 2>&1
-caisson wait shared >/dev/null 2>&1
+step caisson kill shared
+step caisson wait shared
 if soon 3 gone; then ok host-pids-leave-no-cgroup; else not_ok host-pids-leave-no-cgroup "$group: $(cat "$group/cgroup.procs")"; fi
 is host-pids-leave-no-process "" "$(pids_of 'sleep 302')"
-caisson rm -f shared >/dev/null 2>&1
+step caisson rm -f shared
 
-run -d --name forced busybox sleep 300 >/dev/null
+step run -d --name forced busybox sleep 300
 group=$(group_of forced)
-caisson pause forced >/dev/null 2>&1
-caisson rm -f forced >/dev/null 2>&1
+step caisson pause forced
+step caisson rm -f forced
 if soon 3 gone; then ok rm-of-paused-leaves-no-cgroup; else not_ok rm-of-paused-leaves-no-cgroup "$group"; fi
 
 for code in 0 1 42 126 255; do
@@ -190,7 +192,7 @@ is runtime-alone "33554432 20 0::/ rc=5" "$(echo $seen)"
 is runtime-alone-leaves-no-cgroup "" "$(find $TOP -type d -name one)"
 
 # --- engine away and back -----------------------------------------------------------------------------
-run -d --name survivor -m 32m busybox sleep 300 >/dev/null
+step run -d --name survivor -m 32m busybox sleep 300
 group=$(group_of survivor)
 kill -9 "$engine"
 wait "$engine" 2>/dev/null
@@ -198,9 +200,9 @@ caissond --data-root /var/data --exec-root /run/exec --host "$DOCKER_HOST" --deb
 engine=$!
 soon 5 caisson version
 is restart-adopts-the-container "running" "$(inspect survivor '{{.State.Status}}')"
-caisson pause survivor >/dev/null 2>&1
+step caisson pause survivor
 is restart-knows-the-cgroup "1" "$(cat "$group/cgroup.freeze" 2>&1)"
-caisson unpause survivor >/dev/null 2>&1
-caisson rm -f survivor >/dev/null 2>&1
+step caisson unpause survivor
+step caisson rm -f survivor
 if soon 3 gone; then ok restart-then-rm-leaves-no-cgroup; else not_ok restart-then-rm-leaves-no-cgroup "$group"; fi
 is nothing-is-left "" "$(find $TOP -mindepth 2 -type d; caisson ps -a --format '{{.Names}} {{.Command}} {{.Status}}')"
