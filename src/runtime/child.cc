@@ -144,12 +144,13 @@ int child_open_terminal(const ChildSetup& setup, int root) {
 }
 
 void run_child(const ChildSetup& setup) {
-  close(setup.parent_sync);
+  if (!setup.cgroups_joined) close(setup.parent_sync);
   const ProcessPlan& process = *setup.process.plan;
   umask(0);
   if (process.oom_score_adj) set_oom_score(setup, *process.oom_score_adj);
-  for (const auto& tasks : setup.cgroup_tasks)
-    if (write(tasks.get(), "0", 1) < 0) child_fail(setup, "join the cgroup");
+  if (!setup.cgroups_joined)
+    for (const auto& tasks : setup.cgroup_tasks)
+      if (write(tasks.get(), "0", 1) < 0) child_fail(setup, "join the cgroup");
   bool own_user_namespace = setup.plan && (setup.plan->create_namespaces & CLONE_NEWUSER);
   if (own_user_namespace) map_ids(setup);
   join_namespaces(setup);

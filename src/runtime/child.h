@@ -80,6 +80,7 @@ struct ChildSetup {
   int parent_sync = -1;                  // the parent's, closed first
   bool wait = false;                     // report kReady and wait for a byte before exec
   std::vector<UniqueFd> cgroup_tasks;    // v1
+  bool cgroups_joined = false;           // before birth; parent_sync is closed then, too
   int rootfs = -1;
   int container = -1;                    // pidfd whose namespaces a further process joins
   std::vector<PreparedNamespace> joins;

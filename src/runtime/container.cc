@@ -150,11 +150,19 @@ Result<> clone_child(Launch& launch, ChildSetup& setup, sys::ContainerClone requ
       request.cgroup = directory.get();
     } else {
       setup.cgroup_tasks = std::move(joins);
+      if (!request.keep.empty())
+        for (const auto& tasks : setup.cgroup_tasks) request.cgroup_tasks.push_back(tasks.get());
     }
   }
+  if (!request.keep.empty()) request.keep.push_back(setup.sync);
   Undumpable guard;
   launch.child = TRY(sys::clone_container_on_this_thread(request));
-  if (launch.child.pid == 0) run_child(setup);
+  if (launch.child.pid == 0) {
+    // Done already, by the process between; the descriptors are gone.
+    if (!request.keep.empty()) for (auto& tasks : setup.cgroup_tasks) (void)tasks.release();
+    setup.cgroups_joined = !request.keep.empty();
+    run_child(setup);
+  }
   return {};
 }
 
@@ -278,6 +286,7 @@ Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, co
   setup.process = TRY(prepare_process(process, stdio));
   sys::ContainerClone request;
   request.join_pid = container_pidfd;
+  request.keep = {container_pidfd, setup.process.stdio[0], setup.process.stdio[1], setup.process.stdio[2]};
   auto cloned = clone_child(launch, setup, request, cgroup);
   if (!cloned && cloned.error().err == EBUSY && cgroup.v2) {
     // The container made groups of its own below: its top group must stay without processes then.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -15,6 +16,11 @@ struct ContainerClone {
   uint64_t namespaces = 0;   // CLONE_NEW* to create
   int join_pid = -1;         // pidfd or pid namespace fd whose pid namespace the child is born into
   int cgroup = -1;           // v2 directory fd, the child starts in it
+  // With join_pid: the only descriptors the child is born with (beside 0 to 2). A process inside that may
+  // ptrace sees what a new neighbour holds from its first moment on (CVE-2016-9962), so closing them in
+  // the child would be too late. Empty: everything is inherited.
+  std::vector<int> keep;
+  std::vector<int> cgroup_tasks;  // v1, with keep: written to before the child is born
 };
 
 // Returns twice like fork: in the child with pid 0 and an empty pidfd. Signal handlers of the caller are
