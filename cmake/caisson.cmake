@@ -1,4 +1,5 @@
-# caisson_library(NAME [LINK folders...] [PACKAGES pkg-config names...] [OPTIMIZE])
+# caisson_library(NAME [LINK folders...] [PACKAGES pkg-config names...] [OPTIMIZE] [NO_UNITY])
+#   NO_UNITY: files of one shape that each have their own `start`, `kFlags`...
 #   src/NAME/*.cc without *_test.cc and *_fuzz.cc; a test program NAME_test from the *_test.cc files.
 # caisson_program(NAME LINK folders... [STATIC])
 #   src/cmd/NAME/*.cc
@@ -10,7 +11,7 @@ endif()
 add_custom_target(unit_tests)
 
 function(caisson_library name)
-  cmake_parse_arguments(A "OPTIMIZE" "" "LINK;PACKAGES" ${ARGN})
+  cmake_parse_arguments(A "OPTIMIZE;NO_UNITY" "" "LINK;PACKAGES" ${ARGN})
   file(GLOB all CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc)
   set(sources ${all})
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz)\\.cc$")
@@ -45,6 +46,9 @@ function(caisson_library name)
       endforeach()
     endif()
   endforeach()
+  if(A_NO_UNITY AND sources)
+    set_target_properties(caisson_${name} PROPERTIES UNITY_BUILD OFF)
+  endif()
   if(A_OPTIMIZE AND sources)
     target_compile_options(caisson_${name} PRIVATE $<$<CONFIG:Release>:-O2>)
   endif()

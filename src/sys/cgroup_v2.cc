@@ -106,8 +106,11 @@ Result<> freeze_v2(const std::string& dir, bool frozen) {
   TRY(write_control(dir, "cgroup.freeze", frozen ? "1" : "0"));
   int64_t deadline = monotonic_ns() + 2000000000;
   for (;;) {
-    for (auto& [key, value] : read_pairs(dir, "cgroup.events"))
+    for (auto& [key, value] : read_pairs(dir, "cgroup.events")) {
       if (key == "frozen" && value == static_cast<uint64_t>(frozen)) return {};
+      // Killed while frozen, the last process leaves a group that may stay "frozen 1": nobody waits in it.
+      if (!frozen && key == "populated" && value == 0) return {};
+    }
     if (monotonic_ns() > deadline) {
       (void)write_control(dir, "cgroup.freeze", "0");
       return fail(ErrorKind::kTimeout, "cgroup '%s' is not %s after 2 s", dir.c_str(), frozen ? "frozen" : "thawed");

@@ -20,9 +20,9 @@ namespace caisson::sys {
 namespace {
 
 // Each level costs a frame and four descriptors; deeper content of an image is refused, not cut.
-constexpr int kMaxDepth = 100;
+constexpr int kMaxCopyDepth = 100;
 
-struct CloseDir {
+struct CloseCopyDir {
   void operator()(DIR* dir) const { closedir(dir); }
 };
 
@@ -117,10 +117,10 @@ Result<> copy_entry(int from, int to, const char* name, int depth) {
 }
 
 Result<> copy_entries(int from, int to, int depth) {
-  if (depth > kMaxDepth) return fail(ErrorKind::kInvalid, "more than %d directories inside each other", kMaxDepth);
+  if (depth > kMaxCopyDepth) return fail(ErrorKind::kInvalid, "more than %d directories inside each other", kMaxCopyDepth);
   int again = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (again < 0) return fail_errno("open directory");
-  std::unique_ptr<DIR, CloseDir> dir(fdopendir(again));
+  std::unique_ptr<DIR, CloseCopyDir> dir(fdopendir(again));
   if (!dir) {
     close(again);
     return fail_errno("fdopendir");

@@ -11,7 +11,7 @@
 namespace caisson::tar {
 namespace {
 
-constexpr size_t kBlock = 512;
+constexpr size_t kWriterBlock = 512;
 constexpr uint64_t kMaxOctal8 = 07777777, kMaxOctal12 = 077777777777;
 
 char type_flag(EntryType type) {
@@ -61,7 +61,7 @@ void put_text(char* block, size_t offset, size_t width, std::string_view text) {
 
 // A header block; numbers that do not fit are 0 (a pax record says them).
 std::string header(char type, std::string_view name, std::string_view prefix, const Entry& entry, uint64_t size) {
-  std::string out(kBlock, '\0');
+  std::string out(kWriterBlock, '\0');
   char* block = out.data();
   put_text(block, 0, 100, name);
   put_octal(block, 100, 8, entry.mode & 07777);
@@ -78,7 +78,7 @@ std::string header(char type, std::string_view name, std::string_view prefix, co
   put_octal(block, 337, 8, entry.device_minor);
   put_text(block, 345, 155, prefix);
   unsigned sum = 0;
-  for (size_t i = 0; i < kBlock; ++i) sum += static_cast<unsigned char>(block[i]);
+  for (size_t i = 0; i < kWriterBlock; ++i) sum += static_cast<unsigned char>(block[i]);
   snprintf(block + 148, 8, "%06o", sum);
   block[155] = ' ';
   return out;
@@ -98,7 +98,7 @@ std::string pax_time(int64_t ns) {
 
 Result<> Writer::end_member() {
   if (data_left_ != 0) return fail(ErrorKind::kInternal, "tar writer: %llu bytes of a member are missing", static_cast<unsigned long long>(data_left_));
-  static constexpr char kZeros[kBlock] = {};
+  static constexpr char kZeros[kWriterBlock] = {};
   if (padding_ != 0) TRY(inner_.write({kZeros, static_cast<size_t>(padding_)}));
   padding_ = 0;
   return {};
@@ -135,12 +135,12 @@ Result<> Writer::begin(const Entry& entry) {
     size_t slash = path.find_last_of('/', path.size() - 2);
     std::string last = "PaxHeaders.0/" + path.substr(slash == std::string::npos ? 0 : slash + 1);
     size_t pax_size = pax.size();
-    pax.resize((pax_size + kBlock - 1) / kBlock * kBlock);
+    pax.resize((pax_size + kWriterBlock - 1) / kWriterBlock * kWriterBlock);
     TRY(inner_.write(header('x', std::string_view(last).substr(0, 100), "", extended, pax_size) + pax));
   }
   TRY(inner_.write(header(type_flag(entry.type), name, prefix, entry, size)));
   data_left_ = size;
-  padding_ = (kBlock - size % kBlock) % kBlock;
+  padding_ = (kWriterBlock - size % kWriterBlock) % kWriterBlock;
   return {};
 }
 
@@ -166,7 +166,7 @@ Result<> Writer::add(Entry entry, std::string_view data) {
 
 Result<> Writer::finish() {
   TRY(end_member());
-  static constexpr char kZeros[2 * kBlock] = {};
+  static constexpr char kZeros[2 * kWriterBlock] = {};
   return inner_.write({kZeros, sizeof kZeros});
 }
 
