@@ -150,7 +150,7 @@ void resize(Context& context, Call& call) {
 void top(Context& context, Call& call) {
   auto container = find(context, call);
   if (!container) return;
-  auto record = container->snapshot();
+  auto record = container->settled_snapshot();
   if (!record->running()) return call.reply_error(409, "container " + record->id + " is not running");
   auto pids = sys::cgroup_pids(sys::cgroup_paths(context.engine.cgroups(), record->cgroup_path));
   if (!pids) return call.reply_error(pids.error());
@@ -198,6 +198,7 @@ void attach(Context& context, Call& call) {
   if (!keys) return call.reply_error(keys.error());
   options.detach_keys = *keys;
   if (!query.flag("stream")) return call.reply_error(501, "attach without stream=1 is not supported by this release");
+  if (query.flag("logs")) return call.reply_error(501, "attach with logs=1 is not supported by this release");
   bool tty = container->snapshot()->config.tty;
   bool handed = false;
   auto attached = context.engine.lifecycle().attach(container, options, [&]() -> Result<monitor::Attachment> {

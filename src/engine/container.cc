@@ -38,6 +38,13 @@ std::shared_ptr<const ContainerRecord> Container::snapshot() const {
   return shared_->record;
 }
 
+std::shared_ptr<const ContainerRecord> Container::settled_snapshot() {
+  auto record = snapshot();
+  if (record->running()) return record;
+  auto operation = begin_operation();
+  return snapshot();
+}
+
 Operation Container::begin_operation() {
   shared_->operation_mutex.lock();
   return Operation(&shared_->operation_mutex);

@@ -45,6 +45,10 @@ class Container {
   // Readers: never blocks on an operation.
   std::shared_ptr<const ContainerRecord> snapshot() const;
 
+  // For requests that need it running: a container's first output may reach its client before its start is
+  // through here, so an operation that is under way is waited for before "not running" is believed.
+  std::shared_ptr<const ContainerRecord> settled_snapshot();
+
   // The one mutator: whoever holds this may publish(). Held over kernel work, never over a wait for the
   // container or a client.
   [[nodiscard]] Operation begin_operation();

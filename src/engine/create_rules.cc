@@ -147,7 +147,7 @@ Result<> check_resources(spec::HostConfig& host, const HostFacts& facts, std::ve
   return {};
 }
 
-Result<> check_modes(spec::HostConfig& host) {
+Result<> check_modes(spec::HostConfig& host, const HostFacts& facts) {
   auto one_of = [](const std::string& value, std::initializer_list<std::string_view> known) {
     return std::find(known.begin(), known.end(), value) != known.end();
   };
@@ -161,7 +161,7 @@ Result<> check_modes(spec::HostConfig& host) {
   if (!one_of(host.pid_mode, {"", "host", "private"}) && !host.pid_mode.starts_with("container:"))
     return fail(ErrorKind::kInvalid, "invalid PID mode: %s", host.pid_mode.c_str());
   if (!one_of(host.uts_mode, {"", "host"})) return fail(ErrorKind::kInvalid, "invalid UTS mode: %s", host.uts_mode.c_str());
-  if (host.cgroupns_mode.empty()) host.cgroupns_mode = host.privileged ? "host" : "private";
+  if (host.cgroupns_mode.empty()) host.cgroupns_mode = host.privileged && !facts.cgroup_v2 ? "host" : "private";
   if (!one_of(host.cgroupns_mode, {"private", "host"}))
     return fail(ErrorKind::kInvalid, "invalid cgroup namespace mode: %s", host.cgroupns_mode.c_str());
   if (!one_of(host.userns_mode, {"", "host"})) return fail(ErrorKind::kInvalid, "invalid user namespace mode: %s", host.userns_mode.c_str());
@@ -182,6 +182,9 @@ Result<> refuse_unsupported(const spec::HostConfig& host, const spec::ContainerC
   if (!host.links.empty()) return no("linking containers (HostConfig.Links)");
   if (!host.volumes_from.empty()) return no("HostConfig.VolumesFrom");
   if (!host.storage_opt.empty()) return no("HostConfig.StorageOpt");
+  if (!host.blkio_weight_device.empty() || !host.blkio_device_read_bps.empty() || !host.blkio_device_write_bps.empty() ||
+      !host.blkio_device_read_iops.empty() || !host.blkio_device_write_iops.empty())
+    return no("a block I/O limit for one device (HostConfig.BlkioDevice*)");
   if (!host.device_requests.empty()) return no("HostConfig.DeviceRequests");
   if (!host.volume_driver.empty() && host.volume_driver != "local")
     return fail(ErrorKind::kNotFound, "volume driver '%s' not found", host.volume_driver.c_str());
@@ -231,7 +234,7 @@ Result<> check_ports(spec::HostConfig& host, spec::ContainerConfig& config, std:
 
 Result<> normalise_host_config(spec::HostConfig& host, spec::ContainerConfig& config, const HostFacts& facts,
                                std::vector<std::string>& warnings) {
-  TRY(check_modes(host));
+  TRY(check_modes(host, facts));
   TRY(check_resources(host, facts, warnings));
   TRY(refuse_unsupported(host, config));
   TRY(check_ports(host, config, warnings));

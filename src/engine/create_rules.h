@@ -15,6 +15,7 @@ namespace caisson::engine {
 struct HostFacts {
   int cpus = 1;
   std::string hostname;
+  bool cgroup_v2 = false;
 };
 
 // Fills what the request left open from the image. kInvalid "no command specified" when nothing is to run.

@@ -128,6 +128,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   // Nobody inside a container can write to the program that watches over it, not even through /proc/PID/exe.
   parts.monitor_program = TRY_CTX(sys::open_read_only_program(parts.options.program_dir + "/caisson-monitor"), "looking for the monitor program");
   parts.cgroups = TRY_CTX(sys::detect_cgroups(), "looking for control groups");
+  parts.host.cgroup_v2 = parts.cgroups.v2;
   parts.host.cpus = static_cast<int>(std::thread::hardware_concurrency());
   char name[256] = "";
   gethostname(name, sizeof name - 1);

@@ -70,7 +70,7 @@ static Result<> check_running(const ContainerRecord& record) {
 }
 
 Result<std::string> ExecManager::create(const ContainerPtr& container, spec::ExecConfig config) {
-  TRY(check_running(*container->snapshot()));
+  TRY(check_running(*container->settled_snapshot()));
   if (config.cmd.items.empty() || config.cmd.items[0].empty())
     return fail(ErrorKind::kInvalid, "No exec command specified");
   if (!config.working_dir.empty() && !config.working_dir.starts_with('/'))

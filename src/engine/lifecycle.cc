@@ -154,7 +154,7 @@ bool Lifecycle::wait_stopped(const ContainerPtr& container, int64_t timeout_ms) 
 }
 
 Result<> Lifecycle::stop(const ContainerPtr& container, std::optional<int64_t> timeout_s, const std::string& signal) {
-  auto record = container->snapshot();
+  auto record = container->settled_snapshot();
   if (!record->running()) return fail(ErrorKind::kNotModified, "container is already stopped");
   std::string name = !signal.empty() ? signal : record->config.stop_signal.empty() ? "SIGTERM" : record->config.stop_signal;
   int number = TRY(parse_signal(name));
@@ -195,7 +195,7 @@ Result<> Lifecycle::restart(const ContainerPtr& container, std::optional<int64_t
 
 Result<> Lifecycle::kill(const ContainerPtr& container, const std::string& signal) {
   int number = signal.empty() ? SIGKILL : TRY(parse_signal(signal));
-  auto record = container->snapshot();
+  auto record = container->settled_snapshot();
   if (!record->running()) return with_context(not_running(*record).error(), "cannot kill container: " + record->id);
   TRY(monitor::signal(services_.paths.run(record->id), number));
   services_.events.publish_container(*record, "kill", {{"signal", std::to_string(number)}});
@@ -241,7 +241,7 @@ Result<> Lifecycle::rename(const ContainerPtr& container, const std::string& nam
 }
 
 Result<> Lifecycle::resize(const ContainerPtr& container, uint16_t rows, uint16_t columns) {
-  auto record = container->snapshot();
+  auto record = container->settled_snapshot();
   if (!record->running()) return not_running(*record);
   TRY(monitor::resize(services_.paths.run(record->id), rows, columns));
   services_.events.publish_container(*record, "resize", {{"height", std::to_string(rows)}, {"width", std::to_string(columns)}});

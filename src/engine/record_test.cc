@@ -210,6 +210,13 @@ TEST_CASE("spec: refused") {
   record.host_config.sysctls.clear();
   record.host_config.binds = {"/x:/proc"};
   CHECK(build_spec(record, kPaths, {}).error().kind == ErrorKind::kInvalid);
+  record.host_config.binds.clear();
+  for (const char* rule : {"c 1:3", "x 1:3 r", "c 1 r", "c 1:3 z", "c a:3 r"}) {
+    record.host_config.device_cgroup_rules = {rule};
+    CHECK(build_spec(record, kPaths, {}).error().kind == ErrorKind::kInvalid);
+  }
+  record.host_config.device_cgroup_rules = {"c 10:* rw"};
+  CHECK(build_spec(record, kPaths, {})->linux_part->resources->devices.back().access == "rw");
   CHECK(parse_security_options({"nonsense"}).error().kind == ErrorKind::kInvalid);
   CHECK(parse_security_options({"apparmor=mine"}).error().kind == ErrorKind::kInvalid);
   CHECK(parse_security_options({"no-new-privileges"})->no_new_privileges);

@@ -101,6 +101,26 @@ void add_namespaces(spec::OciLinux& part, const ContainerRecord& record, const S
   }
 }
 
+// "c 1:3 rwm", "b *:* r", "a *:* rwm"
+Result<spec::OciDeviceRule> parse_device_rule(const std::string& text) {
+  auto bad = [&] { return fail(ErrorKind::kInvalid, "invalid device cgroup rule format: %s", quoted(text).c_str()); };
+  auto words = split(text, ' ');
+  if (words.size() != 3 || words[0].size() != 1 || std::string_view("abc").find(words[0]) == std::string_view::npos) return bad();
+  auto numbers = split_once(words[1], ':');
+  if (!numbers || words[2].empty() || words[2].find_first_not_of("rwm") != std::string::npos) return bad();
+  spec::OciDeviceRule rule;
+  rule.allow = true;
+  rule.type = words[0];
+  rule.access = words[2];
+  auto number = [](const std::string& word, std::optional<int64_t>& value) {
+    if (word == "*") return true;
+    value = parse_int(word);
+    return value && *value >= 0;
+  };
+  if (!number(numbers->first, rule.major) || !number(numbers->second, rule.minor)) return bad();
+  return rule;
+}
+
 Result<> add_resources(spec::OciLinux& part, const ContainerRecord& record, const SpecFacts& facts) {
   const auto& host = record.host_config;
   spec::OciResources resources;
@@ -114,6 +134,7 @@ Result<> add_resources(spec::OciLinux& part, const ContainerRecord& record, cons
       resources.devices.push_back({true, device.type, device.major, device.minor, access});
     }
   }
+  for (const auto& rule : host.device_cgroup_rules) resources.devices.push_back(TRY(parse_device_rule(rule)));
   if (host.memory || host.memory_swap || host.memory_reservation || host.memory_swappiness || host.oom_kill_disable) {
     spec::OciMemory memory;
     if (host.memory > 0) memory.limit = host.memory;
