@@ -226,3 +226,30 @@ def test_short_ids_and_names(cli, sleeper):
 
 def test_pid_one_is_the_program(cli, sleeper):
     assert proc_status(pid_of(cli, sleeper))["NSpid"].split()[-1] == "1"
+
+
+def test_pause_and_unpause(cli):
+    ident = cli.out("run", "-d", "busybox", "sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done")
+    cli("pause", ident)
+    assert inspect(cli, ident)["State"]["Paused"] is True and "(Paused)" in cli.out("ps")
+    before = cli.out("logs", "--tail", "1", ident)
+    time.sleep(0.3)
+    assert cli.out("logs", "--tail", "1", ident) == before
+    assert "is paused" in cli("exec", ident, "true", rc=1).err
+    cli("unpause", ident)
+    wait_for(lambda: cli.out("logs", "--tail", "1", ident) != before, "it counts on")
+    assert inspect(cli, ident)["State"]["Paused"] is False
+
+
+def test_events_of_a_container(cli):
+    listener = cli.start("events", "--filter", "container=watched", "--format", "{{.Action}}")
+    time.sleep(0.5)  # the stream has no first line to wait for
+    cli("run", "--rm", "--name", "watched", "busybox", "true")
+    seen = []
+    while "destroy" not in seen:
+        line = listener.stdout.readline().decode().strip()
+        assert line, seen
+        seen.append(line)
+    listener.kill()
+    listener.communicate()
+    assert [a for a in seen if a in ("create", "start", "die", "destroy")] == ["create", "start", "die", "destroy"]
