@@ -327,7 +327,7 @@ def memory(engine):
             ident = engine.api.ok("POST", "/containers/create", {"Image": "busybox", "Cmd": ["sleep", "99"]})["Id"]
             engine.api.ok("POST", f"/containers/{ident}/start")
             idents.append(ident)
-        time.sleep(0.3)
+        time.sleep(1.5)  # a monitor lets go of what its start has touched when it has nothing to do
         values = [pss_kib(pid) for pid in engine.monitors()]
         out[f"monitor PSS of {wanted}, KiB"] = max(values) if len(values) == wanted else float("nan")
     for ident in idents:
