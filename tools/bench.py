@@ -405,7 +405,7 @@ def report(contenders, facts, options):
     """Markdown lines and the list of missed budgets."""
     by_name = {c.name: c for c in contenders}
     floors = {"bridge": by_name["floor, bridge"], "none": by_name["floor, none"]}
-    lines = [f"Linux {platform.release().split("-")[0]}, {os.cpu_count()} CPUs, {options.rounds} interleaved rounds, medians; each line against the floor program with the same kind of network.", "",
+    lines = [f"Linux {platform.release().split('-')[0]}, {os.cpu_count()} CPUs, {options.rounds} interleaved rounds, medians; each line against the floor program with the same kind of network.", "",
              "| contender | wall, x floor | CPU of the whole machine, x floor | peak RSS of the command, MiB |", "|---|---|---|---|"]
     ratio = {}
     for c in contenders:
