@@ -32,6 +32,7 @@ namespace caisson {
 namespace {
 
 constexpr std::chrono::milliseconds kStopLimit(1500);
+constexpr int kBacklog = 4096;
 
 Result<UniqueFd> open_listener(const std::string& host, std::string& unix_path) {
   if (host.starts_with("unix://")) {
@@ -40,7 +41,8 @@ Result<UniqueFd> open_listener(const std::string& host, std::string& unix_path) 
     TRY(sys::make_dirs(path.substr(0, path.rfind('/')), 0755));
     // A socket that answers belongs to somebody else, even if their roots are not ours.
     if (sys::connect_unix(path, SOCK_STREAM)) return fail(ErrorKind::kConflict, "host '%s': another program listens there", host.c_str());
-    auto fd = TRY(sys::listen_unix(path, SOCK_STREAM, 0660));
+    // Clients connect without blocking and take a full queue for an error, so the queue is long.
+    auto fd = TRY(sys::listen_unix(path, SOCK_STREAM, 0660, kBacklog));
     unix_path = path;
     return fd;
   }
