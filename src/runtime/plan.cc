@@ -10,7 +10,7 @@ namespace caisson::runtime {
 
 namespace {
 
-constexpr uint32_t kPlanMagic = 0x43504c31, kProcessMagic = 0x43505231;
+constexpr uint32_t kPlanMagic = 0x43504c32, kProcessMagic = 0x43505232;
 // A hostile or torn message must not make us reserve more than it could fill.
 constexpr uint32_t kMaxItems = 65536;
 
@@ -108,7 +108,8 @@ void fields(Io& io, IdMapping& v) { all(io, v.container_id, v.host_id, v.size); 
 template <class Io>
 void fields(Io& io, Mount& v) {
   all(io, v.kind, v.destination, v.type, v.source, v.data, v.set_attributes, v.clear_attributes,
-      v.set_attributes_recursive, v.clear_attributes_recursive, v.propagation, v.propagation_recursive, v.recursive);
+      v.set_attributes_recursive, v.clear_attributes_recursive, v.propagation, v.propagation_recursive, v.recursive,
+      v.copy_up, v.id_mapped, v.id_mapped_recursive, v.uid_mappings, v.gid_mappings);
 }
 template <class Io>
 void fields(Io& io, sys::CgroupHierarchy& v) { all(io, v.mount_point, v.controllers); }
@@ -132,16 +133,31 @@ void fields(Io& io, sys::CgroupLimits& v) {
 template <class Io>
 void fields(Io& io, CgroupPlan& v) { all(io, v.path, v.system, v.limits); }
 template <class Io>
+void fields(Io& io, SchedulerPlan& v) { all(io, v.policy, v.flags, v.nice, v.priority, v.runtime, v.deadline, v.period); }
+template <class Io>
+void fields(Io& io, MemoryPolicyPlan& v) { all(io, v.mode, v.nodes); }
+template <class Io>
+void fields(Io& io, TimeOffset& v) { all(io, v.clock, v.seconds, v.nanoseconds); }
+template <class Io>
+void fields(Io& io, Hook& v) { all(io, v.path, v.args, v.env, v.timeout_s); }
+template <class Io>
+void fields(Io& io, Hooks& v) {
+  all(io, v.prestart, v.create_runtime, v.create_container, v.start_container, v.poststart, v.poststop);
+}
+template <class Io>
 void fields(Io& io, ProcessPlan& v) {
   all(io, v.args, v.env, v.cwd, v.uid, v.gid, v.additional_gids, v.cap_effective, v.cap_permitted, v.cap_inheritable,
       v.cap_bounding, v.cap_ambient, v.no_new_privs, v.rlimits, v.oom_score_adj, v.umask, v.seccomp_bpf,
-      v.seccomp_flags, v.apparmor_profile, v.selinux_label, v.terminal, v.rows, v.columns);
+      v.seccomp_flags, v.apparmor_profile, v.selinux_label, v.terminal, v.rows, v.columns, v.scheduler, v.io_priority,
+      v.initial_affinity, v.final_affinity, v.memory_policy, v.seccomp_listener_path, v.seccomp_listener_metadata,
+      v.preserve_fds);
 }
 template <class Io>
 void fields(Io& io, Plan& v) {
   all(io, v.id, v.process, v.create_namespaces, v.join_namespaces, v.hostname, v.domainname, v.rootfs, v.readonly_root,
       v.root_propagation, v.mounts, v.masked_paths, v.readonly_paths, v.devices, v.default_dev_links, v.sysctls,
-      v.cgroup, v.uid_mappings, v.gid_mappings, v.new_session_keyring, v.personality);
+      v.cgroup, v.uid_mappings, v.gid_mappings, v.new_session_keyring, v.personality, v.time_offsets,
+      v.net_devices, v.no_pivot, v.rootless, v.oci_version, v.bundle, v.annotations, v.hooks);
 }
 
 template <class T>

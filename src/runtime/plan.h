@@ -22,6 +22,23 @@ struct ResourceLimit {
   bool operator==(const ResourceLimit&) const = default;
 };
 
+// sched_setattr(2), in its units.
+struct SchedulerPlan {
+  uint32_t policy = 0;  // SCHED_*
+  uint64_t flags = 0;   // SCHED_FLAG_*
+  int32_t nice = 0;
+  uint32_t priority = 0;
+  uint64_t runtime = 0, deadline = 0, period = 0;
+  bool operator==(const SchedulerPlan&) const = default;
+};
+
+// set_mempolicy(2).
+struct MemoryPolicyPlan {
+  uint32_t mode = 0;   // MPOL_* with its MPOL_F_* flags
+  std::string nodes;   // bit mask, native unsigned longs
+  bool operator==(const MemoryPolicyPlan&) const = default;
+};
+
 struct ProcessPlan {
   std::vector<std::string> args, env;
   std::string cwd = "/";  // made if absent
@@ -38,6 +55,13 @@ struct ProcessPlan {
   std::string apparmor_profile, selinux_label;
   bool terminal = false;
   uint16_t rows = 0, columns = 0;  // first window size of the terminal; 0: unset
+  std::optional<SchedulerPlan> scheduler;
+  std::optional<uint16_t> io_priority;               // as ioprio_set(2) takes it
+  std::string initial_affinity, final_affinity;      // cpu masks, native unsigned longs; of execs only
+  std::optional<MemoryPolicyPlan> memory_policy;
+  // The filter asks a listener (SCMP_ACT_NOTIFY): its descriptor goes to this socket, with the state.
+  std::string seccomp_listener_path, seccomp_listener_metadata;
+  uint32_t preserve_fds = 0;                         // 3 .. 3+n-1 stay open in the program
   bool operator==(const ProcessPlan&) const = default;
 };
 
@@ -45,6 +69,11 @@ struct NamespaceJoin {
   uint64_t type = 0;  // one CLONE_NEW* bit
   std::string path;   // "/proc/PID/ns/net", "/run/netns/x"
   bool operator==(const NamespaceJoin&) const = default;
+};
+
+struct IdMapping {
+  uint32_t container_id = 0, host_id = 0, size = 0;
+  bool operator==(const IdMapping&) const = default;
 };
 
 struct Mount {
@@ -63,6 +92,9 @@ struct Mount {
   uint64_t propagation = 0;                      // MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE; 0: private
   bool propagation_recursive = true;
   bool recursive = false;                        // kBind: mounts below the source come along
+  bool copy_up = false;                          // tmpfs starts with what the image has at the destination
+  bool id_mapped = false, id_mapped_recursive = false;
+  std::vector<IdMapping> uid_mappings, gid_mappings;  // of an id-mapped mount; empty: the container's
   bool operator==(const Mount&) const = default;
 };
 
@@ -74,9 +106,24 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
-struct IdMapping {
-  uint32_t container_id = 0, host_id = 0, size = 0;
-  bool operator==(const IdMapping&) const = default;
+struct TimeOffset {
+  int32_t clock = 0;  // CLOCK_MONOTONIC, CLOCK_BOOTTIME
+  int64_t seconds = 0;
+  uint32_t nanoseconds = 0;
+  bool operator==(const TimeOffset&) const = default;
+};
+
+struct Hook {
+  std::string path;
+  std::vector<std::string> args, env;  // args[0] included
+  uint32_t timeout_s = 0;              // 0: none
+  bool operator==(const Hook&) const = default;
+};
+
+struct Hooks {
+  std::vector<Hook> prestart, create_runtime, create_container, start_container, poststart, poststop;
+  bool operator==(const Hooks&) const = default;
+  bool empty() const { return *this == Hooks{}; }
 };
 
 struct CgroupPlan {
@@ -103,6 +150,14 @@ struct Plan {
   std::vector<IdMapping> uid_mappings, gid_mappings;
   bool new_session_keyring = true;
   std::optional<uint32_t> personality;
+  std::vector<TimeOffset> time_offsets;
+  std::vector<std::pair<std::string, std::string>> net_devices;  // name here, name in the container
+  bool no_pivot = false;   // chroot instead of pivot_root: for a root in an initramfs
+  bool rootless = false;   // the caller is an ordinary user: what it may not do and nobody asked for is left out
+  // What hooks are told, and the hooks.
+  std::string oci_version, bundle;
+  std::vector<std::pair<std::string, std::string>> annotations;
+  Hooks hooks;
 };
 
 // Encoded plans are at most this long; decode refuses more.

@@ -59,6 +59,11 @@ CAISSON_JSON(OciScheduler, CAISSON_FIELD("policy", policy), CAISSON_FIELD_OMIT("
              CAISSON_FIELD_OMIT("runtime", runtime), CAISSON_FIELD_OMIT("deadline", deadline),
              CAISSON_FIELD_OMIT("period", period))
 
+struct OciCpuAffinity {
+  std::string initial, final_list;
+};
+CAISSON_JSON(OciCpuAffinity, CAISSON_FIELD_OMIT("initial", initial), CAISSON_FIELD_OMIT("final", final_list))
+
 struct OciProcess {
   bool terminal = false;
   std::optional<OciConsoleSize> console_size;
@@ -75,6 +80,7 @@ struct OciProcess {
   std::optional<OciScheduler> scheduler;
   std::string selinux_label;
   std::optional<OciIoPriority> io_priority;
+  std::optional<OciCpuAffinity> exec_cpu_affinity;
 };
 CAISSON_JSON(OciProcess, CAISSON_FIELD_OMIT("terminal", terminal), CAISSON_FIELD_OMIT("consoleSize", console_size),
              CAISSON_FIELD("user", user), CAISSON_FIELD_OMIT("args", args),
@@ -83,7 +89,8 @@ CAISSON_JSON(OciProcess, CAISSON_FIELD_OMIT("terminal", terminal), CAISSON_FIELD
              CAISSON_FIELD_OMIT("rlimits", rlimits), CAISSON_FIELD_OMIT("noNewPrivileges", no_new_privileges),
              CAISSON_FIELD_OMIT("apparmorProfile", apparmor_profile),
              CAISSON_FIELD_OMIT("oomScoreAdj", oom_score_adj), CAISSON_FIELD_OMIT("scheduler", scheduler),
-             CAISSON_FIELD_OMIT("selinuxLabel", selinux_label), CAISSON_FIELD_OMIT("ioPriority", io_priority))
+             CAISSON_FIELD_OMIT("selinuxLabel", selinux_label), CAISSON_FIELD_OMIT("ioPriority", io_priority),
+             CAISSON_FIELD_OMIT("execCPUAffinity", exec_cpu_affinity))
 
 struct OciRoot {
   std::string path;
@@ -269,6 +276,27 @@ struct OciPersonality {
 };
 CAISSON_JSON(OciPersonality, CAISSON_FIELD("domain", domain), CAISSON_FIELD_OMIT("flags", flags))
 
+struct OciNetDevice {
+  std::string name;  // in the container; empty: as outside
+};
+CAISSON_JSON(OciNetDevice, CAISSON_FIELD_OMIT("name", name))
+
+struct OciIntelRdt {
+  std::string clos_id, l3_cache_schema, mem_bw_schema;
+  std::vector<std::string> schemata;
+  bool enable_monitoring = false;
+};
+CAISSON_JSON(OciIntelRdt, CAISSON_FIELD_OMIT("closID", clos_id), CAISSON_FIELD_OMIT("l3CacheSchema", l3_cache_schema),
+             CAISSON_FIELD_OMIT("memBwSchema", mem_bw_schema), CAISSON_FIELD_OMIT("schemata", schemata),
+             CAISSON_FIELD_OMIT("enableMonitoring", enable_monitoring))
+
+struct OciMemoryPolicy {
+  std::string mode, nodes;
+  std::vector<std::string> flags;
+};
+CAISSON_JSON(OciMemoryPolicy, CAISSON_FIELD("mode", mode), CAISSON_FIELD_OMIT("nodes", nodes),
+             CAISSON_FIELD_OMIT("flags", flags))
+
 struct OciLinux {
   std::vector<OciIdMapping> uid_mappings, gid_mappings;
   std::map<std::string, std::string> sysctl;
@@ -282,6 +310,9 @@ struct OciLinux {
   std::string mount_label;
   std::optional<OciPersonality> personality;
   std::map<std::string, OciTimeOffset> time_offsets;
+  std::map<std::string, OciNetDevice> net_devices;
+  std::optional<OciIntelRdt> intel_rdt;
+  std::optional<OciMemoryPolicy> memory_policy;
 };
 CAISSON_JSON(OciLinux, CAISSON_FIELD_OMIT("uidMappings", uid_mappings),
              CAISSON_FIELD_OMIT("gidMappings", gid_mappings), CAISSON_FIELD_OMIT("sysctl", sysctl),
@@ -290,7 +321,8 @@ CAISSON_JSON(OciLinux, CAISSON_FIELD_OMIT("uidMappings", uid_mappings),
              CAISSON_FIELD_OMIT("seccomp", seccomp), CAISSON_FIELD_OMIT("rootfsPropagation", rootfs_propagation),
              CAISSON_FIELD_OMIT("maskedPaths", masked_paths), CAISSON_FIELD_OMIT("readonlyPaths", readonly_paths),
              CAISSON_FIELD_OMIT("mountLabel", mount_label), CAISSON_FIELD_OMIT("personality", personality),
-             CAISSON_FIELD_OMIT("timeOffsets", time_offsets))
+             CAISSON_FIELD_OMIT("timeOffsets", time_offsets), CAISSON_FIELD_OMIT("netDevices", net_devices),
+             CAISSON_FIELD_OMIT("intelRdt", intel_rdt), CAISSON_FIELD_OMIT("memoryPolicy", memory_policy))
 
 struct RuntimeSpec {
   std::string oci_version = "1.0.2";  // older runtimes refuse a config.json of 1.1 and later
