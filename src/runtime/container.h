@@ -5,6 +5,10 @@
 
 #include <sys/types.h>
 
+#include <functional>
+#include <string>
+#include <vector>
+
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "runtime/plan.h"
@@ -23,6 +27,12 @@ struct StartFds {
   // True: the container gets a clone of `rootfs`, so that the fd serves for another start after this
   // one (restart policies). False: the mount itself is attached and the fd is spent.
   bool keep_rootfs = false;
+  // create() only: a listening SOCK_SEQPACKET socket. The created process waits there for start_created(),
+  // so that its creator may end.
+  int start_gate = -1;
+  // Called once the process exists, long before its program runs: the place to write the pid down. When it
+  // fails or the caller dies before, the process never gets to its program.
+  std::function<Result<>(pid_t pid, const sys::CgroupPaths& cgroup)> cloned;
 };
 
 struct Started {
@@ -47,6 +57,10 @@ class Created {
   // program), kDenied (not executable), kInvalid (bad format), others for set-up. Texts are Docker's.
   Result<Started> start();
 
+  // With a start gate: the process stays and waits there; nothing is taken down when this object goes.
+  // The plan's start_container and poststart hooks run at start_created().
+  Started detach();
+
  private:
   struct State;
   friend Result<Created> create(const Plan&, const StartFds&);
@@ -60,9 +74,26 @@ Result<Created> create(const Plan& plan, const StartFds& fds);
 // create() and start() without the stop in between: one wake-up less.
 Result<Started> run(const Plan& plan, const StartFds& fds);
 
+// What hooks and seccomp listeners are told of a container: the OCI state.
+struct HookState {
+  std::string oci_version, id, bundle;
+  std::vector<std::pair<std::string, std::string>> annotations;
+};
+std::string hook_state_json(const HookState& state, const char* status, pid_t pid);
+// Runs them one after the other, the state on their stdin. kTimeout, or kInternal with what a hook wrote to
+// stderr; the later ones are not run then. `directory` is their working directory.
+Result<> run_hooks(const std::vector<Hook>& hooks, const char* kind, const std::string& state_json,
+                   const std::string& directory);
+
+// Lets the process behind the socket `gate` exec. Errors are those of Created::start(); kConflict when
+// nobody waits there. Poststart hooks are the caller's business.
+Result<> start_created(const std::string& gate, const ProcessPlan* listener_of, const HookState& state, pid_t pid);
+// Whether somebody waits there: the container is created and not started.
+bool waits_for_start(const std::string& gate);
+
 // A further process in all namespaces of the running container `container_pidfd` and in its cgroup
 // (`cgroup` empty: stays in the caller's). It is a child of the caller.
 Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, const sys::CgroupPaths& cgroup,
-                             const Stdio& stdio);
+                             const Stdio& stdio, const HookState* state = nullptr);
 
 }  // namespace caisson::runtime
