@@ -124,11 +124,16 @@ void fields(Io& io, sys::HugePageLimit& v) { all(io, v.page_size, v.limit); }
 template <class Io>
 void fields(Io& io, std::pair<std::string, std::string>& v) { all(io, v.first, v.second); }
 template <class Io>
+void fields(Io& io, std::pair<std::string, uint32_t>& v) { all(io, v.first, v.second); }
+template <class Io>
+void fields(Io& io, sys::RdmaLimit& v) { all(io, v.device, v.handles, v.objects); }
+template <class Io>
 void fields(Io& io, sys::CgroupLimits& v) {
-  all(io, v.memory, v.memory_swap, v.memory_reservation, v.memory_swappiness, v.oom_kill_disable, v.cpu_shares,
-      v.cpu_quota, v.cpu_period, v.cpu_realtime_runtime, v.cpu_realtime_period, v.cpuset_cpus, v.cpuset_mems, v.pids,
-      v.blkio_weight, v.blkio_weight_devices, v.read_bps, v.write_bps, v.read_iops, v.write_iops, v.huge_pages,
-      v.devices, v.unified);
+  all(io, v.memory, v.memory_swap, v.memory_reservation, v.memory_swappiness, v.oom_kill_disable,
+      v.memory_check_before_update, v.cpu_shares, v.cpu_quota, v.cpu_period, v.cpu_burst, v.cpu_realtime_runtime,
+      v.cpu_realtime_period, v.cpu_idle, v.cpuset_cpus, v.cpuset_mems, v.pids, v.blkio_weight, v.blkio_leaf_weight,
+      v.blkio_weight_devices, v.blkio_leaf_weight_devices, v.read_bps, v.write_bps, v.read_iops, v.write_iops,
+      v.huge_pages, v.net_class_id, v.net_priorities, v.rdma, v.devices, v.unified);
 }
 template <class Io>
 void fields(Io& io, CgroupPlan& v) { all(io, v.path, v.system, v.limits); }

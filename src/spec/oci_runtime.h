@@ -220,6 +220,23 @@ struct OciHugepageLimit {
 };
 CAISSON_JSON(OciHugepageLimit, CAISSON_FIELD("pageSize", page_size), CAISSON_FIELD("limit", limit))
 
+struct OciInterfacePriority {
+  std::string name;
+  uint32_t priority = 0;
+};
+CAISSON_JSON(OciInterfacePriority, CAISSON_FIELD("name", name), CAISSON_FIELD("priority", priority))
+
+struct OciNetwork {
+  std::optional<uint32_t> class_id;
+  std::vector<OciInterfacePriority> priorities;
+};
+CAISSON_JSON(OciNetwork, CAISSON_FIELD_OMIT("classID", class_id), CAISSON_FIELD_OMIT("priorities", priorities))
+
+struct OciRdma {
+  std::optional<uint32_t> hca_handles, hca_objects;
+};
+CAISSON_JSON(OciRdma, CAISSON_FIELD_OMIT("hcaHandles", hca_handles), CAISSON_FIELD_OMIT("hcaObjects", hca_objects))
+
 struct OciResources {
   std::vector<OciDeviceRule> devices;
   std::optional<OciMemory> memory;
@@ -227,11 +244,14 @@ struct OciResources {
   std::optional<OciPids> pids;
   std::optional<OciBlockIo> block_io;
   std::vector<OciHugepageLimit> hugepage_limits;
+  std::optional<OciNetwork> network;
+  std::map<std::string, OciRdma> rdma;  // by device
   std::map<std::string, std::string> unified;
 };
 CAISSON_JSON(OciResources, CAISSON_FIELD_OMIT("devices", devices), CAISSON_FIELD_OMIT("memory", memory),
              CAISSON_FIELD_OMIT("cpu", cpu), CAISSON_FIELD_OMIT("pids", pids),
              CAISSON_FIELD_OMIT("blockIO", block_io), CAISSON_FIELD_OMIT("hugepageLimits", hugepage_limits),
+             CAISSON_FIELD_OMIT("network", network), CAISSON_FIELD_OMIT("rdma", rdma),
              CAISSON_FIELD_OMIT("unified", unified))
 
 struct OciSeccompArg {

@@ -52,21 +52,33 @@ struct HugePageLimit {
   bool operator==(const HugePageLimit&) const = default;
 };
 
-// Limits in the words of the OCI spec; absent means "leave as inherited". Bytes, microseconds.
+struct RdmaLimit {
+  std::string device;  // "mlx5_1"
+  std::optional<uint32_t> handles, objects;
+  bool operator==(const RdmaLimit&) const = default;
+};
+
+// Limits in the words of the OCI spec; absent means "leave as it is". Bytes, microseconds.
 struct CgroupLimits {
   std::optional<int64_t> memory, memory_swap, memory_reservation;  // -1: unlimited; swap includes memory
   std::optional<uint64_t> memory_swappiness;
   bool oom_kill_disable = false;
+  bool memory_check_before_update = false;  // a limit at or below the usage is refused, nothing is written
   std::optional<uint64_t> cpu_shares;
-  std::optional<int64_t> cpu_quota;
-  std::optional<uint64_t> cpu_period;
+  std::optional<int64_t> cpu_quota;  // <= 0: unlimited
+  std::optional<uint64_t> cpu_period, cpu_burst;
   std::optional<int64_t> cpu_realtime_runtime;
   std::optional<uint64_t> cpu_realtime_period;
+  std::optional<int64_t> cpu_idle;
   std::string cpuset_cpus, cpuset_mems;
   std::optional<int64_t> pids;  // <= 0: unlimited
-  std::optional<uint16_t> blkio_weight;
-  std::vector<BlockThrottle> blkio_weight_devices, read_bps, write_bps, read_iops, write_iops;
+  std::optional<uint16_t> blkio_weight, blkio_leaf_weight;
+  std::vector<BlockThrottle> blkio_weight_devices, blkio_leaf_weight_devices;  // rate: the weight
+  std::vector<BlockThrottle> read_bps, write_bps, read_iops, write_iops;
   std::vector<HugePageLimit> huge_pages;
+  std::optional<uint32_t> net_class_id;                             // v1 only, ignored on v2 as by every runtime
+  std::vector<std::pair<std::string, uint32_t>> net_priorities;     // v1 only; interface, priority
+  std::vector<RdmaLimit> rdma;
   std::vector<DeviceRule> devices;  // in order, the last match wins; empty: no device control
   std::vector<std::pair<std::string, std::string>> unified;  // v2 file name, value
   bool operator==(const CgroupLimits&) const = default;
