@@ -3,6 +3,7 @@
 #include "runtime/child.h"
 
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -15,6 +16,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "runtime/container.h"
 #include "sys/raw_calls.h"
 
 namespace caisson::runtime {
@@ -38,16 +40,52 @@ void send_plain(const ChildSetup& setup, const ChildMessage& message) {
   }
 }
 
-// One byte of consent; the parent's death ends us too.
-void wait_for_parent(const ChildSetup& setup, ChildMessage::Kind kind) {
+// The parent's death ends us too.
+void wait_for(ChildSetup& setup, ParentMessage::Kind kind) {
+  for (;;) {
+    if (kind == ParentMessage::Kind::kRecorded && setup.recorded) return;
+    ParentMessage message;
+    ssize_t got;
+    while ((got = read(setup.sync, &message, sizeof message)) < 0 && errno == EINTR) {
+    }
+    if (got != sizeof message) _exit(1);
+    if (message.kind == ParentMessage::Kind::kRecorded) {
+      setup.recorded = true;
+      setup.outer_pid = message.pid;
+    } else if (message.kind == kind) {
+      return;
+    }
+  }
+}
+
+void ask_parent(ChildSetup& setup, ChildMessage::Kind kind) {
   ChildMessage message;
   message.kind = kind;
   send_plain(setup, message);
-  char byte;
-  ssize_t got;
-  while ((got = read(setup.sync, &byte, 1)) < 0 && errno == EINTR) {
+  wait_for(setup, ParentMessage::Kind::kGoOn);
+}
+
+// Whoever created us may be gone when the order to start comes, so it comes to a socket of our own. A
+// connection without an order only looked whether we wait.
+void wait_at_gate(ChildSetup& setup) {
+  ChildMessage message;
+  send_plain(setup, message);
+  wait_for(setup, ParentMessage::Kind::kRecorded);
+  close(setup.sync);
+  for (;;) {
+    int connection = accept4(setup.gate, nullptr, nullptr, SOCK_CLOEXEC);
+    if (connection < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
+    if (connection < 0) _exit(1);
+    ParentMessage order;
+    ssize_t got;
+    while ((got = read(connection, &order, sizeof order)) < 0 && errno == EINTR) {
+    }
+    if (got == sizeof order && order.kind == ParentMessage::Kind::kGoOn) {
+      setup.sync = connection;
+      return;
+    }
+    close(connection);
   }
-  if (got != 1) _exit(1);
 }
 
 void write_own_file(const ChildSetup& setup, const char* path, const char* text, const char* step) {
@@ -71,7 +109,7 @@ void set_oom_score(const ChildSetup& setup, int score) {
 void join_namespaces(const ChildSetup& setup) {
   if (setup.container >= 0) {
     // The pid namespace is ours by birth. The cgroup namespace comes along; the cgroup itself was joined before.
-    if (setns(setup.container, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
+    if (setup.container_namespaces && setns(setup.container, static_cast<int>(setup.container_namespaces)) < 0)
       child_fail(setup, "setns to the namespaces of the container");
     return;
   }
@@ -79,11 +117,57 @@ void join_namespaces(const ChildSetup& setup) {
     if (setns(join.fd.get(), static_cast<int>(join.type)) < 0) child_fail(setup, "setns to a namespace");
 }
 
-void map_ids(const ChildSetup& setup) {
-  wait_for_parent(setup, ChildMessage::Kind::kMapIds);
+bool groups_may_be_set() {
+  char text[8] = {};
+  int fd = open("/proc/self/setgroups", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return true;
+  ssize_t got = read(fd, text, sizeof text);
+  close(fd);
+  return got < 4 || memcmp(text, "deny", 4) != 0;
+}
+
+void map_ids(ChildSetup& setup) {
+  ask_parent(setup, ChildMessage::Kind::kMapIds);
   // Mapped ids of our own: without them every file we make would belong to nobody.
-  if (raw::set_gid(0) < 0 || raw::set_groups(0, nullptr) < 0 || raw::set_uid(0) < 0)
+  if (raw::set_gid(setup.root_gid) < 0 || (groups_may_be_set() && raw::set_groups(0, nullptr) < 0) ||
+      raw::set_uid(setup.root_uid) < 0)
     child_fail(setup, "become root of the user namespace");
+  prctl(PR_SET_DUMPABLE, 0);
+}
+
+// COMPAT(linux<6.3): exec does not enter the namespace for children there, and the offsets are without effect.
+void make_time_namespace(const ChildSetup& setup) {
+  if (setup.own_time_offsets.empty()) return;
+  if (unshare(0x80 /* CLONE_NEWTIME */) < 0) child_fail(setup, "unshare the time namespace");
+  int fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write(fd, setup.own_time_offsets.data(), setup.own_time_offsets.size()) < 0)
+    child_fail(setup, "write", "/proc/self/timens_offsets");
+  close(fd);
+}
+
+void set_up_loopback(const ChildSetup& setup) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ifreq request{};
+  memcpy(request.ifr_name, "lo", 3);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0) child_fail(setup, "set up the loopback interface");
+  close(fd);
+}
+
+void run_own_hooks(const ChildSetup& setup, const std::vector<Hook>& hooks, const char* kind, const char* status,
+                   const std::string& directory) {
+  if (hooks.empty()) return;
+  const Plan& plan = *setup.plan;
+  auto state = hook_state_json({plan.oci_version, plan.id, plan.bundle, plan.annotations}, status, setup.outer_pid);
+  if (auto done = run_hooks(hooks, kind, state, directory); !done) child_fail(setup, done.error());
+}
+
+void run_hooks_before_pivot(ChildSetup& setup) {
+  const Hooks& hooks = setup.plan->hooks;
+  if (!hooks.prestart.empty() || !hooks.create_runtime.empty()) ask_parent(setup, ChildMessage::Kind::kRuntimeHooks);
+  if (hooks.create_container.empty()) return;
+  wait_for(setup, ParentMessage::Kind::kRecorded);
+  run_own_hooks(setup, hooks.create_container, "createContainer", "creating", setup.plan->bundle);
 }
 
 }  // namespace
@@ -100,6 +184,16 @@ void child_fail(const ChildSetup& setup, Failure failure, const char* step, cons
     ssize_t got = read(mount_context, message.reason, sizeof message.reason - 1);
     message.reason[got > 0 ? got : 0] = 0;
   }
+  send_plain(setup, message);
+  _exit(1);
+}
+
+void child_fail(const ChildSetup& setup, const Error& error) {
+  ChildMessage message;
+  message.kind = ChildMessage::Kind::kError;
+  message.failure = Failure::kText;
+  message.err = error.err;
+  copy_text(message.object, sizeof message.object, error.message.c_str());
   send_plain(setup, message);
   _exit(1);
 }
@@ -143,7 +237,7 @@ int child_open_terminal(const ChildSetup& setup, int root) {
   return slave;
 }
 
-void run_child(const ChildSetup& setup) {
+void run_child(ChildSetup& setup) {
   if (!setup.cgroups_joined) close(setup.parent_sync);
   const ProcessPlan& process = *setup.process.plan;
   umask(0);
@@ -154,6 +248,7 @@ void run_child(const ChildSetup& setup) {
   bool own_user_namespace = setup.plan && (setup.plan->create_namespaces & CLONE_NEWUSER);
   if (own_user_namespace) map_ids(setup);
   join_namespaces(setup);
+  make_time_namespace(setup);
   int terminal = -1;
   if (setup.plan) {
     const Plan& plan = *setup.plan;
@@ -164,6 +259,7 @@ void run_child(const ChildSetup& setup) {
       child_fail(setup, "sethostname", plan.hostname.c_str());
     if (!plan.domainname.empty() && setdomainname(plan.domainname.c_str(), plan.domainname.size()) < 0)
       child_fail(setup, "setdomainname", plan.domainname.c_str());
+    if ((plan.create_namespaces & CLONE_NEWNET) && setup.loopback) set_up_loopback(setup);
     if (plan.personality && personality(*plan.personality) < 0) child_fail(setup, "personality");
   }
   // ENOSYS: a kernel without keyrings has none to leak.
@@ -171,11 +267,11 @@ void run_child(const ChildSetup& setup) {
   if ((!setup.plan || setup.plan->new_session_keyring) && raw::join_session_keyring(keyring) < 0 && errno != ENOSYS)
     child_fail(setup, "join a session keyring");
   if (setsid() < 0) child_fail(setup, "setsid");
-  if (setup.has_root) {
-    child_enter_root(setup);
-  }
+  if (setup.has_root) child_build_root(setup);
+  if (setup.plan) run_hooks_before_pivot(setup);
+  if (setup.has_root) child_pivot(setup);
   if (process.terminal) {
-    // With a root of our own the terminal was opened inside child_enter_root's devpts, which is "/" now.
+    // With a root of our own the terminal was opened inside child_build_root's devpts, which is "/" now.
     int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0) child_fail(setup, "open", "/");
     terminal = child_open_terminal(setup, root);
@@ -191,8 +287,12 @@ void run_child(const ChildSetup& setup) {
     }
     close(root);
   }
-  if (setup.wait) wait_for_parent(setup, ChildMessage::Kind::kReady);
-  child_exec(setup, terminal);
+  child_prepare_exec(setup, terminal);
+  if (setup.gate >= 0) wait_at_gate(setup);
+  else if (setup.wait) ask_parent(setup, ChildMessage::Kind::kReady);
+  wait_for(setup, ParentMessage::Kind::kRecorded);
+  if (setup.plan) run_own_hooks(setup, setup.plan->hooks.start_container, "startContainer", "created", "/");
+  child_exec(setup);
 }
 
 }  // namespace caisson::runtime

@@ -27,15 +27,23 @@ enum class Failure : uint32_t {
   kOutside,         // the working directory does not lie in the container's root
   kOverProc,        // mount over procfs
   kNotProcfs,       // /proc is not procfs
+  kText,            // object is the whole sentence
 };
 
 struct ChildMessage {
-  enum class Kind : uint32_t { kReady, kError, kConsole, kMapIds } kind = Kind::kReady;
+  enum class Kind : uint32_t { kReady, kError, kConsole, kMapIds, kRuntimeHooks } kind = Kind::kReady;
   Failure failure = Failure::kCall;
   int32_t err = 0;
   char step[64] = {};
   char object[512] = {};
   char reason[256] = {};  // the kernel's own words from a mount context
+};
+
+// What the parent answers.
+struct ParentMessage {
+  // kRecorded: the process is known to whoever will clean up after it; without that it must not go on.
+  enum class Kind : uint32_t { kRecorded, kGoOn } kind = Kind::kGoOn;
+  int32_t pid = 0;  // the child's, as its parent sees it
 };
 
 struct PreparedOption {
@@ -78,21 +86,28 @@ struct ChildSetup {
   PreparedProcess process;
   int sync = -1;                         // the child's end
   int parent_sync = -1;                  // the parent's, closed first
-  bool wait = false;                     // report kReady and wait for a byte before exec
+  bool wait = false;                     // report kReady and wait before exec
+  int gate = -1;                         // with `wait`: a listening socket where consent comes from
+  bool recorded = false;                 // nobody needs to have written the pid down
+  int32_t outer_pid = 0;                 // learnt with kRecorded
   std::vector<UniqueFd> cgroup_tasks;    // v1
   bool cgroups_joined = false;           // before birth; parent_sync is closed then, too
   int rootfs = -1;
   int container = -1;                    // pidfd whose namespaces a further process joins
+  uint64_t container_namespaces = 0;     // which of them
+  std::string own_time_offsets;          // an ordinary user's child makes its time namespace itself
+  uint32_t root_uid = 0, root_gid = 0;   // ids that are mapped in a user namespace of its own
   std::vector<PreparedNamespace> joins;
   std::vector<PreparedMount> mounts;
   bool has_root = false;                 // own mount namespace: build and enter the root
   bool make_devices = false;
   std::vector<PreparedOption> sysctls;   // key is the path below /proc/sys
   std::string keyring;
+  bool loopback = false;                 // a network namespace of its own, nobody else's to set up
 };
 
 // Everything from right behind clone to exec. Never returns.
-[[noreturn]] void run_child(const ChildSetup& setup);
+[[noreturn]] void run_child(ChildSetup& setup);
 
 // --- between the child's own files ---
 
@@ -102,9 +117,14 @@ struct ChildSetup {
 [[noreturn]] inline void child_fail(const ChildSetup& setup, const char* step, const char* object = "") {
   child_fail(setup, Failure::kCall, step, object);
 }
-void child_enter_root(const ChildSetup& setup);                      // mounts, devices, pivot
+[[noreturn]] void child_fail(const ChildSetup& setup, const Error& error);
+void child_build_root(const ChildSetup& setup);                      // mounts, devices, masks
+void child_pivot(const ChildSetup& setup);                           // and what must come after
 int child_open_terminal(const ChildSetup& setup, int root);          // slave fd; sends the master
-[[noreturn]] void child_exec(const ChildSetup& setup, int terminal); // stdio to execve
+// What can fail before a container counts as created: stdio, working directory, limits, a first look-up
+// of the program. Privileges are still whole.
+void child_prepare_exec(const ChildSetup& setup, int terminal);
+[[noreturn]] void child_exec(const ChildSetup& setup);               // filter, labels, privileges, execve
 // mkdir -p inside `root`, symbolic links resolved there; O_PATH fd of the directory or -1.
 int child_make_directory(int root, const char* path);
 

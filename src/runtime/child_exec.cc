@@ -99,15 +99,17 @@ void drop_privileges(const ChildSetup& setup) {
       child_fail(setup, "raise an ambient capability");
 }
 
-// 0: executable; else errno, as Go's exec.LookPath judges.
-int check_executable(const ChildSetup& setup, const char* path) {
+// 0: executable; else errno, as Go's exec.LookPath judges. `as_root`: before the privileges went, and so
+// without a word on what depends on them.
+int check_executable(const ChildSetup& setup, const char* path, bool as_root) {
   struct stat info {};
-  if (stat(path, &info) < 0) return errno;
+  if (stat(path, &info) < 0) return as_root && errno == EACCES ? 0 : errno;
   if (S_ISDIR(info.st_mode)) return EISDIR;
   if (!(info.st_mode & 0111)) return EACCES;
   // /proc/self/exe or a link to it: our own program running in the container would be a file of the host
   // that the container can open.
   if (info.st_dev == setup.process.own_device && info.st_ino == setup.process.own_inode) return EACCES;
+  if (as_root) return 0;
   // The kernel decides with the privileges the program will have; AT_EACCESS as they are set already.
   return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0 || errno == ENOSYS ? 0 : errno;
 }
@@ -118,11 +120,11 @@ int check_executable(const ChildSetup& setup, const char* path) {
 }
 
 // Returns the path to execute, in `buffer` where it was searched for.
-const char* find_program(const ChildSetup& setup, char (&buffer)[PATH_MAX]) {
+const char* find_program(const ChildSetup& setup, char (&buffer)[PATH_MAX], bool as_root) {
   const char* name = setup.process.argv[0];
   size_t length = strlen(name);
   if (strchr(name, '/')) {
-    int err = check_executable(setup, name);
+    int err = check_executable(setup, name, as_root);
     if (err == 0) return name;
     errno = err;
     child_fail(setup,
@@ -134,7 +136,7 @@ const char* find_program(const ChildSetup& setup, char (&buffer)[PATH_MAX]) {
     memcpy(buffer, directory.data(), directory.size());
     buffer[directory.size()] = '/';
     memcpy(buffer + directory.size() + 1, name, length + 1);
-    if (check_executable(setup, buffer) == 0) return buffer;
+    if (check_executable(setup, buffer, as_root) == 0) return buffer;
   }
   errno = ENOENT;
   child_fail(setup, Failure::kNotInPath, "exec", name);
@@ -142,7 +144,7 @@ const char* find_program(const ChildSetup& setup, char (&buffer)[PATH_MAX]) {
 
 }  // namespace
 
-void child_exec(const ChildSetup& setup, int terminal) {
+void child_prepare_exec(const ChildSetup& setup, int terminal) {
   const ProcessPlan& process = *setup.process.plan;
   set_up_stdio(setup, terminal);
   enter_working_directory(setup);
@@ -150,6 +152,14 @@ void child_exec(const ChildSetup& setup, int terminal) {
     rlimit value{limit.soft, limit.hard};
     if (setrlimit(static_cast<__rlimit_resource>(limit.resource), &value) < 0) child_fail(setup, "setrlimit");
   }
+  umask(process.umask < 0 ? 022 : static_cast<mode_t>(process.umask));
+  // What the program's own user may not see is for the second look-up to judge.
+  char buffer[PATH_MAX];
+  find_program(setup, buffer, /*as_root=*/true);
+}
+
+void child_exec(const ChildSetup& setup) {
+  const ProcessPlan& process = *setup.process.plan;
   write_label(setup, "/proc/self/attr/apparmor/exec", "exec ", process.apparmor_profile);
   write_label(setup, "/proc/self/attr/exec", "", process.selinux_label);
   // A filter needs CAP_SYS_ADMIN or no_new_privs. Without the latter it must come before the capabilities
@@ -157,9 +167,8 @@ void child_exec(const ChildSetup& setup, int terminal) {
   if (!process.no_new_privs) load_filter(setup);
   drop_privileges(setup);
   if (process.no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) child_fail(setup, "prctl PR_SET_NO_NEW_PRIVS");
-  umask(process.umask < 0 ? 022 : static_cast<mode_t>(process.umask));
   char buffer[PATH_MAX];
-  const char* path = find_program(setup, buffer);
+  const char* path = find_program(setup, buffer, /*as_root=*/false);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
