@@ -113,6 +113,7 @@ void join_namespaces(const ChildSetup& setup) {
       child_fail(setup, "setns to the namespaces of the container");
     return;
   }
+  if (setup.joins_done) return;
   for (const auto& join : setup.joins)
     if (setns(join.fd.get(), static_cast<int>(join.type)) < 0) child_fail(setup, "setns to a namespace");
 }
@@ -152,6 +153,12 @@ void set_up_loopback(const ChildSetup& setup) {
   request.ifr_flags = IFF_UP | IFF_RUNNING;
   if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0) child_fail(setup, "set up the loopback interface");
   close(fd);
+}
+
+// Without a mount namespace of its own there is nothing to pivot in.
+void enter_plain_root(const ChildSetup& setup) {
+  const char* root = setup.plan->rootfs.c_str();
+  if (chdir(root) < 0 || chroot(".") < 0) child_fail(setup, "chroot", root);
 }
 
 void run_own_hooks(const ChildSetup& setup, const std::vector<Hook>& hooks, const char* kind, const char* status,
@@ -270,6 +277,7 @@ void run_child(ChildSetup& setup) {
   if (setup.has_root) child_build_root(setup);
   if (setup.plan) run_hooks_before_pivot(setup);
   if (setup.has_root) child_pivot(setup);
+  else if (setup.plan && !setup.plan->rootfs.empty()) enter_plain_root(setup);
   if (process.terminal) {
     // With a root of our own the terminal was opened inside child_build_root's devpts, which is "/" now.
     int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);

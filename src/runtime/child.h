@@ -98,6 +98,7 @@ struct ChildSetup {
   std::string own_time_offsets;          // an ordinary user's child makes its time namespace itself
   uint32_t root_uid = 0, root_gid = 0;   // ids that are mapped in a user namespace of its own
   std::vector<PreparedNamespace> joins;
+  bool joins_done = false;               // before birth
   std::vector<PreparedMount> mounts;
   bool has_root = false;                 // own mount namespace: build and enter the root
   bool make_devices = false;

@@ -7,19 +7,26 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "base/log.h"
 #include "base/text.h"
+#include "runtime/id_maps.h"
 #include "runtime/prepare.h"
 #include "sys/container_clone.h"
 #include "sys/files.h"
 #include "sys/mount.h"
 #include "sys/unix_socket.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
 
 namespace caisson::runtime {
 
@@ -80,19 +87,22 @@ Result<Reply> next_message(int sync) {
   return reply;
 }
 
-Result<> write_id_map(pid_t pid, const char* file, const std::vector<IdMapping>& mappings) {
-  std::string text;
-  for (const auto& m : mappings) text += format("%u %u %u\n", m.container_id, m.host_id, m.size);
-  return sys::write_file(format("/proc/%d/%s", pid, file), text);
-}
-
-Result<> go_on(int sync) {
-  char byte = 1;
-  if (send(sync, &byte, 1, MSG_NOSIGNAL) != 1) return fail_errno("tell the container's first process to go on");
+Result<> tell(int sync, ParentMessage::Kind kind, pid_t pid = 0) {
+  ParentMessage message{kind, pid};
+  if (send(sync, &message, sizeof message, MSG_NOSIGNAL) != sizeof message)
+    return fail_errno("tell the container's first process to go on");
   return {};
 }
 
 enum class Reached { kReady, kExecuted };
+
+HookState hook_state(const Plan& plan) { return {plan.oci_version, plan.id, plan.bundle, plan.annotations}; }
+
+Result<> run_runtime_hooks(const Plan& plan, pid_t pid) {
+  auto state = hook_state_json(hook_state(plan), "creating", pid);
+  TRY(run_hooks(plan.hooks.prestart, "prestart", state, plan.bundle));
+  return run_hooks(plan.hooks.create_runtime, "createRuntime", state, plan.bundle);
+}
 
 Result<Reached> follow_child(Launch& launch, const Plan* plan) {
   for (;;) {
@@ -104,10 +114,11 @@ Result<Reached> follow_child(Launch& launch, const Plan* plan) {
       case ChildMessage::Kind::kError: return std::unexpected(child_error(reply.message));
       case ChildMessage::Kind::kConsole: launch.console = std::move(reply.fd); break;
       case ChildMessage::Kind::kMapIds:
-        if (!plan) return fail(ErrorKind::kInternal, "unexpected request for id mappings");
-        TRY_CTX(write_id_map(launch.child.pid, "uid_map", plan->uid_mappings), "map user ids");
-        TRY_CTX(write_id_map(launch.child.pid, "gid_map", plan->gid_mappings), "map group ids");
-        TRY(go_on(launch.sync.get()));
+      case ChildMessage::Kind::kRuntimeHooks:
+        if (!plan) return fail(ErrorKind::kInternal, "unexpected request of the container's first process");
+        if (reply.message.kind == ChildMessage::Kind::kMapIds) TRY(write_id_maps(launch.child.pid, *plan));
+        else TRY(run_runtime_hooks(*plan, launch.child.pid));
+        TRY(tell(launch.sync.get(), ParentMessage::Kind::kGoOn));
         break;
     }
   }
@@ -155,7 +166,9 @@ Result<> clone_child(Launch& launch, ChildSetup& setup, sys::ContainerClone requ
     }
   }
   if (!request.keep.empty()) request.keep.push_back(setup.sync);
-  Undumpable guard;
+  std::optional<Undumpable> guard;
+  // An ordinary user has to write the id maps of its child, which makes itself undumpable after that.
+  if (geteuid() == 0 || !(request.namespaces & CLONE_NEWUSER)) guard.emplace();
   launch.child = TRY(sys::clone_container_on_this_thread(request));
   if (launch.child.pid == 0) {
     // Done already, by the process between; the descriptors are gone.
@@ -192,6 +205,37 @@ bool binds_dev(const Plan& plan) {
   return false;
 }
 
+uint32_t root_of(const std::vector<IdMapping>& map) {
+  for (const auto& m : map)
+    if (m.container_id == 0) return 0;
+  return map.empty() ? 0 : map.front().container_id;
+}
+
+// Namespaces to join are joined before a user namespace is made, by the rights outside; one that is joined
+// itself must own what is made after it.
+void arrange_user_namespace(const Plan& plan, ChildSetup& setup, sys::ContainerClone& request) {
+  setup.root_uid = root_of(plan.uid_mappings);
+  setup.root_gid = root_of(plan.gid_mappings);
+  bool joins_user = false;
+  for (const auto& join : setup.joins) joins_user |= join.type == CLONE_NEWUSER;
+  if (!joins_user && !(request.namespaces & CLONE_NEWUSER)) return;
+  for (const auto& join : setup.joins) request.joins.push_back({join.type, join.fd.get()});
+  setup.joins_done = true;
+}
+
+void arrange_time_namespace(const Plan& plan, ChildSetup& setup, sys::ContainerClone& request) {
+  if (!(request.namespaces & CLONE_NEWTIME)) return;
+  std::string offsets;
+  for (const auto& offset : plan.time_offsets)
+    offsets += format("%d %ld %u\n", offset.clock, static_cast<long>(offset.seconds), offset.nanoseconds);
+  if (!plan.rootless) {
+    request.time_offsets = offsets;
+    return;
+  }
+  request.namespaces &= ~uint64_t{CLONE_NEWTIME};
+  setup.own_time_offsets = offsets.empty() ? format("%d 0 0\n", CLOCK_MONOTONIC) : offsets;
+}
+
 Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wait, Launch& launch) {
   ChildSetup setup;
   setup.plan = &plan;
@@ -200,6 +244,8 @@ Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wai
   setup.keyring = plan.id.empty() ? "" : "_ses." + plan.id;
   setup.has_root = plan.create_namespaces & CLONE_NEWNS;
   setup.make_devices = !binds_dev(plan);
+  setup.gate = fds.start_gate;
+  setup.loopback = fds.netns < 0;
   prepare_sysctls(plan, setup);
 
   sys::CgroupSystem detected;
@@ -218,7 +264,9 @@ Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wai
 
   UniqueFd root;
   if (setup.has_root) {
-    if (!plan.rootfs.empty()) root = TRY_CTX(sys::clone_mount(AT_FDCWD, plan.rootfs, true), "root file system");
+    // An ordinary user has the right only inside: the child does it.
+    if (plan.rootless) root.reset();
+    else if (!plan.rootfs.empty()) root = TRY_CTX(sys::clone_mount(AT_FDCWD, plan.rootfs, true), "root file system");
     else if (fds.rootfs < 0) return fail(ErrorKind::kInvalid, "no root file system given");
     // COMPAT(linux<6.15): a detached mount cannot be cloned there; the error says open_tree: EINVAL.
     else if (fds.keep_rootfs) root = TRY_CTX(sys::clone_mount(fds.rootfs, "", true), "root file system");
@@ -236,7 +284,11 @@ Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wai
   // The cgroup namespace is unshared by the child once it is in its cgroup.
   request.namespaces = plan.create_namespaces & ~uint64_t{CLONE_NEWCGROUP};
   if (fds.netns >= 0) request.namespaces &= ~uint64_t{CLONE_NEWNET};
+  arrange_user_namespace(plan, setup, request);
+  arrange_time_namespace(plan, setup, request);
   TRY(clone_child(launch, setup, request, launch.cgroup));
+  if (fds.cloned) TRY(fds.cloned(launch.child.pid, launch.cgroup));
+  TRY(tell(launch.sync.get(), ParentMessage::Kind::kRecorded, launch.child.pid));
   return follow_child(launch, &plan);
 }
 
@@ -260,10 +312,34 @@ const sys::CgroupPaths& Created::cgroup() const { return state_->launch.cgroup; 
 Result<Started> Created::start() {
   Created self = std::move(*this);  // whatever happens, this start was the only one
   Launch& launch = self.state_->launch;
-  TRY(go_on(launch.sync.get()));
+  TRY(tell(launch.sync.get(), ParentMessage::Kind::kGoOn));
   TRY(follow_child(launch, nullptr));
   return finished(launch);
 }
+
+Started Created::detach() {
+  Created self = std::move(*this);
+  return finished(self.state_->launch);
+}
+
+Result<> start_created(const std::string& gate, const ProcessPlan* listener_of, const HookState& state, pid_t pid) {
+  auto connection = sys::connect_unix(gate, SOCK_SEQPACKET);
+  if (!connection) {
+    if (connection.error().err == ECONNREFUSED || connection.error().err == ENOENT)
+      return fail(ErrorKind::kConflict, "no process waits to be started");
+    return std::unexpected(std::move(connection).error());
+  }
+  Launch launch;
+  launch.sync = std::move(*connection);
+  TRY(tell(launch.sync.get(), ParentMessage::Kind::kGoOn));
+  TRY(follow_child(launch, nullptr));
+  (void)listener_of;
+  (void)state;
+  (void)pid;
+  return {};
+}
+
+bool waits_for_start(const std::string& gate) { return sys::connect_unix(gate, SOCK_SEQPACKET).has_value(); }
 
 Result<Created> create(const Plan& plan, const StartFds& fds) {
   Created created(new Created::State);
@@ -278,14 +354,38 @@ Result<Started> run(const Plan& plan, const StartFds& fds) {
   return finished(launch);
 }
 
+namespace {
+
+// An ordinary user, or whoever has entered the container's user namespace, may not enter again what the
+// container shares with the host.
+Result<> choose_namespaces(int container, ChildSetup& setup, sys::ContainerClone& request) {
+  pid_t pid = TRY(sys::pid_of_pidfd(container));
+  bool other_user = TRY(sys::in_other_namespace(pid, "user"));
+  if (other_user) request.joins.push_back({CLONE_NEWUSER, container});
+  struct Type {
+    const char* name;
+    uint64_t flag;
+  };
+  static constexpr Type kTypes[] = {{"mnt", CLONE_NEWNS}, {"net", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC}, {"uts", CLONE_NEWUTS}, {"cgroup", CLONE_NEWCGROUP}};
+  for (auto [name, flag] : kTypes)
+    if ((geteuid() == 0 && !other_user) || TRY(sys::in_other_namespace(pid, name))) setup.container_namespaces |= flag;
+  if (TRY(sys::in_other_namespace(pid, "time"))) setup.container_namespaces |= CLONE_NEWTIME;
+  return {};
+}
+
+}  // namespace
+
 Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, const sys::CgroupPaths& cgroup,
-                             const Stdio& stdio) {
+                             const Stdio& stdio, const HookState* state) {
+  (void)state;
   Launch launch;
   ChildSetup setup;
   setup.container = container_pidfd;
+  setup.recorded = true;
   setup.process = TRY(prepare_process(process, stdio));
   sys::ContainerClone request;
   request.join_pid = container_pidfd;
+  TRY(choose_namespaces(container_pidfd, setup, request));
   request.keep = {container_pidfd, setup.process.stdio[0], setup.process.stdio[1], setup.process.stdio[2]};
   auto cloned = clone_child(launch, setup, request, cgroup);
   if (!cloned && cloned.error().err == EBUSY && cgroup.v2) {

@@ -7,11 +7,17 @@
 
 #include <linux/mount.h>
 
+#include <time.h>
+
 #include <algorithm>
 
 #include "base/text.h"
 #include "runtime/default_spec.h"
 #include "runtime/rootfs_builder.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
 
 namespace caisson::runtime {
 
@@ -23,7 +29,7 @@ struct NamespaceType {
 };
 constexpr NamespaceType kNamespaces[] = {
     {"pid", CLONE_NEWPID},   {"network", CLONE_NEWNET}, {"mount", CLONE_NEWNS},       {"ipc", CLONE_NEWIPC},
-    {"uts", CLONE_NEWUTS},   {"user", CLONE_NEWUSER},   {"cgroup", CLONE_NEWCGROUP},  {"time", 0x80 /* CLONE_NEWTIME */},
+    {"uts", CLONE_NEWUTS},   {"user", CLONE_NEWUSER},   {"cgroup", CLONE_NEWCGROUP},  {"time", CLONE_NEWTIME},
 };
 
 bool has_parent_step(std::string_view path) {
@@ -68,6 +74,49 @@ Result<> add_sysctls(const spec::OciLinux& in, Plan& plan, uint64_t own) {
   return {};
 }
 
+Result<> add_time_offsets(const spec::OciLinux& in, Plan& plan) {
+  if (in.time_offsets.empty()) return {};
+  if (!(plan.create_namespaces & CLONE_NEWTIME))
+    return fail(ErrorKind::kInvalid, "timeOffsets need a time namespace of the container's own");
+  for (const auto& [name, offset] : in.time_offsets) {
+    int32_t clock = name == "monotonic" ? CLOCK_MONOTONIC : name == "boottime" ? CLOCK_BOOTTIME : -1;
+    if (clock < 0) return fail(ErrorKind::kInvalid, "timeOffsets: unknown clock %s", quoted(name).c_str());
+    if (offset.nanosecs >= 1000000000) return fail(ErrorKind::kInvalid, "timeOffsets: nanosecs %u is a second or more", offset.nanosecs);
+    plan.time_offsets.push_back({clock, offset.secs, offset.nanosecs});
+  }
+  return {};
+}
+
+Result<> add_hooks(const char* kind, const std::vector<spec::OciHook>& in, std::vector<Hook>& out) {
+  for (const auto& entry : in) {
+    if (entry.path.empty() || entry.path[0] != '/' || entry.path.find('\0') != std::string::npos)
+      return fail(ErrorKind::kInvalid, "%s hook: path %s is not absolute", kind, quoted(entry.path).c_str());
+    if (entry.timeout && *entry.timeout <= 0)
+      return fail(ErrorKind::kInvalid, "%s hook '%s': timeout %ld is not positive", kind, entry.path.c_str(), static_cast<long>(*entry.timeout));
+    auto timeout = std::min<int64_t>(entry.timeout.value_or(0), UINT32_MAX);
+    out.push_back({entry.path, entry.args, entry.env, static_cast<uint32_t>(timeout)});
+  }
+  return {};
+}
+
+// They would be made in the caller's view of the host otherwise.
+Result<> check_mount_namespace(const Plan& plan) {
+  if (plan.create_namespaces & CLONE_NEWNS) return {};
+  const char* what = !plan.mounts.empty()           ? "mounts"
+                     : !plan.masked_paths.empty()   ? "maskedPaths"
+                     : !plan.readonly_paths.empty() ? "readonlyPaths"
+                     : plan.readonly_root           ? "a read-only root"
+                                                    : nullptr;
+  if (what) return fail(ErrorKind::kInvalid, "%s need a mount namespace of the container's own", what);
+  return {};
+}
+
+Result<> check_version(const std::string& version) {
+  if (version.empty()) return fail(ErrorKind::kInvalid, "ociVersion is missing");
+  if (version.starts_with("1.")) return {};
+  return fail(ErrorKind::kUnsupported, "ociVersion %s: this runtime knows 1.x", quoted(version).c_str());
+}
+
 Result<> add_linux(const spec::OciLinux& in, const BuildOptions& options, Plan& plan) {
   TRY(add_namespaces(in, plan));
   uint64_t own = plan.create_namespaces;
@@ -77,7 +126,7 @@ Result<> add_linux(const spec::OciLinux& in, const BuildOptions& options, Plan& 
   for (const auto& m : in.gid_mappings) plan.gid_mappings.push_back({m.container_id, m.host_id, m.size});
   if ((plan.create_namespaces & CLONE_NEWUSER) && (plan.uid_mappings.empty() || plan.gid_mappings.empty()))
     return fail(ErrorKind::kInvalid, "a user namespace needs uidMappings and gidMappings");
-  if (!in.time_offsets.empty()) return fail(ErrorKind::kUnsupported, "timeOffsets");
+  TRY(add_time_offsets(in, plan));
   TRY(add_linux_root(in, plan));
   if (in.personality) {
     if (in.personality->domain == "LINUX") plan.personality = PER_LINUX;
@@ -95,9 +144,28 @@ Result<> add_linux(const spec::OciLinux& in, const BuildOptions& options, Plan& 
 
 }  // namespace
 
+Result<Hooks> build_hooks(const spec::OciHooks& in) {
+  Hooks out;
+  TRY(add_hooks("prestart", in.prestart, out.prestart));
+  TRY(add_hooks("createRuntime", in.create_runtime, out.create_runtime));
+  TRY(add_hooks("createContainer", in.create_container, out.create_container));
+  TRY(add_hooks("startContainer", in.start_container, out.start_container));
+  TRY(add_hooks("poststart", in.poststart, out.poststart));
+  TRY(add_hooks("poststop", in.poststop, out.poststop));
+  return out;
+}
+
 Result<Plan> build_plan(const spec::RuntimeSpec& spec, const BuildOptions& options) {
+  TRY(check_version(spec.oci_version));
   Plan plan;
   plan.id = options.id;
+  plan.oci_version = spec.oci_version;
+  plan.bundle = options.bundle;
+  plan.rootless = options.rootless;
+  plan.no_pivot = options.no_pivot;
+  plan.new_session_keyring = options.new_session_keyring;
+  plan.annotations.assign(spec.annotations.begin(), spec.annotations.end());
+  if (spec.hooks) plan.hooks = TRY(build_hooks(*spec.hooks));
   if (!spec.process) return fail(ErrorKind::kInvalid, "process is missing");
   if (!spec.root) return fail(ErrorKind::kInvalid, "root is missing");
   plan.process = TRY(build_process(*spec.process));
@@ -117,6 +185,7 @@ Result<Plan> build_plan(const spec::RuntimeSpec& spec, const BuildOptions& optio
   for (const auto& join : plan.join_namespaces) uts |= join.type & CLONE_NEWUTS;
   if ((!plan.hostname.empty() || !plan.domainname.empty()) && !uts)
     return fail(ErrorKind::kInvalid, "unable to set hostname without a private UTS namespace");
+  TRY(check_mount_namespace(plan));
   plan.cgroup.system = options.cgroups;
   const std::string& path = spec.linux_part ? spec.linux_part->cgroups_path : "";
   if (path.empty()) plan.cgroup.path = options.default_cgroup_parent + "/" + options.id;

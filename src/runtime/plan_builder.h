@@ -22,10 +22,14 @@ struct BuildOptions {
   std::string default_cgroup_parent = "/caisson";  // when the spec has no cgroupsPath
   bool rootfs_is_fd = false;   // root.path is ignored, the mount comes as StartFds::rootfs
   std::string bundle;          // relative root.path and bind sources are taken from here
+  bool rootless = false;       // see Plan
+  bool no_pivot = false;
+  bool new_session_keyring = true;
 };
 
 // kInvalid names the field of the spec that is wrong; kUnsupported what this build cannot do.
 Result<Plan> build_plan(const spec::RuntimeSpec& spec, const BuildOptions& options);
+Result<Hooks> build_hooks(const spec::OciHooks& hooks);
 Result<ProcessPlan> build_process(const spec::OciProcess& process);
 Result<sys::CgroupLimits> build_limits(const spec::OciResources& resources);
 

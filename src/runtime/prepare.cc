@@ -125,6 +125,7 @@ Error child_error(const ChildMessage& message) {
       return {ErrorKind::kInvalid, 0, format("mount on '%s': it is inside /proc", object)};
     case Failure::kNotProcfs:
       return {ErrorKind::kInvalid, 0, "'/proc' is not a proc file system"};
+    case Failure::kText: return {ErrorKind::kInternal, message.err, object};
     case Failure::kCall: break;
   }
   std::string text = message.step;

@@ -155,6 +155,14 @@ Result<> signal_pidfd(int pidfd, int signal) {
   return {};
 }
 
+Result<pid_t> pid_of_pidfd(int pidfd) {
+  auto info = TRY(read_file(format("/proc/self/fdinfo/%d", pidfd), 4096));
+  for (auto& line : split(info, '\n'))
+    if (line.starts_with("Pid:"))
+      if (auto pid = parse_int(trim(std::string_view(line).substr(4))); pid && *pid > 0) return static_cast<pid_t>(*pid);
+  return fail(ErrorKind::kNotFound, "the process is gone");
+}
+
 Result<uint64_t> process_start_time(pid_t pid) {
   auto text = TRY(read_file(format("/proc/%d/stat", pid), 4096));
   // The command name may hold anything, parentheses included; fields count from after the last ')'.

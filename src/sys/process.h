@@ -44,6 +44,9 @@ Result<UniqueFd> open_pidfd(pid_t pid);
 // kNotFound when the process is gone already.
 Result<> signal_pidfd(int pidfd, int signal);
 
+// In the caller's pid namespace. kNotFound when the process is gone.
+Result<pid_t> pid_of_pidfd(int pidfd);
+
 // Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat): with the pid it names
 // one process for good, also over an engine restart.
 Result<uint64_t> process_start_time(pid_t pid);
