@@ -14,6 +14,8 @@ from harness.netns import NetworkNamespace
 from harness.registry import Registry, find_program
 from harness.shell import BIN, TREE
 
+pytest_plugins = ["harness.oci_fixtures"]
+
 BASE_IMAGES = ["busybox", "debian", "nginx"]
 BASE_TAGS = {name + ":latest" for name in BASE_IMAGES}
 
