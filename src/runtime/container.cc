@@ -356,20 +356,25 @@ Result<Started> run(const Plan& plan, const StartFds& fds) {
 
 namespace {
 
-// An ordinary user, or whoever has entered the container's user namespace, may not enter again what the
-// container shares with the host.
+// What lies in another user namespace is entered by the go-between, where some doors open only before that
+// namespace is entered and others only after. An ordinary user may not enter again what the container shares
+// with the host.
 Result<> choose_namespaces(int container, ChildSetup& setup, sys::ContainerClone& request) {
-  pid_t pid = TRY(sys::pid_of_pidfd(container));
-  bool other_user = TRY(sys::in_other_namespace(pid, "user"));
-  if (other_user) request.joins.push_back({CLONE_NEWUSER, container});
   struct Type {
     const char* name;
     uint64_t flag;
   };
-  static constexpr Type kTypes[] = {{"mnt", CLONE_NEWNS}, {"net", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC}, {"uts", CLONE_NEWUTS}, {"cgroup", CLONE_NEWCGROUP}};
-  for (auto [name, flag] : kTypes)
-    if ((geteuid() == 0 && !other_user) || TRY(sys::in_other_namespace(pid, name))) setup.container_namespaces |= flag;
-  if (TRY(sys::in_other_namespace(pid, "time"))) setup.container_namespaces |= CLONE_NEWTIME;
+  static constexpr Type kTypes[] = {{"net", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC},       {"uts", CLONE_NEWUTS},
+                                    {"time", CLONE_NEWTIME}, {"cgroup", CLONE_NEWCGROUP}, {"mnt", CLONE_NEWNS}};
+  pid_t pid = TRY(sys::pid_of_pidfd(container));
+  bool other_user = TRY(sys::in_other_namespace(pid, "user"));
+  for (auto [name, flag] : kTypes) {
+    bool always = geteuid() == 0 && !other_user && flag != CLONE_NEWTIME;  // older kernels do not know that one
+    if (!always && !TRY(sys::in_other_namespace(pid, name))) continue;
+    if (other_user) request.joins.push_back({flag, container});
+    else setup.container_namespaces |= flag;
+  }
+  if (other_user) request.joins.push_back({CLONE_NEWUSER, container});
   return {};
 }
 
