@@ -112,7 +112,7 @@ void fields(Io& io, Mount& v) {
       v.copy_up, v.id_mapped, v.id_mapped_recursive, v.uid_mappings, v.gid_mappings);
 }
 template <class Io>
-void fields(Io& io, sys::CgroupHierarchy& v) { all(io, v.mount_point, v.controllers); }
+void fields(Io& io, sys::CgroupHierarchy& v) { all(io, v.mount_point, v.controllers, v.root, v.own); }
 template <class Io>
 void fields(Io& io, sys::CgroupSystem& v) { all(io, v.v2, v.hierarchies); }
 template <class Io>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What v1 and v2 have in common: detection, directories, membership, removal.
+// What v1 and v2 have in common: limits, membership, the freezer, removal.
 #include "sys/cgroup.h"
 
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <cerrno>
 
 #include "base/clock.h"
-#include "base/rollback.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "sys/cgroup_internal.h"
 #include "sys/files.h"
@@ -47,6 +47,32 @@ std::vector<std::pair<std::string, uint64_t>> read_pairs(const std::string& dir,
   return out;
 }
 
+Result<> excuse_devices(Result<> done, bool rootless) {
+  if (done || !rootless) return done;
+  log_debug("device rules: %s, ignoring", done.error().message.c_str());
+  return {};
+}
+
+Result<> check_memory_usage(const std::string& dir, const char* usage_file, const CgroupLimits& limits) {
+  if (!limits.memory_check_before_update) return {};
+  auto usage = read_number(dir, usage_file);
+  if (!usage) return {};
+  if (limits.memory_swap && *limits.memory_swap > 0 && static_cast<uint64_t>(*limits.memory_swap) <= *usage)
+    return fail(ErrorKind::kConflict, "rejecting memory+swap limit %ld <= usage %lu",
+                static_cast<long>(*limits.memory_swap), static_cast<unsigned long>(*usage));
+  if (limits.memory && *limits.memory > 0 && static_cast<uint64_t>(*limits.memory) <= *usage)
+    return fail(ErrorKind::kConflict, "rejecting memory limit %ld <= usage %lu", static_cast<long>(*limits.memory),
+                static_cast<unsigned long>(*usage));
+  return {};
+}
+
+std::string rdma_text(const RdmaLimit& limit) {
+  std::string text = limit.device;
+  if (limit.handles) text += format(" hca_handle=%u", *limit.handles);
+  if (limit.objects) text += format(" hca_object=%u", *limit.objects);
+  return text;
+}
+
 }  // namespace detail
 
 namespace {
@@ -56,43 +82,14 @@ void sleep_ms(long ms) {
   nanosleep(&time, nullptr);
 }
 
-// Octal escapes of /proc/self/mountinfo.
-std::string unescape(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size())
-      if (auto code = parse_octal(text.substr(i + 1, 3))) {
-        out += static_cast<char>(*code);
-        i += 3;
-        continue;
-      }
-    out += text[i];
-  }
-  return out;
-}
-
-bool known_controller(std::string_view option) {
-  static constexpr std::string_view kKnown[] = {"cpu",    "cpuacct", "cpuset",  "memory",   "devices",    "freezer", "blkio",
-                                                "pids",   "hugetlb", "net_cls", "net_prio", "perf_event", "rdma",    "misc"};
-  return option.starts_with("name=") || std::find(std::begin(kKnown), std::end(kKnown), option) != std::end(kKnown);
-}
-
-// An id or a path of the user's: no way out of the hierarchy.
-Result<> check_path(std::string_view path) {
-  if (path.empty() || path[0] != '/' || path.size() > 2048)
-    return fail(ErrorKind::kInvalid, "cgroup path %s is not absolute", quoted(path).c_str());
-  for (auto& part : split(path, '/'))
-    if (part == "..") return fail(ErrorKind::kInvalid, "cgroup path %s has '..'", quoted(path).c_str());
-  return {};
-}
-
 Result<> remove_dir(const std::string& dir, int64_t deadline) {
   for (long wait = 1;; wait = std::min(wait * 2, 50L)) {
     if (rmdir(dir.c_str()) == 0 || errno == ENOENT) return {};
     if (errno != EBUSY && errno != ENOTEMPTY) return fail_errno("rmdir '%s'", dir.c_str());
     int err = errno;
     auto names = list_dir(dir);
-    if (!names) return names.error().kind == ErrorKind::kNotFound ? Result<>() : std::unexpected(std::move(names).error());
+    if (!names)
+      return names.error().kind == ErrorKind::kNotFound ? Result<>() : std::unexpected(std::move(names).error());
     bool nested = false;
     for (auto& name : *names) {
       std::string inner = dir + "/" + name;
@@ -124,6 +121,16 @@ Result<> collect_pids(const std::string& dir, std::vector<pid_t>& out, int depth
   return {};
 }
 
+Result<> write_limits(const CgroupPaths& paths, const CgroupLimits& limits, const LimitOptions& options, bool update) {
+  if (limits == CgroupLimits{}) return {};
+  if (!paths.v2) return detail::apply_v1(paths, limits, options.rootless);
+  if (!paths.empty()) return detail::apply_v2(paths.dirs.front(), limits, options.rootless, update);
+  CgroupLimits others = limits;
+  others.devices.clear();
+  if (options.rootless && others == CgroupLimits{}) return {};
+  return fail(ErrorKind::kDenied, "limits need a cgroup, and there is no permission to make one");
+}
+
 const std::string& member_dir(const CgroupPaths& paths) {
   // Every hierarchy has every process; one that tools do not move tasks about in.
   for (auto name : {"pids", "memory", "freezer", "devices"})
@@ -133,107 +140,12 @@ const std::string& member_dir(const CgroupPaths& paths) {
 
 }  // namespace
 
-bool CgroupSystem::has(std::string_view controller) const {
-  for (const auto& hierarchy : hierarchies)
-    if (std::find(hierarchy.controllers.begin(), hierarchy.controllers.end(), controller) != hierarchy.controllers.end())
-      return true;
-  return false;
+Result<> apply_cgroup_limits(const CgroupPaths& paths, const CgroupLimits& limits, const LimitOptions& options) {
+  return write_limits(paths, limits, options, false);
 }
 
-const std::string* CgroupPaths::dir_of(std::string_view controller) const {
-  for (size_t i = 0; i < dirs.size() && i < controllers.size(); ++i)
-    if (std::find(controllers[i].begin(), controllers[i].end(), controller) != controllers[i].end()) return &dirs[i];
-  return nullptr;
-}
-
-CgroupSystem parse_cgroup_system(std::string_view mountinfo, std::string_view v2_controllers) {
-  CgroupSystem v1, v2;
-  v2.v2 = true;
-  bool real_controllers = false;
-  for (auto& line : split(mountinfo, '\n')) {
-    size_t dash = line.find(" - ");
-    if (dash == std::string::npos) continue;
-    auto front = split(std::string_view(line).substr(0, dash), ' ');
-    auto back = split(std::string_view(line).substr(dash + 3), ' ');
-    if (front.size() < 6 || back.size() < 3) continue;
-    if (back[0] == "cgroup2" && v2.hierarchies.empty()) {
-      auto& hierarchy = v2.hierarchies.emplace_back();
-      hierarchy.mount_point = unescape(front[4]);
-      for (auto& name : split(trim(v2_controllers), ' '))
-        if (!name.empty()) hierarchy.controllers.push_back(name);
-    } else if (back[0] == "cgroup") {
-      CgroupHierarchy hierarchy;
-      hierarchy.mount_point = unescape(front[4]);
-      for (auto& option : split(back[2], ','))
-        if (known_controller(option)) hierarchy.controllers.push_back(option);
-      // A hierarchy mounted twice counts once.
-      if (hierarchy.controllers.empty() || v1.has(hierarchy.controllers.front())) continue;
-      real_controllers |= !hierarchy.controllers.front().starts_with("name=");
-      v1.hierarchies.push_back(std::move(hierarchy));
-    }
-  }
-  return real_controllers || v2.hierarchies.empty() ? v1 : v2;
-}
-
-Result<CgroupSystem> detect_cgroups() {
-  auto mountinfo = TRY(read_file("/proc/self/mountinfo", 64 << 20));
-  auto system = parse_cgroup_system(mountinfo, "");
-  if (!system.v2) return system;
-  auto& top = system.hierarchies.front();
-  auto controllers = TRY(read_file(top.mount_point + "/cgroup.controllers", 4096));
-  return parse_cgroup_system(mountinfo, controllers);
-}
-
-CgroupPaths cgroup_paths(const CgroupSystem& system, std::string_view path) {
-  CgroupPaths out;
-  out.v2 = system.v2;
-  std::string clean;
-  for (auto& part : split(path, '/'))
-    if (!part.empty() && part != ".") clean += "/" + part;
-  for (const auto& hierarchy : system.hierarchies) {
-    out.dirs.push_back(hierarchy.mount_point + clean);
-    out.controllers.push_back(hierarchy.controllers);
-  }
-  return out;
-}
-
-Result<CgroupPaths> create_cgroup(const CgroupSystem& system, std::string_view path) {
-  TRY(check_path(path));
-  auto paths = cgroup_paths(system, path);
-  Rollback rollback;
-  for (size_t i = 0; i < paths.dirs.size(); ++i) {
-    const std::string& dir = paths.dirs[i];
-    const std::string& top = system.hierarchies[i].mount_point;
-    const auto& controllers = paths.controllers[i];
-    bool cpuset = !system.v2 && std::find(controllers.begin(), controllers.end(), "cpuset") != controllers.end();
-    // The usual case first: the parent is there from the container before.
-    bool made = !system.v2 && !cpuset && mkdir(dir.c_str(), 0755) == 0;
-    for (size_t at = top.size(); !made && at < dir.size();) {
-      size_t next = std::min(dir.find('/', at + 1), dir.size());
-      std::string parent = dir.substr(0, at), step = dir.substr(0, next);
-      if (system.v2) {
-        // One by one: a controller that cannot be enabled must not keep the others from it.
-        for (const auto& name : controllers) (void)detail::write_control(parent, "cgroup.subtree_control", "+" + name);
-      }
-      bool last = next == dir.size();
-      if (mkdir(step.c_str(), 0755) < 0) {
-        if (errno != EEXIST || last) return fail_errno("mkdir '%s'", step.c_str());
-      } else if (last) {
-        made = true;
-      }
-      if (cpuset) TRY(detail::inherit_cpuset(parent, step));
-      at = next;
-    }
-    if (made) rollback.add([dir] { rmdir(dir.c_str()); });
-  }
-  rollback.commit();
-  return paths;
-}
-
-Result<> apply_cgroup_limits(const CgroupPaths& paths, const CgroupLimits& limits) {
-  if (limits == CgroupLimits{}) return {};
-  if (paths.v2) return detail::apply_v2(paths.dirs.front(), limits);
-  return detail::apply_v1(paths, limits);
+Result<> update_cgroup_limits(const CgroupPaths& paths, const CgroupLimits& limits, const LimitOptions& options) {
+  return write_limits(paths, limits, options, true);
 }
 
 Result<std::vector<UniqueFd>> open_cgroup_join(const CgroupPaths& paths) {
@@ -243,13 +155,14 @@ Result<std::vector<UniqueFd>> open_cgroup_join(const CgroupPaths& paths) {
   return out;
 }
 
-Result<std::string> cgroup_dir_of(std::string_view membership, const std::string& mount_point, const std::string& within) {
+Result<std::string> cgroup_dir_of(std::string_view membership, const CgroupHierarchy& top, const std::string& within) {
   for (auto& line : split(membership, '\n')) {
     if (!line.starts_with("0::/")) continue;
-    std::string dir = mount_point + line.substr(3);
+    std::string dir = top.mount_point + detail::below_root(line.substr(3), top.root);
     // "/../x" is how the kernel shows a group outside of our own cgroup namespace.
     if ((dir == within || dir.starts_with(within + "/")) && dir.find("/..") == std::string::npos) return dir;
-    return fail(ErrorKind::kNotFound, "the process is in cgroup %s, not below '%s'", quoted(line.substr(3)).c_str(), within.c_str());
+    return fail(ErrorKind::kNotFound, "the process is in cgroup %s, not below '%s'", quoted(line.substr(3)).c_str(),
+                within.c_str());
   }
   return fail(ErrorKind::kNotFound, "the process has no cgroup");
 }
@@ -265,11 +178,12 @@ Result<CgroupPaths> cgroup_of_process(const CgroupPaths& within, int pidfd) {
   auto system = TRY(detect_cgroups());
   if (!system.v2) return fail(ErrorKind::kUnsupported, "no v2 cgroup");
   CgroupPaths out = within;
-  out.dirs = {TRY(cgroup_dir_of(membership, system.hierarchies.front().mount_point, within.dirs.front()))};
+  out.dirs = {TRY(cgroup_dir_of(membership, system.hierarchies.front(), within.dirs.front()))};
   return out;
 }
 
 Result<> freeze_cgroup(const CgroupPaths& paths, bool frozen) {
+  if (paths.empty()) return fail(ErrorKind::kUnsupported, "the container has no cgroup that could be frozen");
   if (paths.v2) return detail::freeze_v2(paths.dirs.front(), frozen);
   auto dir = paths.dir_of("freezer");
   if (!dir) return fail(ErrorKind::kUnsupported, "no freezer cgroup on this host");
@@ -277,6 +191,7 @@ Result<> freeze_cgroup(const CgroupPaths& paths, bool frozen) {
 }
 
 Result<bool> cgroup_frozen(const CgroupPaths& paths) {
+  if (paths.empty()) return false;
   if (paths.v2) return TRY(read_file(paths.dirs.front() + "/cgroup.freeze", 16)).starts_with('1');
   auto dir = paths.dir_of("freezer");
   if (!dir) return false;

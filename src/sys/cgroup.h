@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,10 +19,14 @@ namespace caisson::sys {
 struct CgroupHierarchy {
   std::string mount_point;               // "/sys/fs/cgroup/cpu,cpuacct"
   std::vector<std::string> controllers;  // "cpu", "cpuacct"; "name=systemd" for a named one
+  std::string root = "/";                // what of the hierarchy is mounted there: "/docker/ID" in a container without
+                                         // a cgroup namespace
+  std::string own;                       // our own cgroup below the mount, "/" or "/user.slice"; empty: not below it
+  bool operator==(const CgroupHierarchy&) const = default;
 };
 
-// What the host offers. Detection reads /proc/self/mountinfo; a caller that starts many containers does
-// it once and passes the value on.
+// What the host offers. Detection reads /proc/self/mountinfo and /proc/self/cgroup; a caller that starts
+// many containers does it once and passes the value on.
 struct CgroupSystem {
   bool v2 = false;
   std::vector<CgroupHierarchy> hierarchies;  // v2: exactly one, with the controllers of its root
@@ -29,8 +34,10 @@ struct CgroupSystem {
   bool has(std::string_view controller) const;
 };
 Result<CgroupSystem> detect_cgroups();
-// The pure part: `v2_controllers` is cgroup.controllers of the v2 mount if there is one.
-CgroupSystem parse_cgroup_system(std::string_view mountinfo, std::string_view v2_controllers);
+// The pure part: `v2_controllers` is cgroup.controllers of the v2 mount if there is one, `membership` is
+// /proc/self/cgroup.
+CgroupSystem parse_cgroup_system(std::string_view mountinfo, std::string_view v2_controllers,
+                                 std::string_view membership = "");
 
 struct DeviceRule {
   bool allow = false;
@@ -76,10 +83,11 @@ struct CgroupLimits {
   std::vector<BlockThrottle> blkio_weight_devices, blkio_leaf_weight_devices;  // rate: the weight
   std::vector<BlockThrottle> read_bps, write_bps, read_iops, write_iops;
   std::vector<HugePageLimit> huge_pages;
-  std::optional<uint32_t> net_class_id;                             // v1 only, ignored on v2 as by every runtime
-  std::vector<std::pair<std::string, uint32_t>> net_priorities;     // v1 only; interface, priority
+  // v1 only, as are swappiness, oom_kill_disable and leaf weights: passed over on v2, as runc does.
+  std::optional<uint32_t> net_class_id;
+  std::vector<std::pair<std::string, uint32_t>> net_priorities;  // interface, priority
   std::vector<RdmaLimit> rdma;
-  std::vector<DeviceRule> devices;  // in order, the last match wins; empty: no device control
+  std::vector<DeviceRule> devices;                           // in order, the last match wins; empty: no device control
   std::vector<std::pair<std::string, std::string>> unified;  // v2 file name, value
   bool operator==(const CgroupLimits&) const = default;
 };
@@ -87,20 +95,52 @@ struct CgroupLimits {
 // One container's cgroup: its directory in every hierarchy (v2: one).
 struct CgroupPaths {
   bool v2 = false;
-  std::vector<std::string> dirs;                       // parallel to controllers
+  std::vector<std::string> dirs;  // parallel to controllers
   std::vector<std::vector<std::string>> controllers;
+  // Controllers of hierarchies that were left out for lack of permission (rootless).
+  std::vector<std::string> left_out;
   bool empty() const { return dirs.empty(); }
   // Directory of the hierarchy with `controller`, or nullptr.
   const std::string* dir_of(std::string_view controller) const;
 };
 
-// Where "/parent/id" lies; no system call.
+// Where `path` lies; no system call. A relative path lies below our own cgroup, on v2 beside it (groups
+// with processes enable no controllers for groups below), as runc has it. Of an empty `own` the root is taken.
 CgroupPaths cgroup_paths(const CgroupSystem& system, std::string_view path);
+// The same as a map from controller to directory and back, for a record that outlives the process: a
+// relative path means something else to the next one. v2: the one key is "".
+std::map<std::string, std::string> cgroup_path_map(const CgroupPaths& paths);
+CgroupPaths cgroup_paths_from_map(const std::map<std::string, std::string>& map);
+
+struct CgroupCreation {
+  enum class IfThere : unsigned char {
+    kFail,      // kExists
+    kUseEmpty,  // taken over; kConflict when there are processes in it or it is frozen
+    kJoin,      // taken over whatever is in it: a scope that systemd made
+  };
+  IfThere if_there = IfThere::kFail;
+  // Hierarchies we may not write to (EACCES, EPERM, EROFS) are left out. For rootless callers, and only
+  // when no cgroupsPath was asked for. A limit for one of these is refused by apply_cgroup_limits.
+  bool leave_out_denied = false;
+};
 // Makes the directories (parents too; v2: enables the controllers on the way down; v1: inherits
-// cpuset.cpus and cpuset.mems). kExists when the last component is there already.
-Result<CgroupPaths> create_cgroup(const CgroupSystem& system, std::string_view path);
-// kUnsupported when a limit is asked for whose controller is missing.
-Result<> apply_cgroup_limits(const CgroupPaths& paths, const CgroupLimits& limits);
+// cpuset.cpus and cpuset.mems).
+Result<CgroupPaths> create_cgroup(const CgroupSystem& system, std::string_view path, const CgroupCreation& how = {});
+
+struct LimitOptions {
+  // Device rules are passed over when the kernel refuses them: in a user namespace nobody may set them,
+  // and nothing can be made with mknod either.
+  bool rootless = false;
+};
+// For a new group. kUnsupported when a limit is asked for whose controller is missing.
+Result<> apply_cgroup_limits(const CgroupPaths& paths, const CgroupLimits& limits, const LimitOptions& options = {});
+// For one in use: what `limits` leaves out is read where it matters (memory when swap alone is given, a
+// quota when the period alone is). Device rules are replaced when there are any.
+Result<> update_cgroup_limits(const CgroupPaths& paths, const CgroupLimits& limits, const LimitOptions& options = {});
+
+// The spec's v1 words on v2's scales, as every runtime maps them: 2..262144 onto 1..10000, 10..1000 onto 1..10000.
+uint64_t cpu_weight_of_shares(uint64_t shares);
+uint64_t io_weight_of_blkio(uint64_t weight);
 
 // Descriptors a child needs to move itself: v1 the open `tasks` files ("0" is written by the child, as
 // writing a pid from outside waits for an RCU grace period); v2 the directory for CLONE_INTO_CGROUP.
@@ -110,7 +150,7 @@ Result<std::vector<UniqueFd>> open_cgroup_join(const CgroupPaths& paths);
 // For a process to be born beside it: a group with controllers enabled below takes none itself (EBUSY).
 Result<CgroupPaths> cgroup_of_process(const CgroupPaths& within, int pidfd);
 // The pure part: `membership` is /proc/PID/cgroup.
-Result<std::string> cgroup_dir_of(std::string_view membership, const std::string& mount_point, const std::string& within);
+Result<std::string> cgroup_dir_of(std::string_view membership, const CgroupHierarchy& top, const std::string& within);
 
 Result<> freeze_cgroup(const CgroupPaths& paths, bool frozen);  // waits until it is so, 2 s at most
 Result<bool> cgroup_frozen(const CgroupPaths& paths);

@@ -61,7 +61,8 @@ TEST_CASE("a limit without its controller is an error that says so") {
 }
 
 // Runs the program's few instructions; the kernel's verifier has its say in the next test.
-static bool allowed(const std::vector<uint64_t>& words, uint32_t type, uint32_t access, uint32_t major, uint32_t minor) {
+static bool allowed(const std::vector<uint64_t>& words, uint32_t type, uint32_t access, uint32_t major,
+                    uint32_t minor) {
   uint32_t context[3] = {(access << 16) | type, major, minor};
   uint64_t reg[11] = {};
   for (size_t pc = 0; pc < words.size(); ++pc) {
@@ -87,11 +88,14 @@ static bool allowed(const std::vector<uint64_t>& words, uint32_t type, uint32_t 
 
 TEST_CASE("the group of a process below a container's") {
   const std::string top = "/sys/fs/cgroup", within = top + "/caisson/id";
-  auto dir = [&](std::string_view membership) { return cgroup_dir_of(membership, top, within).value_or("none"); };
+  auto dir = [&](std::string_view membership) {
+    return cgroup_dir_of(membership, {top, {}, "/", "/"}, within).value_or("none");
+  };
   CHECK(dir("0::/caisson/id\n") == within);
   CHECK(dir("0::/caisson/id/init\n") == within + "/init");
   CHECK(dir("4:memory:/caisson/id/v1\n0::/caisson/id/a/b\n") == within + "/a/b");
-  for (auto foreign : {"", "0::/\n", "0::/caisson\n", "0::/caisson/id2/x\n", "0::/../caisson/id/x\n", "0::/caisson/id/../../x\n"})
+  for (auto foreign :
+       {"", "0::/\n", "0::/caisson\n", "0::/caisson/id2/x\n", "0::/../caisson/id/x\n", "0::/caisson/id/../../x\n"})
     CHECK(dir(foreign) == "none");
 }
 

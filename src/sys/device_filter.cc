@@ -61,7 +61,9 @@ std::vector<uint64_t> compile_device_filter(const std::vector<DeviceRule>& rules
     bool open_end = true;  // the verifier refuses unreachable code, so no default behind a catch-all
     for (auto rule = rules.rbegin(); rule != rules.rend(); ++rule) {
       bool all = rule->type == 'a';
-      bool concerned = all || (bit == BPF_DEVCG_ACC_MKNOD ? rule->mknod : bit == BPF_DEVCG_ACC_READ ? rule->read : rule->write);
+      bool concerned = all || (bit == BPF_DEVCG_ACC_MKNOD  ? rule->mknod
+                               : bit == BPF_DEVCG_ACC_READ ? rule->read
+                                                           : rule->write);
       if (!concerned) continue;
       std::vector<size_t> misses;
       auto require = [&](uint8_t reg, int64_t value) {
@@ -108,17 +110,57 @@ Result<UniqueFd> load_device_filter(const std::vector<DeviceRule>& rules) {
   return UniqueFd(static_cast<int>(fd));
 }
 
+namespace {
+
+constexpr size_t kMaxAttached = 64;  // the kernel's own limit per group
+
+long bpf(int command, bpf_attr& attributes) { return syscall(SYS_bpf, command, &attributes, sizeof attributes); }
+
+// Ids of the filters attached to the group itself. Asking takes CAP_NET_ADMIN: without it there are none
+// that we know of.
+std::vector<uint32_t> attached_filters(int cgroup) {
+  std::vector<uint32_t> ids(kMaxAttached);
+  bpf_attr attributes{};
+  attributes.query.target_fd = static_cast<uint32_t>(cgroup);
+  attributes.query.attach_type = BPF_CGROUP_DEVICE;
+  attributes.query.prog_ids = reinterpret_cast<uint64_t>(ids.data());
+  attributes.query.prog_cnt = static_cast<uint32_t>(ids.size());
+  ids.resize(bpf(BPF_PROG_QUERY, attributes) == 0 ? attributes.query.prog_cnt : 0);
+  return ids;
+}
+
+UniqueFd filter_of_id(uint32_t id) {
+  bpf_attr attributes{};
+  attributes.prog_id = id;
+  return UniqueFd(static_cast<int>(bpf(BPF_PROG_GET_FD_BY_ID, attributes)));
+}
+
+}  // namespace
+
 Result<> attach_device_filter(int program, int cgroup) {
-  // BPF_F_ALLOW_OVERRIDE without MULTI: attaching again replaces, which is what an update of the rules wants.
+  // In multi mode the filters of all ancestors have their say too: a group that a container makes inside
+  // cannot override ours. Attaching adds there, so what was attached before has to go.
+  std::vector<UniqueFd> before;
+  for (uint32_t id : attached_filters(cgroup))
+    if (auto fd = filter_of_id(id); fd.get() >= 0) before.push_back(std::move(fd));
   bpf_attr attributes{};
   attributes.target_fd = static_cast<uint32_t>(cgroup);
   attributes.attach_bpf_fd = static_cast<uint32_t>(program);
   attributes.attach_type = BPF_CGROUP_DEVICE;
-  attributes.attach_flags = BPF_F_ALLOW_OVERRIDE;
-  if (syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof attributes) == 0) return {};
-  // An ancestor has a filter in multi mode (systemd does that): be one more of them.
   attributes.attach_flags = BPF_F_ALLOW_MULTI;
-  if (syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof attributes) < 0) return fail_errno("attach the device filter");
+  if (before.size() == 1) {  // at once, so that there is no moment with both or none
+    attributes.attach_flags |= BPF_F_REPLACE;
+    attributes.replace_bpf_fd = static_cast<uint32_t>(before[0].get());
+  }
+  if (bpf(BPF_PROG_ATTACH, attributes) < 0) return fail_errno("attach the device filter");
+  if (before.size() == 1) return {};
+  for (const auto& old : before) {
+    bpf_attr detach{};
+    detach.target_fd = static_cast<uint32_t>(cgroup);
+    detach.attach_bpf_fd = static_cast<uint32_t>(old.get());
+    detach.attach_type = BPF_CGROUP_DEVICE;
+    if (bpf(BPF_PROG_DETACH, detach) < 0) return fail_errno("detach the device filter of before");
+  }
   return {};
 }
 
