@@ -72,6 +72,7 @@ void wait_at_gate(ChildSetup& setup) {
   send_plain(setup, message);
   wait_for(setup, ParentMessage::Kind::kRecorded);
   close(setup.sync);
+  fcntl(setup.gate, F_SETFL, 0);  // it may have come to us non-blocking
   for (;;) {
     int connection = accept4(setup.gate, nullptr, nullptr, SOCK_CLOEXEC);
     if (connection < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
@@ -127,8 +128,7 @@ bool groups_may_be_set() {
   return got < 4 || memcmp(text, "deny", 4) != 0;
 }
 
-void map_ids(ChildSetup& setup) {
-  ask_parent(setup, ChildMessage::Kind::kMapIds);
+void become_root(const ChildSetup& setup) {
   // Mapped ids of our own: without them every file we make would belong to nobody.
   if (raw::set_gid(setup.root_gid) < 0 || (groups_may_be_set() && raw::set_groups(0, nullptr) < 0) ||
       raw::set_uid(setup.root_uid) < 0)
@@ -252,8 +252,8 @@ void run_child(ChildSetup& setup) {
   if (!setup.cgroups_joined)
     for (const auto& tasks : setup.cgroup_tasks)
       if (write(tasks.get(), "0", 1) < 0) child_fail(setup, "join the cgroup");
-  bool own_user_namespace = setup.plan && (setup.plan->create_namespaces & CLONE_NEWUSER);
-  if (own_user_namespace) map_ids(setup);
+  if (setup.plan && (setup.plan->create_namespaces & CLONE_NEWUSER)) ask_parent(setup, ChildMessage::Kind::kMapIds);
+  if (setup.new_root) become_root(setup);
   join_namespaces(setup);
   make_time_namespace(setup);
   int terminal = -1;

@@ -53,13 +53,19 @@ struct PreparedOption {
 
 struct PreparedMount {
   const Mount* mount = nullptr;
-  UniqueFd source;                       // kBind: detached mount
-  bool source_is_directory = true;
+  UniqueFd source;                       // kBind: detached mount; without one the child clones the path itself
   bool may_cover_proc = false;           // destination is one of the few files of /proc that may be replaced
   std::vector<PreparedOption> options;
+  bool has_mode = false, has_owner = false;  // tmpfs: said by the options
+  std::string instead;                   // path that is bound when the file system itself is refused
+  bool instead_at_once = false;
+  bool by_mount_call = false;            // mount(2), for what the newer calls cannot do
+  uint64_t call_flags = 0;
+  std::string call_data;
   struct Hierarchy {
     std::string name;                    // directory below the destination
-    UniqueFd mount;                      // detached: the container's own directory
+    std::string path;                    // the container's own directory
+    UniqueFd mount;                      // the same, detached; without one the child clones the path itself
     std::vector<std::string> links;      // controllers that become symbolic links to it
   };
   std::vector<Hierarchy> hierarchies;    // kCgroup on v1
@@ -96,6 +102,7 @@ struct ChildSetup {
   int container = -1;                    // pidfd whose namespaces a further process joins
   uint64_t container_namespaces = 0;     // which of them
   std::string own_time_offsets;          // an ordinary user's child makes its time namespace itself
+  bool new_root = false;                 // in another user namespace than the parent
   uint32_t root_uid = 0, root_gid = 0;   // ids that are mapped in a user namespace of its own
   std::vector<PreparedNamespace> joins;
   bool joins_done = false;               // before birth

@@ -218,7 +218,8 @@ void arrange_user_namespace(const Plan& plan, ChildSetup& setup, sys::ContainerC
   setup.root_gid = root_of(plan.gid_mappings);
   bool joins_user = false;
   for (const auto& join : setup.joins) joins_user |= join.type == CLONE_NEWUSER;
-  if (!joins_user && !(request.namespaces & CLONE_NEWUSER)) return;
+  setup.new_root = joins_user || (request.namespaces & CLONE_NEWUSER);
+  if (!setup.new_root) return;
   for (const auto& join : setup.joins) request.joins.push_back({join.type, join.fd.get()});
   setup.joins_done = true;
 }

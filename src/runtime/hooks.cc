@@ -43,7 +43,7 @@ Result<> run_hook(const Hook& hook, const UniqueFd& state, const std::string& di
   request.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
   request.env = hook.env;
   request.fds = {{state.get(), 0}, {out.get(), 1}, {err.get(), 2}};
-  request.directory = directory;
+  request.directory = directory.empty() ? "/" : directory;
   auto child = TRY(sys::spawn(request));
   if (hook.timeout_s) {
     if (auto ended = sys::wait_readable(child.pidfd.get(), static_cast<int>(std::min(hook.timeout_s, 2000000u) * 1000)); !ended) {
