@@ -2,7 +2,6 @@
 #include "runtime/plan_builder.h"
 
 #include <sched.h>
-#include <sys/personality.h>
 #include <sys/stat.h>
 
 #include <linux/mount.h>
@@ -13,6 +12,7 @@
 
 #include "base/text.h"
 #include "runtime/default_spec.h"
+#include "runtime/process_builder.h"
 #include "runtime/rootfs_builder.h"
 
 #ifndef CLONE_NEWTIME
@@ -128,11 +128,7 @@ Result<> add_linux(const spec::OciLinux& in, const BuildOptions& options, Plan& 
     return fail(ErrorKind::kInvalid, "a user namespace needs uidMappings and gidMappings");
   TRY(add_time_offsets(in, plan));
   TRY(add_linux_root(in, plan));
-  if (in.personality) {
-    if (in.personality->domain == "LINUX") plan.personality = PER_LINUX;
-    else if (in.personality->domain == "LINUX32") plan.personality = PER_LINUX32;
-    else return fail(ErrorKind::kInvalid, "unknown personality domain %s", quoted(in.personality->domain).c_str());
-  }
+  TRY(add_linux_process(in, plan));
   if (in.seccomp) {
     if (options.seccomp_bpf.empty()) return fail(ErrorKind::kInvalid, "linux.seccomp is set, but no compiled filter was given");
     plan.process.seccomp_bpf = options.seccomp_bpf;
