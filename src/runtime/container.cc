@@ -237,6 +237,15 @@ void arrange_time_namespace(const Plan& plan, ChildSetup& setup, sys::ContainerC
   setup.own_time_offsets = offsets.empty() ? format("%d 0 0\n", CLOCK_MONOTONIC) : offsets;
 }
 
+Result<> make_cgroup(const Plan& plan, const sys::CgroupSystem& system, Launch& launch) {
+  sys::CgroupCreation how;
+  if (plan.cgroup.take_over) how.if_there = sys::CgroupCreation::IfThere::kUseEmpty;
+  how.leave_out_denied = plan.rootless && plan.cgroup.optional;
+  launch.cgroup = TRY_CTX(sys::create_cgroup(system, plan.cgroup.path, how), "create the cgroup");
+  launch.own_cgroup = true;
+  return sys::apply_cgroup_limits(launch.cgroup, plan.cgroup.limits, {.rootless = plan.rootless});
+}
+
 Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wait, Launch& launch) {
   ChildSetup setup;
   setup.plan = &plan;
@@ -258,9 +267,7 @@ Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wai
     system = &detected;
   }
   if (!plan.cgroup.path.empty()) {
-    launch.cgroup = TRY_CTX(sys::create_cgroup(*system, plan.cgroup.path), "create the cgroup");
-    launch.own_cgroup = true;
-    TRY(sys::apply_cgroup_limits(launch.cgroup, plan.cgroup.limits));
+    TRY(make_cgroup(plan, *system, launch));
   }
 
   UniqueFd root;

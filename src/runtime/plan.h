@@ -89,7 +89,7 @@ struct Mount {
   std::string data;                              // file system options, separated by commas
   uint64_t set_attributes = 0, clear_attributes = 0;  // MOUNT_ATTR_*
   uint64_t set_attributes_recursive = 0, clear_attributes_recursive = 0;  // "rro" and its like
-  uint64_t propagation = 0;                      // MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE; 0: private
+  uint64_t propagation = 0;                      // MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE or slave and shared; 0: private
   bool propagation_recursive = true;
   bool recursive = false;                        // kBind: mounts below the source come along
   bool copy_up = false;                          // tmpfs starts with what the image has at the destination
@@ -130,6 +130,8 @@ struct CgroupPlan {
   std::string path;          // "/caisson/ID"; empty: stay in the caller's cgroup
   sys::CgroupSystem system;  // empty: the executing side detects it
   sys::CgroupLimits limits;
+  bool take_over = false;    // one that is there already serves, as long as it is empty
+  bool optional = false;     // nobody named it: an ordinary user goes without where it cannot be made
 };
 
 struct Plan {
@@ -140,7 +142,7 @@ struct Plan {
   std::string hostname, domainname;
   std::string rootfs;         // path; empty: comes as StartFds::rootfs
   bool readonly_root = false;
-  uint64_t root_propagation = 0;  // MS_PRIVATE, MS_SLAVE, MS_SHARED; 0: private. Of the container's "/"
+  uint64_t root_propagation = 0;  // MS_SLAVE, MS_SHARED, MS_UNBINDABLE, with MS_REC; 0: private. Of the container's "/"
   std::vector<Mount> mounts;
   std::vector<std::string> masked_paths, readonly_paths;
   std::vector<Device> devices;

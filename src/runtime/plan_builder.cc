@@ -183,9 +183,13 @@ Result<Plan> build_plan(const spec::RuntimeSpec& spec, const BuildOptions& optio
     return fail(ErrorKind::kInvalid, "unable to set hostname without a private UTS namespace");
   TRY(check_mount_namespace(plan));
   plan.cgroup.system = options.cgroups;
+  plan.cgroup.take_over = options.take_over_cgroup;
   const std::string& path = spec.linux_part ? spec.linux_part->cgroups_path : "";
-  if (path.empty()) plan.cgroup.path = options.default_cgroup_parent + "/" + options.id;
-  else plan.cgroup.path = path[0] == '/' ? path : "/" + path;
+  const std::string& parent = options.default_cgroup_parent;
+  // A relative one lies below the runtime's own cgroup: sys::cgroup_paths.
+  plan.cgroup.optional = path.empty();
+  if (!path.empty()) plan.cgroup.path = path;
+  else plan.cgroup.path = parent.empty() ? options.id : parent + "/" + options.id;
   if (has_parent_step(plan.cgroup.path)) return fail(ErrorKind::kInvalid, "cgroupsPath %s is invalid", quoted(path).c_str());
   return plan;
 }

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "runtime/plan.h"
@@ -19,7 +20,8 @@ struct BuildOptions {
   std::string seccomp_bpf;
   uint32_t seccomp_flags = 0;
   sys::CgroupSystem cgroups;   // empty: the executing side detects it
-  std::string default_cgroup_parent = "/caisson";  // when the spec has no cgroupsPath
+  std::string default_cgroup_parent = "/caisson";  // when the spec has no cgroupsPath; empty: our own cgroup
+  bool take_over_cgroup = false;  // see CgroupPlan
   bool rootfs_is_fd = false;   // root.path is ignored, the mount comes as StartFds::rootfs
   std::string bundle;          // relative root.path and bind sources are taken from here
   bool rootless = false;       // see Plan
@@ -36,6 +38,8 @@ Result<sys::CgroupLimits> build_limits(const spec::OciResources& resources);
 // Mount options as in the spec ("ro", "nosuid", "rslave", "size=64k"): flags into attributes, the rest
 // into `data`.
 Result<Mount> build_mount(const spec::OciMount& mount, std::string_view bundle);
+// Every word build_mount() knows, sorted; others are the file system's.
+std::vector<std::string> known_mount_options();
 
 // "RLIMIT_NOFILE" or "nofile" -> RLIMIT_NOFILE.
 Result<uint32_t> resource_of_name(std::string_view name);

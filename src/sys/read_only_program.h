@@ -14,8 +14,15 @@ namespace caisson::sys {
 // behind /proc/self/exe; the descriptor need not stay open. Needs CAP_SYS_ADMIN.
 Result<UniqueFd> open_read_only_program(const std::string& path);
 
-// Executes the running program again that way unless it is so already. Returns when nothing is to be
-// done or nothing can be done (no privilege). For the start of main, before anything else is open.
-void reexec_from_read_only_mount(char* const* argv, const char* name);
+// A sealed copy in memory, for callers without that right.
+Result<UniqueFd> copy_program_sealed(const std::string& path);
+
+// Executes the running program again from one of these, unless it is so already. Returns when nothing is to
+// be done: also when the file is not the caller's to write, whatever name it is reached by. For the start of
+// main, before anything else is open. The directory of the program's own file is told by program_directory().
+void reexec_from_read_only_file(char* const* argv, const char* name);
+
+// Where the program lies, although it may run from elsewhere; "" when that is not known.
+std::string program_directory();
 
 }  // namespace caisson::sys
