@@ -441,11 +441,10 @@ def report(contenders, facts, options):
     return lines, missed
 
 
-def write_page(lines):
+def write_page(lines, begin="<!-- bench: written by ./dev bench --write -->", end="<!-- bench: end -->"):
     path = TREE + "/docs/performance.md"
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    begin, end = "<!-- bench: written by ./dev bench --write -->", "<!-- bench: end -->"
     head, rest = text.split(begin)
     tail = rest.split(end)[1]
     with open(path, "w", encoding="utf-8") as file:
