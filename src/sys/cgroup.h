@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -107,10 +106,6 @@ struct CgroupPaths {
 // Where `path` lies; no system call. A relative path lies below our own cgroup, on v2 beside it (groups
 // with processes enable no controllers for groups below), as runc has it. Of an empty `own` the root is taken.
 CgroupPaths cgroup_paths(const CgroupSystem& system, std::string_view path);
-// The same as a map from controller to directory and back, for a record that outlives the process: a
-// relative path means something else to the next one. v2: the one key is "".
-std::map<std::string, std::string> cgroup_path_map(const CgroupPaths& paths);
-CgroupPaths cgroup_paths_from_map(const std::map<std::string, std::string>& map);
 
 struct CgroupCreation {
   enum class IfThere : unsigned char {

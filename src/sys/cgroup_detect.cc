@@ -136,30 +136,4 @@ CgroupPaths cgroup_paths(const CgroupSystem& system, std::string_view path) {
   return out;
 }
 
-std::map<std::string, std::string> cgroup_path_map(const CgroupPaths& paths) {
-  std::map<std::string, std::string> out;
-  for (size_t i = 0; i < paths.dirs.size(); ++i) {
-    if (paths.v2)
-      out[""] = paths.dirs[i];
-    else
-      for (const auto& name : paths.controllers[i]) out[name] = paths.dirs[i];
-  }
-  return out;
-}
-
-CgroupPaths cgroup_paths_from_map(const std::map<std::string, std::string>& map) {
-  CgroupPaths out;
-  for (const auto& [controller, dir] : map) {
-    out.v2 |= controller.empty();
-    auto at = std::find(out.dirs.begin(), out.dirs.end(), dir);
-    if (at == out.dirs.end()) {
-      out.dirs.push_back(dir);
-      out.controllers.push_back({controller});
-    } else {
-      out.controllers[static_cast<size_t>(at - out.dirs.begin())].push_back(controller);
-    }
-  }
-  return out;
-}
-
 }  // namespace caisson::sys
