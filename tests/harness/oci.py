@@ -69,6 +69,19 @@ def namespaces(config, *, without=(), **paths):
     return config
 
 
+IDS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+
+def with_user_namespace(oci, args="sleep 99", edits=None, ids=None, mounts=()):
+    config = namespaces(oci.config({"linux.uidMappings": ids or IDS, "linux.gidMappings": ids or IDS, **(edits or {})}, args, mounts), user=True)
+    # The state root, the bundle and all above must let the mapped root through.
+    path = oci.dir
+    while path != "/":
+        os.chmod(path, os.stat(path).st_mode | 0o111)
+        path = os.path.dirname(path)
+    return config
+
+
 def cgroup_mounts():
     """{controller: mount point} of the version 1 hierarchies, and "" for that of version 2."""
     found = {}
@@ -177,6 +190,25 @@ def mounts_now():
     """The mounts of this mount namespace, but for the named network namespaces: those are no runtime's business."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
         return sorted(row for row in (line.split(" ", 3)[3] for line in file) if " /run/netns" not in row)
+
+
+class realtime_budget:
+    """A realtime budget for the session's cgroup, which has none at first."""
+
+    def __init__(self, oci):
+        self.file = f"/sys/fs/cgroup/cpu{oci.machine.parent}/cpu.rt_runtime_us"
+
+    def __enter__(self):
+        os.makedirs(os.path.dirname(self.file), exist_ok=True)
+        with open(self.file, "w", encoding="ascii") as file:
+            file.write("100000")
+
+    def __exit__(self, *unused):
+        try:
+            with open(self.file, "w", encoding="ascii") as file:
+                file.write("0")
+        except OSError:
+            pass  # a cgroup below is not quite gone; this one goes at the end of the session
 
 
 class Box:

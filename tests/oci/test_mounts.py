@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness.oci import cgroup_mounts, namespaces
+from harness.oci import cgroup_mounts, namespaces, with_user_namespace
 
 ATIME = pytest.mark.reference_lacks("both ask the kernel for a change of access times that it refuses with EINVAL")
 
@@ -439,7 +439,6 @@ def test_idmap_with_the_mapping_of_the_user_namespace(oci):
     os.makedirs(oci.dir + "/source/x")
     os.chown(oci.dir + "/source/x", 5, 6)
     os.chmod(oci.dir, 0o755)
-    from test_user_namespace import with_user_namespace
     config = with_user_namespace(oci, "stat -c %u:%g /mnt/x", mounts=[bind(oci.dir + "/source", "/mnt", "idmap")])
     assert oci.out(config=config) == "5:6"
 

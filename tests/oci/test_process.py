@@ -6,6 +6,8 @@ import resource
 
 import pytest
 
+from harness.oci import namespaces, realtime_budget
+
 SCHEDULER = pytest.mark.reference_lacks("process.scheduler is of runtime-spec 1.1, later than these releases")
 IO_PRIORITY = pytest.mark.reference_lacks("process.ioPriority is of runtime-spec 1.1, later than these releases")
 AFFINITY = pytest.mark.reference_lacks("process.execCPUAffinity is of runtime-spec 1.3, later than these releases")
@@ -69,7 +71,6 @@ def test_args_exit_code_is_passed_on(oci, code):
 @pytest.mark.parametrize("name, number", [("KILL", 9), ("TERM", 15), ("SEGV", 11)])
 def test_args_death_by_signal_gives_128_and_its_number(oci, name, number):
     """The shell is a child: the first process of a pid namespace is immune to its own signals."""
-    from harness.oci import namespaces
     oci.run(config=namespaces(oci.config(args=f"kill -{name} $$"), without=["pid"]), rc=128 + number)
 
 
@@ -272,25 +273,6 @@ def test_scheduler_realtime(oci, policy):
     else:
         del edits["linux.resources.cpu"]
         assert oci.out(["probe", "scheduler"], edits).startswith(f"policy={NUMBERS[policy]} flags=0 nice=0 priority=7")
-
-
-class realtime_budget:
-    """A realtime budget for the session's cgroup, which has none at first."""
-
-    def __init__(self, oci):
-        self.file = f"/sys/fs/cgroup/cpu{oci.machine.parent}/cpu.rt_runtime_us"
-
-    def __enter__(self):
-        os.makedirs(os.path.dirname(self.file), exist_ok=True)
-        with open(self.file, "w", encoding="ascii") as file:
-            file.write("100000")
-
-    def __exit__(self, *unused):
-        try:
-            with open(self.file, "w", encoding="ascii") as file:
-                file.write("0")
-        except OSError:
-            pass  # a cgroup below is not quite gone; this one goes at the end of the session
 
 
 @SCHEDULER

@@ -5,20 +5,7 @@ import os
 
 import pytest
 
-from harness.oci import namespaces
-
-IDS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-
-
-def with_user_namespace(oci, args="sleep 99", edits=None, ids=None, mounts=(), rootfs_owner=100000):
-    config = namespaces(oci.config({"linux.uidMappings": ids or IDS, "linux.gidMappings": ids or IDS, **(edits or {})}, args, mounts), user=True)
-    # The state root, the bundle and all above must let the mapped root through.
-    path = oci.dir
-    while path != "/":
-        os.chmod(path, os.stat(path).st_mode | 0o111)
-        path = os.path.dirname(path)
-    return config
-
+from harness.oci import namespaces, with_user_namespace
 
 def test_mapping(oci):
     out = oci.lines(config=with_user_namespace(oci, "cat /proc/self/uid_map /proc/self/gid_map; id -u; id -g"))
