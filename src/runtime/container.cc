@@ -19,6 +19,8 @@
 #include "base/text.h"
 #include "runtime/id_maps.h"
 #include "runtime/prepare.h"
+#include "runtime/process_checks.h"
+#include "runtime/seccomp_listener.h"
 #include "sys/container_clone.h"
 #include "sys/files.h"
 #include "sys/mount.h"
@@ -38,6 +40,12 @@ struct Launch {
   UniqueFd sync, console;
   sys::CgroupPaths cgroup;
   bool own_cgroup = false;
+  sys::SystemdManager manager;
+  std::string unit;  // of systemd, that the cgroup belongs to
+  sys::SystemdHolder holder;
+  const ProcessPlan* process = nullptr;  // while it is being set up
+  ListenerTarget listener;
+  pid_t waiting = 0;                     // not our child, but it talks to us
 
   Launch() = default;
   Launch(const Launch&) = delete;
@@ -49,7 +57,11 @@ struct Launch {
       if (auto reaped = sys::wait_child(child); !reaped)
         log_debug("wait for a process that did not start: %s, ignoring", reaped.error().message.c_str());
     }
-    if (!own_cgroup) return;
+    if (!own_cgroup && unit.empty()) return;
+    holder.release();
+    if (!unit.empty())
+      if (auto stopped = sys::stop_systemd_unit(manager, unit); !stopped)
+        log_debug("stop the unit of a container that did not start: %s, ignoring", stopped.error().message.c_str());
     if (auto removed = sys::remove_cgroup(cgroup); !removed)
       log_debug("remove the cgroup of a container that did not start: %s, ignoring", removed.error().message.c_str());
   }
@@ -94,6 +106,17 @@ Result<> tell(int sync, ParentMessage::Kind kind, pid_t pid = 0) {
   return {};
 }
 
+void note_listener(Launch& launch, const ProcessPlan& process, const HookState& state, const char* status) {
+  launch.listener = {process.seccomp_listener_path, process.seccomp_listener_metadata, state, status};
+}
+
+Result<> hand_over_listener(const Launch& launch, int number) {
+  if (launch.child.pid > 0)
+    return hand_over_listener(launch.child.pidfd.get(), number, launch.listener, launch.child.pid);
+  auto pidfd = TRY(sys::open_pidfd(launch.waiting));
+  return hand_over_listener(pidfd.get(), number, launch.listener, launch.waiting);
+}
+
 enum class Reached { kReady, kExecuted };
 
 HookState hook_state(const Plan& plan) { return {plan.oci_version, plan.id, plan.bundle, plan.annotations}; }
@@ -113,6 +136,17 @@ Result<Reached> follow_child(Launch& launch, const Plan* plan) {
       case ChildMessage::Kind::kReady: return Reached::kReady;
       case ChildMessage::Kind::kError: return std::unexpected(child_error(reply.message));
       case ChildMessage::Kind::kConsole: launch.console = std::move(reply.fd); break;
+      case ChildMessage::Kind::kLimits:
+        if (!launch.process) return fail(ErrorKind::kInternal, "unexpected request of the container's first process");
+        TRY(raise_limits(launch.child.pid, *launch.process));
+        TRY(tell(launch.sync.get(), ParentMessage::Kind::kGoOn));
+        break;
+      case ChildMessage::Kind::kListener:
+        TRY(hand_over_listener(launch, reply.message.err));
+        // When it is gone, its own words about that are what counts.
+        if (auto told = tell(launch.sync.get(), ParentMessage::Kind::kGoOn); !told)
+          log_debug("%s, ignoring", told.error().message.c_str());
+        break;
       case ChildMessage::Kind::kMapIds:
       case ChildMessage::Kind::kRuntimeHooks:
         if (!plan) return fail(ErrorKind::kInternal, "unexpected request of the container's first process");
@@ -166,6 +200,7 @@ Result<> clone_child(Launch& launch, ChildSetup& setup, sys::ContainerClone requ
     }
   }
   if (!request.keep.empty()) request.keep.push_back(setup.sync);
+  auto affinity = TRY(Affinity::set(setup.container >= 0 ? setup.process.plan->initial_affinity : ""));
   std::optional<Undumpable> guard;
   // An ordinary user has to write the id maps of its child, which makes itself undumpable after that.
   if (geteuid() == 0 || !(request.namespaces & CLONE_NEWUSER)) guard.emplace();
@@ -186,6 +221,8 @@ Started finished(Launch& launch) {
   started.console_master = std::move(launch.console);
   started.cgroup = std::move(launch.cgroup);
   launch.own_cgroup = false;
+  launch.unit.clear();
+  launch.holder.release();  // the container is in it by now
   return started;
 }
 
@@ -237,20 +274,48 @@ void arrange_time_namespace(const Plan& plan, ChildSetup& setup, sys::ContainerC
   setup.own_time_offsets = offsets.empty() ? format("%d 0 0\n", CLOCK_MONOTONIC) : offsets;
 }
 
-Result<> make_cgroup(const Plan& plan, const sys::CgroupSystem& system, Launch& launch) {
+// `pid` is moved by systemd itself: what an ordinary user may not do. 0: the scope is made for us to enter.
+Result<std::string> make_scope(const Plan& plan, bool v2, pid_t pid, Launch& launch) {
+  sys::SystemdScope scope;
+  scope.unit = TRY(sys::systemd_unit_of(plan.cgroup.path, plan.id, plan.rootless));
+  scope.pid = pid;
+  scope.description = "caisson container " + plan.id;
+  scope.properties = TRY(sys::systemd_properties_of(plan.cgroup.limits, v2));
+  scope.properties.insert(scope.properties.end(), plan.cgroup.systemd_properties.begin(), plan.cgroup.systemd_properties.end());
+  launch.manager = {plan.cgroup.systemd_program, plan.cgroup.systemd_user};
+  auto started = TRY(sys::start_systemd_unit(launch.manager, scope));
+  launch.unit = scope.unit.name;
+  launch.holder = std::move(started.holder);
+  return std::move(started.cgroup);
+}
+
+Result<> make_cgroup(const Plan& plan, const sys::CgroupSystem& system, pid_t pid, Launch& launch) {
   sys::CgroupCreation how;
-  if (plan.cgroup.take_over) how.if_there = sys::CgroupCreation::IfThere::kUseEmpty;
+  std::string path = plan.cgroup.path;
+  if (!plan.cgroup.systemd_program.empty()) {
+    path = TRY(make_scope(plan, system.v2, pid, launch));
+    how.if_there = sys::CgroupCreation::IfThere::kJoin;
+  } else if (plan.cgroup.take_over) {
+    how.if_there = sys::CgroupCreation::IfThere::kUseEmpty;
+  }
   how.leave_out_denied = plan.rootless && plan.cgroup.optional;
-  launch.cgroup = TRY_CTX(sys::create_cgroup(system, plan.cgroup.path, how), "create the cgroup");
+  launch.cgroup = TRY(sys::create_cgroup(system, path, how));
   launch.own_cgroup = true;
   return sys::apply_cgroup_limits(launch.cgroup, plan.cgroup.limits, {.rootless = plan.rootless});
 }
+
+bool wants_cgroup(const Plan& plan) { return !plan.cgroup.path.empty() || !plan.cgroup.systemd_program.empty(); }
+
+// Only systemd can move a user's process into a scope of the user's manager, and it needs the pid for that.
+bool moved_by_systemd(const Plan& plan) { return plan.rootless && !plan.cgroup.systemd_program.empty(); }
 
 Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wait, Launch& launch) {
   ChildSetup setup;
   setup.plan = &plan;
   setup.wait = wait;
   setup.process = TRY(prepare_process(plan.process, fds.stdio));
+  launch.process = &plan.process;
+  note_listener(launch, plan.process, hook_state(plan), "creating");
   setup.keyring = plan.id.empty() ? "" : "_ses." + plan.id;
   setup.has_root = plan.create_namespaces & CLONE_NEWNS;
   setup.make_devices = !binds_dev(plan);
@@ -262,13 +327,11 @@ Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wai
   const sys::CgroupSystem* system = &plan.cgroup.system;
   bool mounts_cgroup = false;
   for (const auto& mount : plan.mounts) mounts_cgroup |= mount.kind == Mount::Kind::kCgroup;
-  if (system->empty() && (mounts_cgroup || !plan.cgroup.path.empty())) {
+  if (system->empty() && (mounts_cgroup || wants_cgroup(plan))) {
     detected = TRY(sys::detect_cgroups());
     system = &detected;
   }
-  if (!plan.cgroup.path.empty()) {
-    TRY(make_cgroup(plan, *system, launch));
-  }
+  if (wants_cgroup(plan) && !moved_by_systemd(plan)) TRY_CTX(make_cgroup(plan, *system, 0, launch), "create the cgroup");
 
   UniqueFd root;
   if (setup.has_root) {
@@ -295,6 +358,7 @@ Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wai
   arrange_user_namespace(plan, setup, request);
   arrange_time_namespace(plan, setup, request);
   TRY(clone_child(launch, setup, request, launch.cgroup));
+  if (moved_by_systemd(plan)) TRY_CTX(make_cgroup(plan, *system, launch.child.pid, launch), "create the cgroup");
   if (fds.cloned) TRY(fds.cloned(launch.child.pid, launch.cgroup));
   TRY(tell(launch.sync.get(), ParentMessage::Kind::kRecorded, launch.child.pid));
   return follow_child(launch, &plan);
@@ -339,11 +403,10 @@ Result<> start_created(const std::string& gate, const ProcessPlan* listener_of, 
   }
   Launch launch;
   launch.sync = std::move(*connection);
+  launch.waiting = pid;
+  if (listener_of) note_listener(launch, *listener_of, state, "creating");
   TRY(tell(launch.sync.get(), ParentMessage::Kind::kGoOn));
   TRY(follow_child(launch, nullptr));
-  (void)listener_of;
-  (void)state;
-  (void)pid;
   return {};
 }
 
@@ -353,6 +416,7 @@ Result<Created> create(const Plan& plan, const StartFds& fds) {
   Created created(new Created::State);
   auto reached = TRY(launch_container(plan, fds, true, created.state_->launch));
   if (reached != Reached::kReady) return fail(ErrorKind::kInternal, "the container's first process died during set-up");
+  created.state_->launch.process = nullptr;  // the plan may be gone when it is started
   return created;
 }
 
@@ -390,8 +454,9 @@ Result<> choose_namespaces(int container, ChildSetup& setup, sys::ContainerClone
 
 Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, const sys::CgroupPaths& cgroup,
                              const Stdio& stdio, const HookState* state) {
-  (void)state;
   Launch launch;
+  launch.process = &process;
+  note_listener(launch, process, state ? *state : HookState{}, "running");
   ChildSetup setup;
   setup.container = container_pidfd;
   setup.recorded = true;
@@ -399,7 +464,9 @@ Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, co
   sys::ContainerClone request;
   request.join_pid = container_pidfd;
   TRY(choose_namespaces(container_pidfd, setup, request));
-  request.keep = {container_pidfd, setup.process.stdio[0], setup.process.stdio[1], setup.process.stdio[2]};
+  request.keep = {container_pidfd, setup.process.proc.get(), setup.process.stdio[0], setup.process.stdio[1],
+                  setup.process.stdio[2]};
+  for (uint32_t fd = 3; fd < 3 + process.preserve_fds; ++fd) request.keep.push_back(static_cast<int>(fd));
   auto cloned = clone_child(launch, setup, request, cgroup);
   if (!cloned && cloned.error().err == EBUSY && cgroup.v2) {
     // The container made groups of its own below: its top group must stay without processes then.

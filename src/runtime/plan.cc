@@ -136,7 +136,9 @@ void fields(Io& io, sys::CgroupLimits& v) {
       v.huge_pages, v.net_class_id, v.net_priorities, v.rdma, v.devices, v.unified);
 }
 template <class Io>
-void fields(Io& io, CgroupPlan& v) { all(io, v.path, v.system, v.limits, v.take_over, v.optional); }
+void fields(Io& io, sys::SystemdProperty& v) { all(io, v.name, v.signature, v.values); }
+template <class Io>
+void fields(Io& io, CgroupPlan& v) { all(io, v.path, v.system, v.limits, v.systemd_program, v.systemd_user, v.systemd_properties, v.take_over, v.optional); }
 template <class Io>
 void fields(Io& io, SchedulerPlan& v) { all(io, v.policy, v.flags, v.nice, v.priority, v.runtime, v.deadline, v.period); }
 template <class Io>

@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "sys/cgroup.h"
+#include "sys/systemd_cgroup.h"
 
 namespace caisson::runtime {
 
@@ -130,6 +131,10 @@ struct CgroupPlan {
   std::string path;          // "/caisson/ID"; empty: stay in the caller's cgroup
   sys::CgroupSystem system;  // empty: the executing side detects it
   sys::CgroupLimits limits;
+  // With the path of caisson-systemd the group is a unit of systemd, and `path` is "slice:prefix:name".
+  std::string systemd_program;
+  bool systemd_user = false;                             // the user's own manager
+  std::vector<sys::SystemdProperty> systemd_properties;  // beside those of the limits
   bool take_over = false;    // one that is there already serves, as long as it is empty
   bool optional = false;     // nobody named it: an ordinary user goes without where it cannot be made
 };

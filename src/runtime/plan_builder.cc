@@ -138,6 +138,26 @@ Result<> add_linux(const spec::OciLinux& in, const BuildOptions& options, Plan& 
   return {};
 }
 
+Result<> add_cgroup_path(const std::string& path, const BuildOptions& options, Plan& plan) {
+  const std::string& parent = options.default_cgroup_parent;
+  // A relative one lies below the runtime's own cgroup: sys::cgroup_paths.
+  plan.cgroup.path = !path.empty() ? path : parent.empty() ? options.id : parent + "/" + options.id;
+  if (has_parent_step(plan.cgroup.path)) return fail(ErrorKind::kInvalid, "cgroupsPath %s is invalid", quoted(path).c_str());
+  return {};
+}
+
+Result<> add_systemd_unit(const std::string& path, const spec::RuntimeSpec& spec, const BuildOptions& options, Plan& plan) {
+  constexpr std::string_view kPrefix = "org.systemd.property.";
+  plan.cgroup.path = path;
+  plan.cgroup.systemd_program = options.systemd_program;
+  plan.cgroup.systemd_user = options.rootless;
+  TRY(sys::systemd_unit_of(path, options.id, options.rootless));
+  for (const auto& [name, value] : spec.annotations)
+    if (name.starts_with(kPrefix))
+      plan.cgroup.systemd_properties.push_back(TRY(sys::systemd_property_of(std::string_view(name).substr(kPrefix.size()), value)));
+  return {};
+}
+
 }  // namespace
 
 Result<Hooks> build_hooks(const spec::OciHooks& in) {
@@ -185,12 +205,9 @@ Result<Plan> build_plan(const spec::RuntimeSpec& spec, const BuildOptions& optio
   plan.cgroup.system = options.cgroups;
   plan.cgroup.take_over = options.take_over_cgroup;
   const std::string& path = spec.linux_part ? spec.linux_part->cgroups_path : "";
-  const std::string& parent = options.default_cgroup_parent;
-  // A relative one lies below the runtime's own cgroup: sys::cgroup_paths.
   plan.cgroup.optional = path.empty();
-  if (!path.empty()) plan.cgroup.path = path;
-  else plan.cgroup.path = parent.empty() ? options.id : parent + "/" + options.id;
-  if (has_parent_step(plan.cgroup.path)) return fail(ErrorKind::kInvalid, "cgroupsPath %s is invalid", quoted(path).c_str());
+  if (options.systemd_program.empty()) TRY(add_cgroup_path(path, options, plan));
+  else TRY(add_systemd_unit(path, spec, options, plan));
   return plan;
 }
 
