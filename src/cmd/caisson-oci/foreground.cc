@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -58,9 +59,18 @@ void drain(int master) {
   }
 }
 
+// Everybody who ended except the container's own process, whose status is still wanted.
+void collect_orphans(pid_t own) {
+  for (;;) {
+    siginfo_t info{};
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0 || info.si_pid == own) return;
+    waitpid(info.si_pid, nullptr, WNOHANG);
+  }
+}
+
 }  // namespace
 
-Result<int> stay_in_foreground(runtime::Started& started) {
+Result<int> stay_in_foreground(runtime::Started& started, bool subreaper) {
   int master = started.console_master.get();
   std::optional<RawTerminal> raw;
   if (master >= 0) {
@@ -75,7 +85,10 @@ Result<int> stay_in_foreground(runtime::Started& started) {
   UniqueFd signals(signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals) return fail_errno("signalfd");
 
-  pollfd fds[] = {{started.pidfd.get(), POLLIN, 0}, {signals.get(), POLLIN, 0}, {master, POLLIN, 0}, {master >= 0 ? 0 : -1, POLLIN, 0}};
+  pollfd fds[] = {{started.pidfd.get(), POLLIN, 0},
+                  {signals.get(), POLLIN, 0},
+                  {master, POLLIN, 0},
+                  {master >= 0 ? 0 : -1, POLLIN, 0}};
   for (;;) {
     if (poll(fds, 4, -1) < 0) {
       if (errno == EINTR) continue;
@@ -85,8 +98,12 @@ Result<int> stay_in_foreground(runtime::Started& started) {
       signalfd_siginfo info;
       while (read(signals.get(), &info, sizeof info) == sizeof info) {
         int number = static_cast<int>(info.ssi_signo);
-        if (number == SIGWINCH && master >= 0) copy_size(master);
-        else if (number != SIGCHLD && number != SIGPIPE) (void)sys::signal_pidfd(started.pidfd.get(), number);
+        if (number == SIGCHLD && subreaper)
+          collect_orphans(started.pid);
+        else if (number == SIGWINCH && master >= 0)
+          copy_size(master);
+        else if (number != SIGCHLD && number != SIGPIPE)
+          (void)sys::signal_pidfd(started.pidfd.get(), number);
       }
     }
     if (fds[2].revents && !copy(master, 1)) fds[2].fd = -1;

@@ -1,152 +1,126 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state directory, and the `state` and `spec` commands.
-#include <sys/stat.h>
-#include <unistd.h>
-
+// `state` and `list`: what is known of containers. Neither waits for anything.
+#include <algorithm>
 #include <cstdio>
 
+#include "base/clock.h"
 #include "base/text.h"
-#include "commands.h"
-#include "runtime/default_spec.h"
 #include "sys/files.h"
-#include "sys/process.h"
+
+#include "commands.h"
+#include "record.h"
 
 namespace caisson::oci {
 
 namespace {
 
-std::string dir_of(const Options& options, const std::string& id) { return options.root + "/" + id; }
+using enum Flag::Kind;
 
-// Two blanks per level: people edit what `spec` writes.
-std::string indented(std::string_view json) {
-  std::string out;
-  int depth = 0;
-  bool in_string = false;
-  auto line = [&] { out += "\n" + std::string(static_cast<size_t>(depth) * 2, ' '); };
-  for (size_t i = 0; i < json.size(); ++i) {
-    char c = json[i];
-    if (in_string) {
-      out += c;
-      if (c == '\\') out += json[++i];
-      else if (c == '"') in_string = false;
-      continue;
+constexpr Flag kListFlags[] = {{"format", 'f', kValue, "'table' (default) or 'json'"},
+                               {"quiet", 'q', kSwitch, "display only container IDs"}};
+constexpr Usage kStateUsage{"state", "<container-id>", "output the state of a container", "", {}, 1, 1};
+constexpr Usage kListUsage{"list", "", "list the containers below the root directory", "", kListFlags, 0, 0};
+
+struct StateOutput {
+  std::string oci_version, id;
+  int64_t pid = 0;
+  std::string status, bundle, rootfs, created;
+  std::map<std::string, std::string> annotations;
+  std::string owner;
+};
+CAISSON_JSON(StateOutput, CAISSON_FIELD("ociVersion", oci_version), CAISSON_FIELD("id", id), CAISSON_FIELD("pid", pid),
+             CAISSON_FIELD("status", status), CAISSON_FIELD("bundle", bundle), CAISSON_FIELD("rootfs", rootfs),
+             CAISSON_FIELD("created", created), CAISSON_FIELD_OMIT("annotations", annotations),
+             CAISSON_FIELD("owner", owner))
+
+Result<StateOutput> describe(const std::string& root, Record record) {
+  Status status = TRY(status_of(root + "/" + record.id, record));
+  StateOutput out;
+  out.oci_version = record.oci_version;
+  out.id = record.id;
+  out.pid = status == Status::kStopped ? 0 : record.pid;
+  out.status = status_name(status);
+  out.bundle = std::move(record.bundle);
+  out.rootfs = std::move(record.rootfs);
+  out.created = format_rfc3339(record.created_ns);
+  out.annotations = std::move(record.annotations);
+  return out;
+}
+
+Result<int> state(const Options& options, const Parsed& flags) {
+  auto output = TRY(describe(options.root, TRY(load_record(options.root, flags.arguments[0]))));
+  puts(TRY(json::indent(json::encode(output), "  ")).c_str());
+  return 0;
+}
+
+std::string user_name(uint32_t uid) {
+  // By hand: the C library's lookup wants shared libraries, which a static program has not got.
+  if (auto passwd = sys::read_file("/etc/passwd"))
+    for (const auto& line : split(*passwd, '\n')) {
+      auto fields = split(line, ':');
+      if (fields.size() > 2 && parse_uint(fields[2]) == uid) return fields[0];
     }
-    bool empty = (c == '{' || c == '[') && i + 1 < json.size() && (json[i + 1] == '}' || json[i + 1] == ']');
-    if (empty) {
-      out += c;
-      out += json[++i];
-    } else if (c == '{' || c == '[') {
-      out += c;
-      ++depth;
-      line();
-    } else if (c == '}' || c == ']') {
-      --depth;
-      line();
-      out += c;
-    } else {
-      out += c;
-      if (c == ',') line();
-      if (c == ':') out += ' ';
-      in_string = c == '"';
+  return format("#%u", uid);
+}
+
+// As Go's tabwriter with these settings: cells at least 12 wide, three blanks between them.
+void print_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths(rows.front().size(), 0);
+  for (const auto& row : rows)
+    for (size_t i = 0; i + 1 < row.size(); ++i) widths[i] = std::max({widths[i], size_t{12}, row[i].size() + 3});
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      line += row[i];
+      if (i + 1 < row.size()) line.append(widths[i] - row[i].size(), ' ');
     }
+    puts(line.c_str());
   }
-  return out + "\n";
+}
+
+Result<std::vector<StateOutput>> all_states(const std::string& root) {
+  std::vector<StateOutput> out;
+  auto names = sys::list_dir(root);
+  if (!names) {
+    if (names.error().err == ENOENT) return out;
+    return std::unexpected(std::move(names).error());
+  }
+  std::sort(names->begin(), names->end());
+  for (const auto& name : *names) {
+    if (name.starts_with(".")) continue;
+    auto record = load_record(root, name);
+    if (!record) continue;  // half-made, or deleted meanwhile
+    std::string owner = user_name(record->owner);
+    auto state = describe(root, std::move(*record));
+    if (!state) continue;
+    state->owner = std::move(owner);
+    out.push_back(std::move(*state));
+  }
+  return out;
+}
+
+Result<int> list(const Options& options, const Parsed& flags) {
+  std::string format = flags.value("format", "table");
+  if (format != "table" && format != "json") return fail(ErrorKind::kInvalid, "invalid format option");
+  auto states = TRY(all_states(options.root));
+  if (flags.on("quiet")) {
+    for (const auto& state : states) puts(state.id.c_str());
+    return 0;
+  }
+  if (format == "json") {
+    puts(states.empty() ? "null" : json::encode(states).c_str());
+    return 0;
+  }
+  std::vector<std::vector<std::string>> rows{{"ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"}};
+  for (auto& state : states)
+    rows.push_back({state.id, std::to_string(state.pid), state.status, state.bundle, state.created, state.owner});
+  print_table(rows);
+  return 0;
 }
 
 }  // namespace
 
-Result<> check_id(const std::string& id) {
-  bool ok = !id.empty() && id.size() <= 1024 && id != "." && id != "..";
-  for (char c : id) ok &= isalnum(static_cast<unsigned char>(c)) || (c && std::string_view("_+-.").find(c) != std::string_view::npos);
-  if (!ok) return fail(ErrorKind::kInvalid, "invalid container ID format: %s", quoted(id).c_str());
-  return {};
-}
-
-Result<> reserve(const Options& options, const std::string& id) {
-  TRY(check_id(id));
-  TRY(sys::make_dirs(options.root, 0711));
-  if (mkdir(dir_of(options, id).c_str(), 0700) < 0) {
-    if (errno == EEXIST) return fail(ErrorKind::kExists, "container with given ID already exists");
-    return fail_errno("mkdir '%s'", dir_of(options, id).c_str());
-  }
-  return {};
-}
-
-Result<> save(const Options& options, const Record& record) {
-  return sys::replace_file(dir_of(options, record.id) + "/state.json", json::encode(record), 0600);
-}
-
-Result<Record> load(const Options& options, const std::string& id) {
-  TRY(check_id(id));
-  auto text = sys::read_file(dir_of(options, id) + "/state.json", 1 << 20);
-  if (!text) {
-    if (text.error().err == ENOENT) return fail(ErrorKind::kNotFound, "container does not exist");
-    return std::unexpected(std::move(text).error());
-  }
-  return json::decode<Record>(*text);
-}
-
-Result<> forget(const Options& options, const std::string& id) { return sys::remove_tree(dir_of(options, id)); }
-
-std::optional<UniqueFd> open_process(const Record& record) {
-  auto pid = static_cast<pid_t>(record.pid);
-  auto pidfd = sys::open_pidfd(pid);
-  if (!pidfd) return std::nullopt;
-  // The pidfd first, then the comparison: what it names cannot change any more.
-  auto time = sys::process_start_time(pid);
-  if (!time || *time != record.start_time) return std::nullopt;
-  auto stat = sys::read_file(format("/proc/%d/stat", pid), 4096);
-  if (!stat) return std::nullopt;
-  size_t close_at = stat->rfind(')');
-  if (close_at == std::string::npos || close_at + 2 >= stat->size() || (*stat)[close_at + 2] == 'Z') return std::nullopt;
-  return std::move(*pidfd);
-}
-
-std::optional<std::string> take_option(const std::vector<std::string>& args, size_t& at, const char* name, const char* short_name) {
-  const std::string& word = args[at];
-  if (word.starts_with(std::string(name) + "=")) {
-    ++at;
-    return word.substr(std::string_view(name).size() + 1);
-  }
-  if ((word == name || (short_name && word == short_name)) && at + 1 < args.size()) {
-    at += 2;
-    return args[at - 1];
-  }
-  return std::nullopt;
-}
-
-Result<int> state_command(const Options& options, const std::vector<std::string>& args) {
-  if (args.size() != 1) return fail(ErrorKind::kInvalid, "state needs one container ID");
-  auto record = TRY(load(options, args[0]));
-  spec::OciState state;
-  state.id = record.id;
-  state.bundle = record.bundle;
-  bool running = open_process(record).has_value();
-  state.status = running ? "running" : "stopped";
-  state.pid = running ? record.pid : 0;
-  fputs(indented(to_json(state)).c_str(), stdout);
-  return 0;
-}
-
-Result<int> spec_command(const Options&, const std::vector<std::string>& args) {
-  std::string bundle = ".";
-  size_t at = 0;
-  while (at < args.size()) {
-    if (auto value = take_option(args, at, "--bundle", "-b")) bundle = *value;
-    else return fail(ErrorKind::kInvalid, "unknown argument %s", quoted(args[at]).c_str());
-  }
-  auto out = runtime::default_runtime_spec();
-  out.process->args = {"sh"};
-  out.process->terminal = true;
-  out.process->env.push_back("TERM=xterm");
-  out.process->no_new_privileges = true;
-  out.root->path = "rootfs";
-  out.root->readonly = true;
-  out.hostname = "caisson";
-  std::string path = bundle + "/config.json";
-  if (sys::path_exists(path)) return fail(ErrorKind::kExists, "file %s exists. Remove it first", path.c_str());
-  TRY(sys::replace_file(path, indented(to_json(out)), 0644));
-  return 0;
-}
+constinit const Command kStateCommand{&kStateUsage, state};
+constinit const Command kListCommand{&kListUsage, list};
 
 }  // namespace caisson::oci

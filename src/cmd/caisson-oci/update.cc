@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "commands.h"
+
+namespace caisson::oci {
+
+namespace {
+
+constexpr Usage kUsage{"update", "<container-id>", "not there yet", "", {}, 0, SIZE_MAX};
+
+Result<int> run(const Options&, const Parsed&) { return fail(ErrorKind::kUnsupported, "update is not supported yet"); }
+
+}  // namespace
+
+constinit const Command kUpdateCommand{&kUsage, run};
+
+}  // namespace caisson::oci
