@@ -61,8 +61,7 @@ void wait_for(ChildSetup& setup, ParentMessage::Kind kind) {
 void ask_parent(ChildSetup& setup, ChildMessage::Kind kind) {
   ChildMessage message;
   message.kind = kind;
-  send_plain(setup, message);
-  wait_for(setup, ParentMessage::Kind::kGoOn);
+  child_ask_parent(setup, message);
 }
 
 // Whoever created us may be gone when the order to start comes, so it comes to a socket of our own. A
@@ -89,12 +88,6 @@ void wait_at_gate(ChildSetup& setup) {
   }
 }
 
-void write_own_file(const ChildSetup& setup, const char* path, const char* text, const char* step) {
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0 || write(fd, text, strlen(text)) < 0) child_fail(setup, step, path);
-  close(fd);
-}
-
 void set_oom_score(const ChildSetup& setup, int score) {
   char text[16];
   char* at = text + sizeof text;
@@ -104,7 +97,12 @@ void set_oom_score(const ChildSetup& setup, int score) {
   do *--at = static_cast<char>('0' + rest % 10);
   while (rest /= 10);
   if (negative) *--at = '-';
-  write_own_file(setup, "/proc/self/oom_score_adj", at, "write");
+  int fd = child_open_own(setup, "oom_score_adj", O_WRONLY);
+  bool written = fd >= 0 && write(fd, at, strlen(at)) >= 0;
+  // An ordinary user may not lower it, and nobody can help that.
+  bool ordinary = geteuid() != 0 || (setup.plan && setup.plan->rootless);
+  if (!written && !(ordinary && (errno == EACCES || errno == EPERM))) child_fail(setup, "write", "/proc/self/oom_score_adj");
+  close(fd);
 }
 
 void join_namespaces(const ChildSetup& setup) {
@@ -140,9 +138,11 @@ void become_root(const ChildSetup& setup) {
 void make_time_namespace(const ChildSetup& setup) {
   if (setup.own_time_offsets.empty()) return;
   if (unshare(0x80 /* CLONE_NEWTIME */) < 0) child_fail(setup, "unshare the time namespace");
+  prctl(PR_SET_DUMPABLE, 1);  // who is not dumpable does not own the files of /proc/self
   int fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
   if (fd < 0 || write(fd, setup.own_time_offsets.data(), setup.own_time_offsets.size()) < 0)
     child_fail(setup, "write", "/proc/self/timens_offsets");
+  prctl(PR_SET_DUMPABLE, 0);
   close(fd);
 }
 
@@ -193,6 +193,15 @@ void child_fail(const ChildSetup& setup, Failure failure, const char* step, cons
   }
   send_plain(setup, message);
   _exit(1);
+}
+
+void child_tell_parent(const ChildSetup& setup, const ChildMessage& message) { send_plain(setup, message); }
+
+void child_wait_for_consent(ChildSetup& setup) { wait_for(setup, ParentMessage::Kind::kGoOn); }
+
+void child_ask_parent(ChildSetup& setup, const ChildMessage& message) {
+  send_plain(setup, message);
+  wait_for(setup, ParentMessage::Kind::kGoOn);
 }
 
 void child_fail(const ChildSetup& setup, const Error& error) {

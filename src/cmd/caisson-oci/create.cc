@@ -60,8 +60,9 @@ Result<int> create(const Options& options, const Parsed& flags) {
   runtime::StartFds fds;
   fds.stdio = {0, 1, 2};
   fds.start_gate = gate.get();
-  fds.cloned = [&record = record, &directory](pid_t pid, const sys::CgroupPaths&) -> Result<> {
+  fds.cloned = [&record = record, &directory](pid_t pid, const sys::CgroupPaths& cgroup) -> Result<> {
     record.pid = pid;
+    record.cgroup = cgroup;
     record.start_time = TRY(sys::process_start_time(pid));
     return directory.save(record);
   };

@@ -37,11 +37,7 @@ bool shares_cgroup(const Options& options, const Record& record) {
 }
 
 Result<> remove_abandoned(const Options& options, const Record& record, Directory& directory) {
-  if (!record.cgroup.empty() && !shares_cgroup(options, record)) {
-    if (auto killed = sys::kill_cgroup(record.cgroup); !killed)
-      log_debug("%s, ignoring", killed.error().message.c_str());
-    TRY(sys::remove_cgroup(record.cgroup));
-  }
+  if (!shares_cgroup(options, record)) TRY(remove_cgroups(record));
   return directory.remove();
 }
 

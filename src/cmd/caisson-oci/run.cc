@@ -61,8 +61,9 @@ Result<int> run(const Options& options, const Parsed& flags) {
   if (record.has_filter) TRY(directory.save_filter(plan.process.seccomp_bpf));
   runtime::StartFds fds;
   fds.stdio = {0, 1, 2};
-  fds.cloned = [&record = record, &directory](pid_t pid, const sys::CgroupPaths&) -> Result<> {
+  fds.cloned = [&record = record, &directory](pid_t pid, const sys::CgroupPaths& cgroup) -> Result<> {
     record.pid = pid;
+    record.cgroup = cgroup;
     record.start_time = TRY(sys::process_start_time(pid));
     return directory.save(record);
   };

@@ -13,6 +13,8 @@
 #include "base/text.h"
 #include "runtime/seccomp_profile.h"
 #include "sys/files.h"
+#include "sys/read_only_program.h"
+#include "sys/systemd_cgroup.h"
 #include "sys/unix_socket.h"
 
 namespace caisson::oci {
@@ -96,10 +98,11 @@ Result<Setup> read_bundle(const Options& options, const Parsed& flags, const std
   build.no_pivot = flags.on("no-pivot");
   build.new_session_keyring = !flags.on("no-new-keyring");
   if (!options.no_cgroup) build.cgroups = TRY(sys::detect_cgroups());
+  build.take_over_cgroup = true;
+  if (options.systemd_cgroup) build.systemd_program = systemd_program();
   TRY(add_filter(options, spec, build, record));
   out.plan = TRY(runtime::build_plan(spec, build));
   if (options.no_cgroup) out.plan.cgroup.path.clear();
-  if (options.systemd_cgroup) return fail(ErrorKind::kUnsupported, "--systemd-cgroup is not supported yet");
 
   record.oci_version = spec::OciState{}.oci_version;
   record.id = id;
@@ -107,7 +110,10 @@ Result<Setup> read_bundle(const Options& options, const Parsed& flags, const std
   record.created_ns = now_ns();
   record.owner = geteuid();
   record.cgroup_path = out.plan.cgroup.path;
-  if (!record.cgroup_path.empty()) record.cgroup = sys::cgroup_paths(build.cgroups, record.cgroup_path);
+  if (options.systemd_cgroup)
+    record.systemd_unit = TRY(sys::systemd_unit_of(record.cgroup_path, id, build.rootless)).name;
+  else if (!record.cgroup_path.empty())
+    record.cgroup = sys::cgroup_paths(build.cgroups, record.cgroup_path);
   record.rootless = build.rootless;
   record.no_new_keyring = !build.new_session_keyring;
   record.annotations = std::move(spec.annotations);
@@ -171,14 +177,22 @@ Result<> write_pid_file(const Parsed& flags, pid_t pid) {
   return sys::replace_file(path, std::to_string(pid), 0644);
 }
 
-void destroy(const Options& options, const Record& record, Directory& directory) {
-  // Without a process the cgroup may be somebody else's: that is why there is none.
-  if (record.pid > 0 && !record.cgroup.empty()) {
-    // Processes outside the container's pid namespace do not die with its first one.
+std::string systemd_program() { return sys::program_directory() + "/caisson-systemd"; }
+
+Result<> remove_cgroups(const Record& record) {
+  // Processes outside the container's pid namespace do not die with its first one.
+  if (!record.cgroup.empty())
     if (auto killed = sys::kill_cgroup(record.cgroup); !killed)
       log_debug("%s, ignoring", killed.error().message.c_str());
-    if (auto removed = sys::remove_cgroup(record.cgroup); !removed) report(options, "warning", removed.error().message);
-  }
+  if (!record.systemd_unit.empty())
+    TRY(sys::stop_systemd_unit({systemd_program(), record.rootless}, record.systemd_unit));
+  return record.cgroup.empty() ? Result<>() : sys::remove_cgroup(record.cgroup);
+}
+
+void destroy(const Options& options, const Record& record, Directory& directory) {
+  // Without a process the cgroup may be somebody else's: that is why there is none.
+  if (record.pid > 0)
+    if (auto removed = remove_cgroups(record); !removed) report(options, "warning", removed.error().message);
   if (record.pid > 0)
     if (auto hooks = run_record_hooks(record, record.poststop, "poststop", "stopped"); !hooks)
       report(options, "warning", hooks.error().message);

@@ -36,6 +36,10 @@ void pass_fds(const InheritedFds& fds, runtime::ProcessPlan& process);
 
 Result<> write_pid_file(const Parsed& flags, pid_t pid);
 
+std::string systemd_program();  // path of caisson-systemd, beside this program
+
+// Kills what is in the container's cgroup and removes it, systemd's unit included.
+Result<> remove_cgroups(const Record& record);
 // What a start leaves behind is taken down: processes, cgroup, directory; poststop hooks are run if a
 // process had been made. Failures are warnings.
 void destroy(const Options& options, const Record& record, Directory& directory);
