@@ -126,7 +126,7 @@ struct ChildSetup {
   child_fail(setup, Failure::kCall, step, object);
 }
 [[noreturn]] void child_fail(const ChildSetup& setup, const Error& error);
-void child_build_root(const ChildSetup& setup);                      // mounts, devices, masks
+void child_build_root(ChildSetup& setup);                            // mounts, devices, masks
 void child_pivot(const ChildSetup& setup);                           // and what must come after
 int child_open_terminal(const ChildSetup& setup, int root);          // slave fd; sends the master
 // What can fail before a container counts as created: stdio, working directory, limits, a first look-up

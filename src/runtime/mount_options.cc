@@ -2,7 +2,7 @@
 // The words of the OCI spec's mount options and what they are as MOUNT_ATTR_* bits.
 #include <linux/mount.h>
 
-#include <iterator>
+#include <algorithm>
 
 #include "base/text.h"
 #include "runtime/plan_builder.h"
@@ -15,7 +15,21 @@ namespace caisson::runtime {
 
 namespace {
 
-enum class Action : uint8_t { kSet, kClear, kAtime, kBind, kRecursiveBind, kPropagation, kFileSystem, kIgnore };
+enum class Action : uint8_t {
+  kSet,
+  kClear,
+  kAtime,
+  kBind,
+  kRecursiveBind,
+  kPropagation,
+  kFileSystem,
+  kIgnore,
+  kIdMap,
+  kRecursiveIdMap,
+  kCopyUp,
+  kRemount,
+  kRelabel,
+};
 
 struct Word {
   const char* name;
@@ -63,10 +77,18 @@ constexpr Word kWords[] = {
     {"loud", Action::kIgnore, 0},
     {"nomand", Action::kIgnore, 0},
     {"nolazytime", Action::kIgnore, 0},
-    {"remount", Action::kIgnore, 0},
+    // Bits of mount(2) that only a file system itself sets since Linux 5.2.
+    {"acl", Action::kIgnore, 0},
+    {"noacl", Action::kIgnore, 0},
+    {"iversion", Action::kIgnore, 0},
+    {"noiversion", Action::kIgnore, 0},
+    {"idmap", Action::kIdMap, 0},
+    {"ridmap", Action::kRecursiveIdMap, 0},
+    {"tmpcopyup", Action::kCopyUp, 0},
+    {"remount", Action::kRemount, 0},
     // SELinux relabelling of a volume has been done by who wrote the option.
-    {"z", Action::kIgnore, 0},
-    {"Z", Action::kIgnore, 0},
+    {"z", Action::kRelabel, 0},
+    {"Z", Action::kRelabel, 0},
 };
 
 const Word* find_word(std::string_view name) {
@@ -88,61 +110,122 @@ void apply(Action action, uint64_t value, uint64_t& set, uint64_t& clear) {
   }
 }
 
+bool may_be_recursive(const Word& word) { return word.action <= Action::kAtime; }
+
+void add_data(Mount& mount, const std::string& option) { mount.data += (mount.data.empty() ? "" : ",") + option; }
+
+std::vector<IdMapping> id_mappings(const std::vector<spec::OciIdMapping>& in) {
+  std::vector<IdMapping> out;
+  for (const auto& m : in) out.push_back({m.container_id, m.host_id, m.size});
+  return out;
+}
+
+void set_propagation(Mount& mount, uint64_t value) {
+  uint64_t kind = value & ~uint64_t{MS_REC};
+  // "slave" and then "shared" is both: what comes in is passed on to a group of its own.
+  if (kind == MS_SHARED && mount.propagation == MS_SLAVE) kind |= MS_SLAVE;
+  mount.propagation = kind;
+  mount.propagation_recursive = value & MS_REC;
+}
+
+// What concerns the mount as a whole once all its options are read.
+Result<> finish_mount(const spec::OciMount& in, std::string_view bundle, bool bind, bool remount, Mount& out) {
+  if (out.id_mapped || !in.uid_mappings.empty() || !in.gid_mappings.empty()) {
+    if (!bind)
+      return fail(ErrorKind::kInvalid, "mount at '%s': id-mapped mounts are only supported for bind-mounts",
+                  out.destination.c_str());
+    out.id_mapped = true;
+    out.uid_mappings = id_mappings(in.uid_mappings);
+    out.gid_mappings = id_mappings(in.gid_mappings);
+    if (out.uid_mappings.empty() != out.gid_mappings.empty())
+      return fail(ErrorKind::kInvalid, "mount at '%s': id-mapped mounts must have both uid and gid mappings specified",
+                  out.destination.c_str());
+  }
+  if (remount) {
+    out.kind = bind ? Mount::Kind::kBind : Mount::Kind::kFilesystem;
+    out.type = "remount";
+    if (bind) out.data.clear();
+    return {};
+  }
+  if (bind) {
+    out.kind = Mount::Kind::kBind;
+    out.type = "bind";
+    out.data.clear();
+    if (out.source.empty())
+      return fail(ErrorKind::kInvalid, "bind mount at '%s' has no source", out.destination.c_str());
+    if (out.source[0] != '/') out.source = std::string(bundle) + "/" + out.source;
+    return {};
+  }
+  if (in.type == "cgroup" || in.type == "cgroup2")
+    out.kind = Mount::Kind::kCgroup;
+  else if (in.type.empty() || in.type == "none")
+    return fail(ErrorKind::kInvalid, "mount at '%s' has no type", out.destination.c_str());
+  return {};
+}
+
 }  // namespace
+
+std::vector<std::string> known_mount_options() {
+  std::vector<std::string> out;
+  for (const auto& word : kWords) {
+    if (word.action == Action::kRelabel) continue;
+    out.emplace_back(word.name);
+    if (may_be_recursive(word)) out.push_back(std::string("r") + word.name);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
 
 Result<Mount> build_mount(const spec::OciMount& in, std::string_view bundle) {
   Mount out;
   if (in.destination.empty() || in.destination.find('\0') != std::string::npos)
     return fail(ErrorKind::kInvalid, "mount destination %s is invalid", quoted(in.destination).c_str());
   out.destination = in.destination[0] == '/' ? in.destination : "/" + in.destination;
+  for (const auto* text : {&in.type, &in.source})
+    if (text->find('\0') != std::string::npos)
+      return fail(ErrorKind::kInvalid, "mount at '%s': its type or source holds a zero byte", out.destination.c_str());
   out.type = in.type;
   out.source = in.source;
   bool bind = in.type == "bind" || in.type == "rbind";
+  bool remount = false;
   out.recursive = in.type == "rbind";
   for (const auto& option : in.options) {
+    if (option.find('\0') != std::string::npos)
+      return fail(ErrorKind::kInvalid, "mount at '%s': an option holds a zero byte", out.destination.c_str());
     const Word* word = find_word(option);
     bool below = false;
     if (!word && option.size() > 1 && option[0] == 'r') {
       word = find_word(std::string_view(option).substr(1));
-      if (word && word->action > Action::kAtime) word = nullptr;
+      if (word && !may_be_recursive(*word)) word = nullptr;
       below = word;
     }
     if (!word) {
-      if (option == "idmap" || option == "ridmap" || option == "tmpcopyup")
-        return fail(ErrorKind::kUnsupported, "mount option '%s' for '%s'", option.c_str(), out.destination.c_str());
-      out.data += (out.data.empty() ? "" : ",") + option;
+      add_data(out, option);
       continue;
     }
     switch (word->action) {
       case Action::kSet:
       case Action::kClear:
       case Action::kAtime:
-        if (below) apply(word->action, word->value, out.set_attributes_recursive, out.clear_attributes_recursive);
-        else apply(word->action, word->value, out.set_attributes, out.clear_attributes);
+        if (below)
+          apply(word->action, word->value, out.set_attributes_recursive, out.clear_attributes_recursive);
+        else
+          apply(word->action, word->value, out.set_attributes, out.clear_attributes);
         break;
       case Action::kBind: bind = true; break;
       case Action::kRecursiveBind: bind = out.recursive = true; break;
-      case Action::kPropagation:
-        out.propagation = word->value & ~uint64_t{MS_REC};
-        out.propagation_recursive = word->value & MS_REC;
-        break;
-      case Action::kFileSystem: out.data += (out.data.empty() ? "" : ",") + option; break;
-      case Action::kIgnore: break;
+      case Action::kPropagation: set_propagation(out, word->value); break;
+      case Action::kFileSystem: add_data(out, option); break;
+      case Action::kIdMap: out.id_mapped = true; break;
+      case Action::kRecursiveIdMap: out.id_mapped = out.id_mapped_recursive = true; break;
+      // Elsewhere than on tmpfs the word means nothing, as with runc.
+      case Action::kCopyUp: out.copy_up = in.type == "tmpfs"; break;
+      case Action::kRemount: remount = true; break;
+      case Action::kIgnore:
+      case Action::kRelabel: break;
     }
   }
-  if (!in.uid_mappings.empty() || !in.gid_mappings.empty())
-    return fail(ErrorKind::kUnsupported, "id-mapped mount at '%s'", out.destination.c_str());
-  if (bind) {
-    out.kind = Mount::Kind::kBind;
-    out.type = "bind";
-    out.data.clear();
-    if (out.source.empty()) return fail(ErrorKind::kInvalid, "bind mount at '%s' has no source", out.destination.c_str());
-    if (out.source[0] != '/') out.source = std::string(bundle) + "/" + out.source;
-  } else if (in.type == "cgroup" || in.type == "cgroup2") {
-    out.kind = Mount::Kind::kCgroup;
-  } else if (in.type.empty()) {
-    return fail(ErrorKind::kInvalid, "mount at '%s' has no type", out.destination.c_str());
-  }
+  TRY(finish_mount(in, bundle, bind, remount, out));
   return out;
 }
 

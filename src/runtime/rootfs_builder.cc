@@ -21,21 +21,35 @@ Result<Device> build_device(const spec::OciDevice& in) {
   if (!type)
     return fail(ErrorKind::kInvalid, "device '%s' has unknown type %s", out.path.c_str(), quoted(in.type).c_str());
   out.mode = (in.file_mode.value_or(0666) & 07777) | type;
-  if (in.major < 0 || in.minor < 0 || in.major > 0xfffff || in.minor > 0xfffff)
-    if (type != S_IFIFO) return fail(ErrorKind::kInvalid, "device '%s' has an invalid number", out.path.c_str());
-  out.major = static_cast<uint32_t>(in.major);
-  out.minor = static_cast<uint32_t>(in.minor);
+  if (type != S_IFIFO) {
+    if (in.major < 0 || in.minor < 0 || in.major > 0xfff || in.minor > 0xfffff)
+      return fail(ErrorKind::kInvalid, "device '%s' has an invalid number", out.path.c_str());
+    out.major = static_cast<uint32_t>(in.major);
+    out.minor = static_cast<uint32_t>(in.minor);
+  }
   out.uid = in.uid.value_or(0);
   out.gid = in.gid.value_or(0);
   return out;
 }
 
-Result<uint64_t> root_propagation(const std::string& word) {
+Result<uint64_t> root_propagation(std::string_view word) {
   if (word.empty() || word == "private" || word == "rprivate") return 0;  // what the root is anyway
-  if (word == "slave" || word == "rslave") return MS_SLAVE;
-  if (word == "shared" || word == "rshared") return MS_SHARED;
-  if (word == "unbindable" || word == "runbindable") return MS_UNBINDABLE;
+  std::string_view plain = word;
+  uint64_t below = 0;
+  if (plain.starts_with('r')) {
+    plain.remove_prefix(1);
+    below = MS_REC;
+  }
+  if (plain == "slave") return MS_SLAVE | below;
+  if (plain == "shared") return MS_SHARED | below;
+  if (plain == "unbindable") return MS_UNBINDABLE | below;
   return fail(ErrorKind::kInvalid, "unknown rootfsPropagation %s", quoted(word).c_str());
+}
+
+// Which new file systems carry the label of linux.mountLabel.
+bool takes_label(const Mount& mount) {
+  return mount.kind == Mount::Kind::kFilesystem && mount.type != "proc" && mount.type != "sysfs" &&
+         mount.type != "mqueue" && mount.type != "remount";
 }
 
 }  // namespace
@@ -66,12 +80,19 @@ void add_default_devices(Plan& plan) {
 }
 
 Result<> add_mounts(const spec::RuntimeSpec& spec, const BuildOptions& options, Plan& plan) {
+  const std::string* label =
+      spec.linux_part && !spec.linux_part->mount_label.empty() ? &spec.linux_part->mount_label : nullptr;
+  if (label && label->find_first_of(std::string_view("\"\0", 2)) != std::string::npos)
+    return fail(ErrorKind::kInvalid, "mountLabel %s is invalid", quoted(*label).c_str());
   for (const auto& entry : spec.mounts) {
     Mount mount = TRY(build_mount(entry, options.bundle));
     auto destination = clean_path(mount.destination);
     if (!destination || *destination == "/")
       return fail(ErrorKind::kInvalid, "mount destination %s is invalid", quoted(mount.destination).c_str());
     mount.destination = *destination;
+    // In quotes, as categories of a label are separated by commas.
+    if (label && takes_label(mount))
+      mount.data += (mount.data.empty() ? "" : ",") + format("context=\"%s\"", label->c_str());
     plan.mounts.push_back(std::move(mount));
   }
   return {};

@@ -38,15 +38,16 @@ Result<UniqueFd> make_mount(const std::string& type, const std::vector<FsOption>
   UniqueFd context(static_cast<int>(syscall(SYS_fsopen, type.c_str(), FSOPEN_CLOEXEC)));
   if (!context) return mount_error(-1, "fsopen '" + type + "'");
   for (const auto& option : options) {
-    long done = option.value.empty()
-                    ? syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_FLAG, option.key.c_str(), nullptr, 0)
-                    : syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_STRING, option.key.c_str(), option.value.c_str(), 0);
+    long done =
+        option.value.empty()
+            ? syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_FLAG, option.key.c_str(), nullptr, 0)
+            : syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_STRING, option.key.c_str(), option.value.c_str(), 0);
     if (done < 0) return mount_error(context.get(), "fsconfig '" + type + "' option '" + option.key + "'");
   }
   if (syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
     return mount_error(context.get(), "creating a '" + type + "' file system");
-  UniqueFd mount(static_cast<int>(
-      syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, static_cast<unsigned int>(attributes))));
+  UniqueFd mount(
+      static_cast<int>(syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, static_cast<unsigned int>(attributes))));
   if (!mount) return mount_error(context.get(), "fsmount '" + type + "'");
   return mount;
 }
@@ -56,8 +57,10 @@ Result<UniqueFd> make_mount_by_page(const std::string& type, const std::vector<F
   std::string data, source = type;
   for (const auto& option : options) {
     // The first argument of mount(2), among fsconfig's options.
-    if (option.key == "source") source = option.value;
-    else data += (data.empty() ? "" : ",") + option.key + (option.value.empty() ? "" : "=" + option.value);
+    if (option.key == "source")
+      source = option.value;
+    else
+      data += (data.empty() ? "" : ",") + option.key + (option.value.empty() ? "" : "=" + option.value);
   }
   if (data.size() >= static_cast<size_t>(sysconf(_SC_PAGESIZE)))
     return fail(ErrorKind::kExhausted, "mount '%s': options longer than a page", type.c_str());
@@ -74,7 +77,8 @@ Result<UniqueFd> make_mount_by_page(const std::string& type, const std::vector<F
 }
 
 Result<UniqueFd> clone_mount(int dir, const std::string& path, bool recursive) {
-  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (path.empty() ? AT_EMPTY_PATH : 0u) | (recursive ? AT_RECURSIVE : 0u);
+  unsigned flags =
+      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (path.empty() ? AT_EMPTY_PATH : 0u) | (recursive ? AT_RECURSIVE : 0u);
   UniqueFd fd(static_cast<int>(syscall(SYS_open_tree, dir, path.c_str(), flags)));
   if (!fd) return fail_errno("open_tree '%s'", path.c_str());
   return fd;
@@ -97,7 +101,18 @@ Result<> set_mount_attributes(int mount, uint64_t set, uint64_t clear, uint64_t 
   attributes.attr_set = set;
   attributes.attr_clr = clear;
   attributes.propagation = propagation;
-  if (syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes, sizeof attributes) < 0)
+  if (syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes,
+              sizeof attributes) < 0)
+    return fail_errno("mount_setattr");
+  return {};
+}
+
+Result<> map_mount_ids(int mount, int user_namespace, bool recursive) {
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = static_cast<uint64_t>(user_namespace);
+  if (syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes,
+              sizeof attributes) < 0)
     return fail_errno("mount_setattr");
   return {};
 }

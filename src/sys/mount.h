@@ -31,5 +31,7 @@ Result<> attach_mount(int mount, int dir, const std::string& path);
 Result<> attach_mount_at(int mount, int target);  // target: O_PATH fd of the mount point
 // mount_setattr on the mount of `mount`. `propagation` is MS_PRIVATE... or 0.
 Result<> set_mount_attributes(int mount, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive);
+// MOUNT_ATTR_IDMAP: the files of the detached mount `mount` show the ids that `user_namespace` maps theirs to.
+Result<> map_mount_ids(int mount, int user_namespace, bool recursive);
 
 }  // namespace caisson::sys

@@ -43,10 +43,10 @@ inline int fsconfig_create(int context) {
 inline int fsmount(int context, uint64_t attributes) {
   return static_cast<int>(syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes)));
 }
-// A detached copy of the mount of `fd`.
-inline int clone_mount(int fd, bool recursive) {
-  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0u);
-  return static_cast<int>(syscall(SYS_open_tree, fd, "", flags));
+// A detached copy of the mount of `fd`, or of what `path` leads to.
+inline int clone_mount(int fd, bool recursive, const char* path = "") {
+  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (*path ? 0u : AT_EMPTY_PATH) | (recursive ? AT_RECURSIVE : 0u);
+  return static_cast<int>(syscall(SYS_open_tree, fd, path, flags));
 }
 inline int attach_mount(int mount, int target) {
   return static_cast<int>(
@@ -66,6 +66,10 @@ inline int pivot_root(const char* new_root, const char* put_old) {
 // mount(2) for propagation only; <sys/mount.h> cannot be had here, as that name is our own header's.
 inline int set_propagation(const char* path, unsigned long flags) {
   return static_cast<int>(syscall(SYS_mount, nullptr, path, nullptr, flags, nullptr));
+}
+// All of mount(2).
+inline int mount_call(const char* source, const char* target, const char* type, unsigned long flags, const char* data) {
+  return static_cast<int>(syscall(SYS_mount, source, target, type, flags, data));
 }
 inline int detach_mount(const char* path) { return static_cast<int>(syscall(SYS_umount2, path, 2 /* MNT_DETACH */)); }
 inline int close_range(unsigned first, unsigned last, unsigned flags) {
@@ -92,6 +96,14 @@ inline int set_capabilities(uint64_t effective, uint64_t permitted, uint64_t inh
 }
 inline int set_seccomp_filter(uint32_t flags, const void* program) {
   return static_cast<int>(syscall(SYS_seccomp, 1 /* SECCOMP_SET_MODE_FILTER */, flags, program));
+}
+// Never through symbolic links, magic links or a mount on top: what a /proc that was opened before any
+// container existed holds under that path.
+inline int open_beneath(int dir, const char* path, int flags) {
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
+  return static_cast<int>(syscall(SYS_openat2, dir, path, &how, sizeof how));
 }
 
 }  // namespace caisson::sys::raw
