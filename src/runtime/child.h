@@ -27,13 +27,15 @@ enum class Failure : uint32_t {
   kOutside,         // the working directory does not lie in the container's root
   kOverProc,        // mount over procfs
   kNotProcfs,       // /proc is not procfs
+  kNotMapped,       // object is "uid 5": not mapped in the user namespace
+  kNoGroups,        // additional groups, where setgroups is denied
   kText,            // object is the whole sentence
 };
 
 struct ChildMessage {
-  enum class Kind : uint32_t { kReady, kError, kConsole, kMapIds, kRuntimeHooks } kind = Kind::kReady;
+  enum class Kind : uint32_t { kReady, kError, kConsole, kMapIds, kRuntimeHooks, kLimits, kListener } kind = Kind::kReady;
   Failure failure = Failure::kCall;
-  int32_t err = 0;
+  int32_t err = 0;  // kListener: the number that the filter's descriptor will have
   char step[64] = {};
   char object[512] = {};
   char reason[256] = {};  // the kernel's own words from a mount context
@@ -80,6 +82,9 @@ struct PreparedProcess {
   UniqueFd raised[3];                    // copies of those that were not
   UniqueFd null;                         // the host's /dev/null for those not given
   uint64_t own_device = 0, own_inode = 0;  // the running program's file
+  UniqueFd proc;                         // O_PATH: the host's /proc, out of the container's reach
+  // "HOME=" with room for what the container's passwd says, in envp; empty when it is given.
+  std::vector<char> home;
 };
 
 struct PreparedNamespace {
@@ -94,6 +99,7 @@ struct ChildSetup {
   int parent_sync = -1;                  // the parent's, closed first
   bool wait = false;                     // report kReady and wait before exec
   int gate = -1;                         // with `wait`: a listening socket where consent comes from
+  bool cwd_entered = false;              // with the caller's rights
   bool recorded = false;                 // nobody needs to have written the pid down
   int32_t outer_pid = 0;                 // learnt with kRecorded
   std::vector<UniqueFd> cgroup_tasks;    // v1
@@ -131,8 +137,13 @@ void child_pivot(const ChildSetup& setup);                           // and what
 int child_open_terminal(const ChildSetup& setup, int root);          // slave fd; sends the master
 // What can fail before a container counts as created: stdio, working directory, limits, a first look-up
 // of the program. Privileges are still whole.
-void child_prepare_exec(const ChildSetup& setup, int terminal);
-[[noreturn]] void child_exec(const ChildSetup& setup);               // filter, labels, privileges, execve
+void child_prepare_exec(ChildSetup& setup, int terminal);
+[[noreturn]] void child_exec(ChildSetup& setup);                     // filter, labels, privileges, execve
+// A file of /proc/self by the host's /proc: nothing that is mounted in a container gets in between.
+int child_open_own(const ChildSetup& setup, const char* file, int flags);
+void child_tell_parent(const ChildSetup& setup, const ChildMessage& message);
+void child_wait_for_consent(ChildSetup& setup);                      // kGoOn
+void child_ask_parent(ChildSetup& setup, const ChildMessage& message);  // both
 // mkdir -p inside `root`, symbolic links resolved there; O_PATH fd of the directory or -1.
 int child_make_directory(int root, const char* path);
 

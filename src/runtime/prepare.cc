@@ -6,9 +6,11 @@
 #include <sched.h>
 #include <sys/stat.h>
 
+#include <climits>
 #include <cstring>
 
 #include "base/text.h"
+#include "runtime/process_checks.h"
 #include "sys/files.h"
 
 namespace caisson::runtime {
@@ -21,6 +23,25 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   for (const auto& text : strings) out.push_back(const_cast<char*>(text.c_str()));
   out.push_back(nullptr);
   return out;
+}
+
+// Without a home of its own, or with an empty one, the program gets what the container's passwd says: as with
+// runc, for images rely on it.
+void prepare_environment(const ProcessPlan& plan, PreparedProcess& out) {
+  bool has_home = false;
+  for (const auto& entry : plan.env) {
+    if (entry == "HOME=") continue;
+    has_home |= entry.starts_with("HOME=");
+    if (entry.starts_with("PATH=") && out.search.empty()) out.search = split(std::string_view(entry).substr(5), ':');
+    out.envp.push_back(const_cast<char*>(entry.c_str()));
+  }
+  if (!has_home) {
+    constexpr std::string_view kName = "HOME=/";
+    out.home.resize(kName.size() + PATH_MAX);
+    memcpy(out.home.data(), kName.data(), kName.size());
+    out.envp.push_back(out.home.data());
+  }
+  out.envp.push_back(nullptr);
 }
 
 const char* namespace_name(uint64_t type) {
@@ -44,15 +65,12 @@ Result<PreparedProcess> prepare_process(const ProcessPlan& plan, const Stdio& st
     return fail(ErrorKind::kInvalid, "seccomp filter of %zu bytes", plan.seccomp_bpf.size());
   if (plan.cwd.empty() || plan.cwd[0] != '/')
     return fail(ErrorKind::kInvalid, "working directory %s is not an absolute path", quoted(plan.cwd).c_str());
+  TRY(check_process(plan));
   PreparedProcess out;
   out.plan = &plan;
+  out.proc = TRY(sys::open_file("/proc", O_PATH | O_DIRECTORY));
   out.argv = pointers(plan.args);
-  out.envp = pointers(plan.env);
-  for (const auto& entry : plan.env)
-    if (entry.starts_with("PATH=")) {
-      out.search = split(std::string_view(entry).substr(5), ':');
-      break;
-    }
+  prepare_environment(plan, out);
   for (auto& directory : out.search)
     if (directory.empty()) directory = ".";
   int given[3] = {stdio.in, stdio.out, stdio.err};
@@ -125,6 +143,10 @@ Error child_error(const ChildMessage& message) {
       return {ErrorKind::kInvalid, 0, format("mount on '%s': it is inside /proc", object)};
     case Failure::kNotProcfs:
       return {ErrorKind::kInvalid, 0, "'/proc' is not a proc file system"};
+    case Failure::kNotMapped:
+      return {ErrorKind::kInvalid, message.err, format("process.user: %s is not mapped in the user namespace", object)};
+    case Failure::kNoGroups:
+      return {ErrorKind::kDenied, message.err, "cannot set any additional groups in a rootless container"};
     case Failure::kText: return {ErrorKind::kInternal, message.err, object};
     case Failure::kCall: break;
   }

@@ -21,5 +21,6 @@ Result<RuntimeSpec> parse_runtime_spec(std::string_view text) { return parse<Run
 Result<OciProcess> parse_oci_process(std::string_view text) { return parse<OciProcess>(text, "parse process.json"); }
 std::string to_json(const RuntimeSpec& spec) { return json::encode(spec); }
 std::string to_json(const OciState& state) { return json::encode(state); }
+std::string to_json(const OciContainerProcessState& state) { return json::encode(state); }
 
 }  // namespace caisson::spec

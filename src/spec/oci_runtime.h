@@ -371,10 +371,22 @@ CAISSON_JSON(OciState, CAISSON_FIELD("ociVersion", oci_version), CAISSON_FIELD("
              CAISSON_FIELD("status", status), CAISSON_FIELD_OMIT("pid", pid), CAISSON_FIELD("bundle", bundle),
              CAISSON_FIELD_OMIT("annotations", annotations))
 
+// What a seccomp agent is sent, together with the descriptors that `fds` names.
+struct OciContainerProcessState {
+  std::string oci_version = "1.2.0";
+  std::vector<std::string> fds;
+  int64_t pid = 0;
+  std::string metadata;
+  OciState state;
+};
+CAISSON_JSON(OciContainerProcessState, CAISSON_FIELD("ociVersion", oci_version), CAISSON_FIELD("fds", fds),
+             CAISSON_FIELD("pid", pid), CAISSON_FIELD_OMIT("metadata", metadata), CAISSON_FIELD("state", state))
+
 // config.json at most 16 MiB; kInvalid names the field.
 Result<RuntimeSpec> parse_runtime_spec(std::string_view text);
 Result<OciProcess> parse_oci_process(std::string_view text);
 std::string to_json(const RuntimeSpec& spec);
 std::string to_json(const OciState& state);
+std::string to_json(const OciContainerProcessState& state);
 
 }  // namespace caisson::spec

@@ -163,6 +163,12 @@ Result<pid_t> pid_of_pidfd(int pidfd) {
   return fail(ErrorKind::kNotFound, "the process is gone");
 }
 
+Result<UniqueFd> descriptor_of(int pidfd, int number) {
+  long fd = syscall(SYS_pidfd_getfd, pidfd, number, 0);
+  if (fd < 0) return fail_errno("pidfd_getfd");
+  return UniqueFd(static_cast<int>(fd));
+}
+
 Result<uint64_t> process_start_time(pid_t pid) {
   auto text = TRY(read_file(format("/proc/%d/stat", pid), 4096));
   // The command name may hold anything, parentheses included; fields count from after the last ')'.

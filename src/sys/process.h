@@ -47,6 +47,9 @@ Result<> signal_pidfd(int pidfd, int signal);
 // In the caller's pid namespace. kNotFound when the process is gone.
 Result<pid_t> pid_of_pidfd(int pidfd);
 
+// A copy of a descriptor of another process (pidfd_getfd). EBADF: it has none of that number.
+Result<UniqueFd> descriptor_of(int pidfd, int number);
+
 // Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat): with the pid it names
 // one process for good, also over an engine restart.
 Result<uint64_t> process_start_time(pid_t pid);

@@ -106,4 +106,64 @@ inline int open_beneath(int dir, const char* path, int flags) {
   return static_cast<int>(syscall(SYS_openat2, dir, path, &how, sizeof how));
 }
 
+
+// <linux/sched/types.h> collides with glibc's <sched.h> on older systems; this is its version 1 of 2.
+struct SchedulerAttributes {
+  uint32_t size = sizeof(SchedulerAttributes);
+  uint32_t policy = 0;
+  uint64_t flags = 0;
+  int32_t nice = 0;
+  uint32_t priority = 0;
+  uint64_t runtime = 0, deadline = 0, period = 0;
+  uint32_t utilization_min = 0, utilization_max = 0;
+};
+inline int set_scheduler(const SchedulerAttributes& attributes) {
+  return static_cast<int>(syscall(SYS_sched_setattr, 0, &attributes, 0));
+}
+inline int set_io_priority(int priority) {
+  return static_cast<int>(syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, priority));
+}
+// Masks are native unsigned longs, `size` in bytes.
+inline int set_affinity(const void* mask, size_t size) {
+  return static_cast<int>(syscall(SYS_sched_setaffinity, 0, size, mask));
+}
+inline int set_memory_policy(uint32_t mode, const void* nodes, size_t size) {
+  // One more than there are bits: the kernel takes the number down by one first.
+  return static_cast<int>(syscall(SYS_set_mempolicy, static_cast<int>(mode), size ? nodes : nullptr, size ? size * 8 + 1 : 0));
+}
+// Never through symbolic links, magic links or a mount on top: what a /proc that was opened before any
+// container existed holds under that path.
+inline int open_beneath(int dir, const char* path, int flags) {
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
+  return static_cast<int>(syscall(SYS_openat2, dir, path, &how, sizeof how));
+}
+// Every descriptor from `first` on closes at exec. `own_fds`: a directory with one entry per descriptor.
+// COMPAT(linux<5.11): without CLOSE_RANGE_CLOEXEC the directory is read, into the stack.
+inline int close_on_exec_from(unsigned first, int own_fds) {
+  if (close_range(first, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */) == 0) return 0;
+  if (own_fds < 0) return -1;
+  struct Entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t size;
+    uint8_t type;
+    char name[];
+  };
+  alignas(8) char buffer[4096];
+  for (;;) {
+    long got = syscall(SYS_getdents64, own_fds, buffer, sizeof buffer);
+    if (got <= 0) return static_cast<int>(got);
+    for (long at = 0; at < got;) {
+      auto* entry = reinterpret_cast<const Entry*>(buffer + at);
+      at += entry->size;
+      unsigned fd = 0;
+      const char* digit = entry->name;
+      while (*digit >= '0' && *digit <= '9') fd = fd * 10 + static_cast<unsigned>(*digit++ - '0');
+      if (*digit == 0 && fd >= first) fcntl(static_cast<int>(fd), F_SETFD, FD_CLOEXEC);
+    }
+  }
+}
+
 }  // namespace caisson::sys::raw
