@@ -319,18 +319,19 @@ class Oci:
     def argv(self, *args):
         return [self.machine.program, *self.flags, *map(str, args)]
 
-    def __call__(self, *args, rc=0, stdin=None, timeout=30, env=None, cwd=None, output=None, pass_fds=()):
-        """A runtime command to its end. `output`: a file instead of pipes, for commands that leave processes behind."""
+    def __call__(self, *args, rc=0, stdin=None, timeout=30, env=None, cwd=None, output=None, wrap=()):
+        """A runtime command to its end. `output`: a file instead of pipes, for commands that leave processes behind.
+        `wrap`: the beginning of a command that ends in the runtime's."""
         self.machine.reap()
-        argv = self.argv(*args)
+        argv = [*wrap, *self.argv(*args)]
         env = {**os.environ, **self.extra_env, **(env or {})}
         data = stdin.encode() if isinstance(stdin, str) else stdin
         if output:
             with open(output, "ab") as log:
-                child = subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=pass_fds)
+                child = subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         else:
             child = subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                     stderr=subprocess.PIPE, pass_fds=pass_fds)
+                                     stderr=subprocess.PIPE)
         self.machine.popens[child.pid] = child
         try:
             out, err = child.communicate(data, timeout=timeout)
