@@ -131,14 +131,6 @@ inline int set_memory_policy(uint32_t mode, const void* nodes, size_t size) {
   // One more than there are bits: the kernel takes the number down by one first.
   return static_cast<int>(syscall(SYS_set_mempolicy, static_cast<int>(mode), size ? nodes : nullptr, size ? size * 8 + 1 : 0));
 }
-// Never through symbolic links, magic links or a mount on top: what a /proc that was opened before any
-// container existed holds under that path.
-inline int open_beneath(int dir, const char* path, int flags) {
-  open_how how{};
-  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
-  return static_cast<int>(syscall(SYS_openat2, dir, path, &how, sizeof how));
-}
 // Every descriptor from `first` on closes at exec. `own_fds`: a directory with one entry per descriptor.
 // COMPAT(linux<5.11): without CLOSE_RANGE_CLOEXEC the directory is read, into the stack.
 inline int close_on_exec_from(unsigned first, int own_fds) {
