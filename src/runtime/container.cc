@@ -83,7 +83,8 @@ Result<Reply> next_message(int sync) {
   header.msg_control = control;
   header.msg_controllen = sizeof control;
   ssize_t got;
-  while ((got = recvmsg(sync, &header, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  // ECONNRESET, once, when the process ended without having read what we told it; its last words come after.
+  while ((got = recvmsg(sync, &header, MSG_CMSG_CLOEXEC)) < 0 && (errno == EINTR || errno == ECONNRESET)) {
   }
   if (got < 0) return fail_errno("receive from the container's first process");
   if (got == 0) {
