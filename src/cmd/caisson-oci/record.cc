@@ -157,7 +157,7 @@ bool is_alive(const Record& record) {
   char state = (*stat)[at + 2];
   if (state == 'Z' || state == 'X') return false;
   size_t field = 2;
-  for (at += 1; at < stat->size() && field < 21; ++at) field += (*stat)[at] == ' ';
+  for (at += 1; at < stat->size() && field < 22; ++at) field += (*stat)[at] == ' ';
   return at < stat->size() && strtoull(stat->c_str() + at, nullptr, 10) == record.start_time;
 }
 
