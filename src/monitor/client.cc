@@ -117,9 +117,16 @@ Result<> resize(const std::string& state_dir, uint16_t rows, uint16_t columns) {
   return order(state_dir, MessageType::kResize, body.take());
 }
 
-Result<> signal(const std::string& state_dir, int number) {
+Result<> set_restart_policy(const std::string& state_dir, RestartPolicy policy) {
+  FieldWriter body;
+  put_policy(body, policy);
+  return order(state_dir, MessageType::kRestartPolicy, body.take());
+}
+
+Result<> signal(const std::string& state_dir, int number, bool last) {
   FieldWriter body;
   body.number(static_cast<int32_t>(number));
+  body.flag(last);
   return order(state_dir, MessageType::kSignal, body.take());
 }
 

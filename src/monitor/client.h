@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "logs/container_log.h"
+#include "monitor/restart_policy.h"
 #include "runtime/plan.h"
 
 namespace caisson::monitor {
@@ -45,7 +46,17 @@ struct LaunchRequest {
   bool tty = false;
   uint16_t rows = 0, columns = 0;  // first window size; 0: unset
   logs::LogConfig log;
+  RestartPolicy restart;     // carried out by the monitor, whether the engine lives or not
   std::vector<Attachment> attachments;  // present before the first byte is written
+};
+
+struct ExitRecord {
+  int exit_code = 0;           // 128 + signal when killed
+  bool oom_killed = false;
+  int64_t started_ns = 0;
+  int64_t finished_ns = 0;
+  int64_t restart_count = 0;
+  std::string error;           // why a further start failed; empty for an end of the program's own
 };
 
 struct Running {
@@ -53,6 +64,10 @@ struct Running {
   pid_t pid = 0;               // the container's first process, in the host's pid namespace
   uint64_t pid_start_time = 0; // see sys::process_start_time
   int64_t started_ns = 0;
+  int64_t restart_count = 0;   // by the policy
+  // The first process has ended and the next one is not started yet: pid is 0, `last_exit` tells.
+  bool restarting = false;
+  ExitRecord last_exit;        // of the run before; finished_ns is 0 when there was none
 };
 
 // Spawns the monitor and returns once the container's program has been exec'ed. A failure (kind
@@ -60,19 +75,16 @@ struct Running {
 // attachments are closed.
 Result<Running> launch(LaunchRequest&& request);
 
-struct ExitRecord {
-  int exit_code = 0;           // 128 + signal when killed
-  bool oom_killed = false;
-  int64_t started_ns = 0;
-  int64_t finished_ns = 0;
-};
 // What the monitor left durably in record_dir; kNotFound while the container runs or never ran.
 Result<ExitRecord> read_exit_record(const std::string& record_dir);
 Result<> remove_exit_record(const std::string& record_dir);
 
 Result<> attach(const std::string& state_dir, Attachment&& attachment);
 Result<> resize(const std::string& state_dir, uint16_t rows, uint16_t columns);
-Result<> signal(const std::string& state_dir, int signal);
+// `last`: whatever the policy says, the container is not started again. One that waits for its next start
+// ends at once then; without `last` that is kConflict.
+Result<> signal(const std::string& state_dir, int signal, bool last = false);
+Result<> set_restart_policy(const std::string& state_dir, RestartPolicy policy);
 
 struct ExecRequest {
   std::string exec_id;
@@ -91,9 +103,9 @@ Result<> resize_exec(const std::string& state_dir, const std::string& exec_id, u
 // The engine's standing connection. kNotFound/kUnavailable when no monitor lives there (any more).
 Result<UniqueFd> subscribe(const std::string& state_dir);
 struct Event {
-  enum class Kind : unsigned char { kState, kExit, kExecExit, kOom, kGone } kind = Kind::kGone;
-  Running running;           // kState: sent first after subscribe
-  ExitRecord exit;           // kExit: the exit record has been written before this is sent
+  enum class Kind : unsigned char { kState, kExit, kRestarting, kExecExit, kOom, kGone } kind = Kind::kGone;
+  Running running;           // kState: sent first after subscribe, and at each start by the policy
+  ExitRecord exit;           // kExit: the exit record has been written before this is sent, kRestarting
   std::string exec_id;       // kExecExit
   int exec_exit_code = 0;
 };

@@ -17,6 +17,7 @@
 #include "monitor/release_memory.h"
 #include "runtime/container.h"
 #include "sys/files.h"
+#include "sys/mount.h"
 #include "sys/unix_socket.h"
 
 namespace caisson::monitor {
@@ -63,33 +64,44 @@ Result<StdioPipes> make_pipes(bool in, bool out, bool err) {
   return pipes;
 }
 
-Monitor::Monitor() : hub_(poller_, io_buffer, {}) {}
+Monitor::Monitor() = default;
 
 Result<> Monitor::start(UniqueFd& launcher) {
-  LaunchRequest request = TRY(decode_launch(TRY(receive_packet(launcher.get()))));
-  state_dir_ = request.state_dir;
-  record_dir_ = request.record_dir;
-  own_pids_ = (request.plan.create_namespaces & CLONE_NEWPID) != 0;
-  log_ = TRY(logs::LogWriter::open(request.log));
-  hub_.set_options({.close_stdin = request.stdin_once, .log = log_.get()});
+  request_ = TRY(decode_launch(TRY(receive_packet(launcher.get()))));
+  state_dir_ = request_.state_dir;
+  record_dir_ = request_.record_dir;
+  own_pids_ = (request_.plan.create_namespaces & CLONE_NEWPID) != 0;
+  decision_ = RestartDecision(request_.restart);
+  log_ = TRY(logs::LogWriter::open(request_.log));
   TRY(poller_.init());
   listener_.fd = TRY(sys::listen_unix(state_dir_ + "/monitor.sock", SOCK_SEQPACKET, 0600));
   running_.monitor_pid = getpid();
   auto start_time = TRY(sys::process_start_time(running_.monitor_pid));
   TRY(sys::write_file(state_dir_ + "/monitor.pid",
                       format("%d %llu\n", running_.monitor_pid, static_cast<unsigned long long>(start_time)), 0600));
-
-  StdioPipes pipes;
-  if (!request.tty) pipes = TRY(make_pipes(request.open_stdin, true, true));
-  runtime::StartFds fds;
-  fds.rootfs = request.rootfs ? request.rootfs.get() : -1;
-  fds.netns = request.netns ? request.netns.get() : -1;
-  fds.stdio = {pipes.in ? pipes.in.get() : -1, pipes.out ? pipes.out.get() : -1, pipes.err ? pipes.err.get() : -1};
   if (peer_closed(launcher.get())) return fail(ErrorKind::kCancelled, "the launcher is gone");
-  auto started = TRY(runtime::run(request.plan, fds));
+  if (request_.restart.kind != RestartPolicy::Kind::kNo && request_.rootfs) TRY(sys::make_mount_cloneable(request_.rootfs.get(), state_dir_));
+  TRY(start_process(std::move(request_.attachments)));
+  // What is never used again is given back: the plan has the filter and every path of the container.
+  if (request_.restart.kind == RestartPolicy::Kind::kNo) request_ = {};
+  TRY(poller_.add(listener_, listener_.fd.get(), EPOLLIN));
+  return {};
+}
+
+Result<> Monitor::start_process(std::vector<Attachment> attachments) {
+  StdioPipes pipes;
+  if (!request_.tty) pipes = TRY(make_pipes(request_.open_stdin, true, true));
+  runtime::StartFds fds;
+  fds.rootfs = request_.rootfs ? request_.rootfs.get() : -1;
+  fds.keep_rootfs = request_.restart.kind != RestartPolicy::Kind::kNo;
+  fds.netns = request_.netns ? request_.netns.get() : -1;
+  fds.stdio = {pipes.in ? pipes.in.get() : -1, pipes.out ? pipes.out.get() : -1, pipes.err ? pipes.err.get() : -1};
+  auto started = TRY(runtime::run(request_.plan, fds));
   running_.started_ns = now_ns();
   running_.pid = started.pid;
   running_.pid_start_time = sys::process_start_time(started.pid).value_or(0);
+  running_.restarting = false;
+  running_.restart_count = decision_.restarts();
   child_.watched = {started.pid, std::move(started.pidfd)};
   cgroup_ = std::move(started.cgroup);
   if (started.console_master) {
@@ -97,15 +109,17 @@ Result<> Monitor::start(UniqueFd& launcher) {
     TRY(sys::set_nonblocking(started.console_master.get(), true));
     pipes.ours.terminal = std::move(started.console_master);
   }
+  mount_namespace_.reset();
   // Holding the mount namespace keeps the unmounting off the way from the exit to the user.
-  if (request.plan.create_namespaces & CLONE_NEWNS)
+  if (request_.plan.create_namespaces & CLONE_NEWNS)
     if (auto held = sys::open_file(format("/proc/%d/ns/mnt", running_.pid), O_RDONLY)) mount_namespace_ = std::move(*held);
 
-  TRY(hub_.start(std::move(pipes.ours)));
+  hub_ = std::make_unique<StdioHub>(poller_, io_buffer, StdioHub::Options{.close_stdin = request_.stdin_once, .log = log_.get()});
+  TRY(hub_->start(std::move(pipes.ours)));
   // One that cannot be served is closed; it is no reason to fail the container.
-  for (auto& attachment : request.attachments) (void)hub_.add_client(std::move(attachment)).has_value();
+  for (auto& attachment : attachments) (void)hub_->add_client(std::move(attachment)).has_value();
   TRY(poller_.add(child_, child_.watched.pidfd.get(), EPOLLIN));
-  TRY(poller_.add(listener_, listener_.fd.get(), EPOLLIN));
+  phase_ = Phase::kRunning;
   return {};
 }
 
@@ -134,19 +148,23 @@ int Monitor::run(UniqueFd launcher) {
 // ---- clocks
 
 bool Monitor::busy() {
-  bool any = hub_.take_busy();
+  bool any = hub_->take_busy();
   for (auto& exec : execs_) any = exec->hub.take_busy() || any;
   return any;
 }
 
 int64_t Monitor::next_deadline() const {
-  int64_t next = std::min({hub_.next_deadline(), drain_deadline_, idle_at_});
+  int64_t next = std::min({hub_->next_deadline(), drain_deadline_, idle_at_, start_at_});
+  for (auto& hub : old_hubs_) next = std::min(next, hub->next_deadline());
   for (auto& exec : execs_) next = std::min({next, exec->hub.next_deadline(), exec->drain_deadline});
   return next;
 }
 
 void Monitor::on_time(int64_t now) {
-  if (hub_.next_deadline() <= now) hub_.on_time(now);
+  if (hub_->next_deadline() <= now) hub_->on_time(now);
+  for (auto& hub : old_hubs_)
+    if (hub->next_deadline() <= now) hub->on_time(now);
+  std::erase_if(old_hubs_, [](auto& hub) { return hub->clients_gone(); });
   for (auto& exec : execs_)
     if (exec->hub.next_deadline() <= now) exec->hub.on_time(now);
   if (idle_at_ <= now) {
@@ -155,8 +173,9 @@ void Monitor::on_time(int64_t now) {
     release_memory(io_buffer, sizeof io_buffer);
   }
   settle_execs(now);
-  if (phase_ == Phase::kDraining && (hub_.drained() || drain_deadline_ <= now)) finish();
-  if (phase_ == Phase::kClosing && hub_.clients_gone() && execs_.empty()) phase_ = Phase::kDone;
+  if (phase_ == Phase::kDraining && (hub_->drained() || drain_deadline_ <= now)) after_end();
+  if (phase_ == Phase::kWaiting && start_at_ <= now) stopped_by_hand_ ? finish() : start_again();
+  if (phase_ == Phase::kClosing && hub_->clients_gone() && old_hubs_.empty() && execs_.empty()) phase_ = Phase::kDone;
 }
 
 // ---- end of the container
@@ -166,23 +185,70 @@ void Monitor::Child::on_ready(uint32_t) { monitor.on_exit(); }
 void Monitor::on_exit() {
   poller_.remove(child_);
   auto code = sys::wait_child(child_.watched);
+  child_.watched = {};
   exit_.exit_code = code.value_or(255);
   exit_.started_ns = running_.started_ns;
   exit_.finished_ns = now_ns();
   // With a pid namespace of its own everything inside is dead by now (pid_namespaces(7)).
   if (!own_pids_ && !cgroup_.empty()) (void)sys::kill_cgroup(cgroup_).has_value();
   phase_ = Phase::kDraining;
-  hub_.drain();
+  hub_->drain();
   int64_t now = monotonic_ns();
   drain_deadline_ = now + kDrainNs;
   for (auto& exec : execs_) on_exec_ready(*exec, false);
   on_time(now);
 }
 
-void Monitor::finish() {
+void Monitor::after_end() {
   drain_deadline_ = kNever;
   (void)log_->finish().has_value();
-  if (!cgroup_.empty()) exit_.oom_killed = sys::read_oom_kills(cgroup_).value_or(0) > 0;
+  exit_.oom_killed = !cgroup_.empty() && sys::read_oom_kills(cgroup_).value_or(0) > 0;
+  // Without a root to start from it is the engine's business: a policy that was given later.
+  std::optional<int64_t> delay;
+  if (request_.rootfs) delay = decision_.after_exit(exit_.exit_code, exit_.finished_ns - exit_.started_ns, stopped_by_hand_);
+  exit_.restart_count = decision_.restarts();
+  if (delay) begin_waiting(*delay);
+  else finish();
+}
+
+void Monitor::begin_waiting(int64_t delay_ns) {
+  phase_ = Phase::kWaiting;
+  start_at_ = monotonic_ns() + delay_ns;
+  running_.restarting = true;
+  running_.pid = 0;
+  running_.pid_start_time = 0;
+  running_.restart_count = decision_.restarts();
+  running_.last_exit = exit_;
+  if (exit_.oom_killed) broadcast(MessageType::kOomEvent, {});
+  broadcast(MessageType::kRestartingEvent, encode_exit(exit_));
+  hub_->close_clients();
+  end_execs();
+  // The next run makes it anew, with counters at zero.
+  if (!cgroup_.empty()) (void)sys::remove_cgroup(cgroup_).has_value();
+  cgroup_ = {};
+}
+
+void Monitor::start_again() {
+  start_at_ = kNever;
+  old_hubs_.push_back(std::move(hub_));
+  auto started = start_process({});
+  if (started) {
+    broadcast(MessageType::kStateEvent, encode_running(running_));
+    return;
+  }
+  // A program that cannot be started now will not be by waiting: Docker gives up here, too.
+  abandon_process();
+  hub_ = std::move(old_hubs_.back());
+  old_hubs_.pop_back();
+  bool about_program = started.error().message.starts_with("exec");
+  exit_.exit_code = !about_program ? 128 : started.error().kind == ErrorKind::kNotFound ? 127 : 126;
+  exit_.error = started.error().message;
+  exit_.finished_ns = now_ns();
+  finish();
+}
+
+void Monitor::finish() {
+  start_at_ = kNever;
   // An engine that listens keeps the result in its own database; waiting for the disk here would only
   // delay the user (3 ms, 60 ms on a busy disk).
   bool heard = std::any_of(connections_.begin(), connections_.end(), [](auto& c) { return c->subscriber; });
@@ -195,7 +261,7 @@ void Monitor::finish() {
   if (exit_.oom_killed) broadcast(MessageType::kOomEvent, {});
   broadcast(MessageType::kExitEvent, encode_exit(exit_));
   phase_ = Phase::kClosing;
-  hub_.close_clients();
+  hub_->close_clients();
   take_down();
 }
 
@@ -203,7 +269,14 @@ void Monitor::finish() {
 // clients are served on without a name.
 void Monitor::take_down() {
   mount_namespace_.reset();
+  request_ = {};
   if (!cgroup_.empty()) (void)sys::remove_cgroup(cgroup_).has_value();
+  end_execs();
+  for (auto& connection : connections_) poller_.remove(*connection);
+  connections_.clear();
+}
+
+void Monitor::end_execs() {
   for (auto& exec : execs_) {
     if (exec->ended) continue;
     // Only possible without a pid namespace: in the way of a kill that has been sent.
@@ -213,18 +286,22 @@ void Monitor::take_down() {
     poller_.remove(*exec);
   }
   settle_execs(monotonic_ns());
-  for (auto& connection : connections_) poller_.remove(*connection);
-  connections_.clear();
+}
+
+// A process that was started, and what belongs to it, when the rest of its start has failed.
+void Monitor::abandon_process() {
+  if (!child_.watched.pidfd) return;
+  (void)sys::signal_pidfd(child_.watched.pidfd.get(), SIGKILL).has_value();
+  if (!own_pids_ && !cgroup_.empty()) (void)sys::kill_cgroup(cgroup_).has_value();
+  (void)sys::wait_child(child_.watched).has_value();
+  child_.watched = {};
+  mount_namespace_.reset();
+  if (!cgroup_.empty()) (void)sys::remove_cgroup(cgroup_).has_value();
+  cgroup_ = {};
 }
 
 void Monitor::abandon() {
-  if (child_.watched.pidfd) {
-    (void)sys::signal_pidfd(child_.watched.pidfd.get(), SIGKILL).has_value();
-    if (!own_pids_ && !cgroup_.empty()) (void)sys::kill_cgroup(cgroup_).has_value();
-    (void)sys::wait_child(child_.watched).has_value();
-    mount_namespace_.reset();
-    if (!cgroup_.empty()) (void)sys::remove_cgroup(cgroup_).has_value();
-  }
+  abandon_process();
   // Not ours before the listener was there: another monitor may live in this directory.
   if (!listener_.fd) return;
   (void)sys::remove_file(state_dir_ + "/monitor.sock").has_value();

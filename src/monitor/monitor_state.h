@@ -12,6 +12,7 @@
 #include "monitor/exit_record.h"
 #include "monitor/poller.h"
 #include "monitor/protocol.h"
+#include "monitor/restart_policy.h"
 #include "monitor/stdio_hub.h"
 #include "sys/cgroup.h"
 #include "sys/process.h"
@@ -27,7 +28,13 @@ class Monitor {
   void on_time(int64_t now);
 
  private:
-  enum class Phase : unsigned char { kRunning, kDraining, kClosing, kDone };
+  enum class Phase : unsigned char {
+    kRunning,
+    kDraining,  // the process has ended, its pipes may hold data
+    kWaiting,   // for the next start
+    kClosing,   // slow clients get their last bytes
+    kDone,
+  };
   struct Child : Watch {
     explicit Child(Monitor& owner) : monitor(owner) {}
     void on_ready(uint32_t events) override;
@@ -49,9 +56,16 @@ class Monitor {
   };
 
   Result<> start(UniqueFd& launcher);
+  Result<> start_process(std::vector<Attachment> attachments);
   void on_exit();
+  void after_end();
+  void begin_waiting(int64_t delay_ns);
+  void start_again();
   void finish();
+  Result<> send_signal(int number, bool last);
   void take_down();
+  void end_execs();
+  void abandon_process();
   void abandon();
   Result<pid_t> start_exec(ExecRequest&& request);
   void settle_execs(int64_t now);
@@ -70,7 +84,11 @@ class Monitor {
   Poller poller_;
   Child child_{*this};
   Listener listener_{*this};
-  StdioHub hub_;
+  std::unique_ptr<StdioHub> hub_;
+  std::vector<std::unique_ptr<StdioHub>> old_hubs_;  // of earlier runs, whose clients are slow
+  LaunchRequest request_;                            // for the next start
+  RestartDecision decision_;
+  bool stopped_by_hand_ = false;
   std::unique_ptr<logs::LogWriter> log_;
   std::string state_dir_, record_dir_;
   Running running_;
@@ -80,6 +98,7 @@ class Monitor {
   bool own_pids_ = false;
   Phase phase_ = Phase::kRunning;
   int64_t drain_deadline_ = kNever;
+  int64_t start_at_ = kNever;
   int64_t idle_at_ = kNever;
   std::vector<std::unique_ptr<ExecSession>> execs_;
   std::vector<std::string> exec_exits_;  // encoded, the oldest first

@@ -19,6 +19,7 @@ constexpr size_t kFdsPerMessage = 16;
 constexpr size_t kMaxFds = kMaxAttachments + 3;
 constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 constexpr int kRestTimeoutMs = 5000;
+constexpr size_t kMaxError = 4096;
 
 std::unexpected<Error> malformed(const char* what) { return fail(ErrorKind::kCorrupt, "malformed %s message", what); }
 
@@ -54,6 +55,24 @@ void put_options(FieldWriter& out, const Attachment& attachment) {
   out.flag(attachment.options.want_stderr);
   out.bytes(attachment.options.detach_keys);
   out.bytes(attachment.leftover);
+}
+
+void put_exit(FieldWriter& out, const ExitRecord& record) {
+  out.number(static_cast<int32_t>(record.exit_code));
+  out.flag(record.oom_killed);
+  out.number(record.started_ns);
+  out.number(record.finished_ns);
+  out.number(record.restart_count);
+  out.bytes(std::string_view(record.error).substr(0, kMaxError));
+}
+
+void get_exit(FieldReader& in, ExitRecord& record) {
+  record.exit_code = in.number<int32_t>();
+  record.oom_killed = in.flag();
+  record.started_ns = in.number<int64_t>();
+  record.finished_ns = in.number<int64_t>();
+  record.restart_count = in.number<int64_t>();
+  record.error = in.text();
 }
 
 bool get_options(FieldReader& in, Attachment& attachment) {
@@ -121,6 +140,19 @@ Result<Packet> receive_packet(int socket) {
   return packet;
 }
 
+void put_policy(FieldWriter& out, const RestartPolicy& policy) {
+  out.number(static_cast<uint8_t>(policy.kind));
+  out.number(policy.max_retries);
+}
+
+bool get_policy(FieldReader& in, RestartPolicy& policy) {
+  auto kind = in.number<uint8_t>();
+  policy.max_retries = in.number<int32_t>();
+  if (!in.ok() || kind > static_cast<uint8_t>(RestartPolicy::Kind::kUnlessStopped)) return false;
+  policy.kind = static_cast<RestartPolicy::Kind>(kind);
+  return true;
+}
+
 std::string encode_launch(const LaunchRequest& request) {
   FieldWriter out;
   out.bytes(request.container_id);
@@ -138,6 +170,7 @@ std::string encode_launch(const LaunchRequest& request) {
   out.bytes(request.log.path);
   out.number(request.log.max_size);
   out.number(static_cast<int32_t>(request.log.max_files));
+  put_policy(out, request.restart);
   out.number(static_cast<uint16_t>(request.attachments.size()));
   for (const auto& attachment : request.attachments) put_options(out, attachment);
   return out.take();
@@ -169,6 +202,7 @@ Result<LaunchRequest> decode_launch(Packet&& packet) {
   request.log.path = in.text();
   request.log.max_size = in.number<int64_t>();
   request.log.max_files = in.number<int32_t>();
+  if (!get_policy(in, request.restart)) return malformed("launch");
   size_t count = in.number<uint16_t>();
   if (!in.ok() || count > kMaxAttachments) return malformed("launch");
   if (packet.fds.size() != count + has_rootfs + has_netns) return malformed("launch");
@@ -250,6 +284,9 @@ std::string encode_running(const Running& running) {
   out.number(running.pid);
   out.number(running.pid_start_time);
   out.number(running.started_ns);
+  out.number(running.restart_count);
+  out.flag(running.restarting);
+  put_exit(out, running.last_exit);
   return out.take();
 }
 
@@ -260,16 +297,16 @@ Result<Running> decode_running(std::string_view body) {
   running.pid = in.number<pid_t>();
   running.pid_start_time = in.number<uint64_t>();
   running.started_ns = in.number<int64_t>();
+  running.restart_count = in.number<int64_t>();
+  running.restarting = in.flag();
+  get_exit(in, running.last_exit);
   if (!in.complete()) return malformed("state");
   return running;
 }
 
 std::string encode_exit(const ExitRecord& record) {
   FieldWriter out;
-  out.number(static_cast<int32_t>(record.exit_code));
-  out.flag(record.oom_killed);
-  out.number(record.started_ns);
-  out.number(record.finished_ns);
+  put_exit(out, record);
   return out.take();
 }
 
@@ -308,11 +345,9 @@ Result<Event> decode_event(const Packet& packet) {
       event.running = TRY(decode_running(packet.body));
       return event;
     case MessageType::kExitEvent:
-      event.kind = Event::Kind::kExit;
-      event.exit.exit_code = in.number<int32_t>();
-      event.exit.oom_killed = in.flag();
-      event.exit.started_ns = in.number<int64_t>();
-      event.exit.finished_ns = in.number<int64_t>();
+    case MessageType::kRestartingEvent:
+      event.kind = packet.type == MessageType::kExitEvent ? Event::Kind::kExit : Event::Kind::kRestarting;
+      get_exit(in, event.exit);
       break;
     case MessageType::kExecExitEvent:
       event.kind = Event::Kind::kExecExit;

@@ -22,6 +22,7 @@ enum class MessageType : uint8_t {
   kExec,
   kResizeExec,
   kSubscribe,
+  kRestartPolicy,
   kMoreFds,  // descriptors that did not fit into the message before
   // answers
   kOk = 32,
@@ -33,6 +34,7 @@ enum class MessageType : uint8_t {
   kExitEvent,
   kExecExitEvent,
   kOomEvent,
+  kRestartingEvent,
 };
 
 inline constexpr size_t kMaxPacket = 48 << 10;     // of one SEQPACKET message
@@ -64,6 +66,11 @@ Result<Attachment> decode_attachment(Packet&& packet);
 std::string encode_exec(const ExecRequest& request);
 std::vector<int> exec_fds(const ExecRequest& request);
 Result<ExecRequest> decode_exec(Packet&& packet);
+
+class FieldWriter;
+class FieldReader;
+void put_policy(FieldWriter& out, const RestartPolicy& policy);
+bool get_policy(FieldReader& in, RestartPolicy& policy);
 
 std::string encode_running(const Running& running);
 Result<Running> decode_running(std::string_view body);

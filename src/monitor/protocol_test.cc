@@ -186,14 +186,16 @@ TEST_CASE("a subscription tells the end of the monitor from an empty socket") {
 }
 
 TEST_CASE("exit record") {
-  auto text = encode_exit_record({3, true, 10, 20});
-  CHECK(text == "{\"exit_code\":3,\"oom_killed\":true,\"started_ns\":10,\"finished_ns\":20}\n");
+  auto text = encode_exit_record({3, true, 10, 20, 5, "no \"program\"}"});
+  CHECK(text == "{\"exit_code\":3,\"oom_killed\":true,\"started_ns\":10,\"finished_ns\":20,\"restart_count\":5,\"error\":\"6e6f202270726f6772616d227d\"}\n");
   auto record = decode_exit_record(text);
   REQUIRE(record);
   CHECK(record->exit_code == 3);
   CHECK(record->oom_killed);
   CHECK(record->started_ns == 10);
   CHECK(record->finished_ns == 20);
+  CHECK(record->restart_count == 5);
+  CHECK(record->error == "no \"program\"}");
   CHECK(decode_exit_record(" { \"finished_ns\": 2 ,\"exit_code\": 0, \"oom_killed\": false, \"started_ns\": 1}"));
   for (const char* bad : {"", "{}", "{\"exit_code\":300,\"oom_killed\":true,\"started_ns\":10,\"finished_ns\":20}",
                           "{\"exit_code\":3,\"oom_killed\":1,\"started_ns\":10,\"finished_ns\":20}",

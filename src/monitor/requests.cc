@@ -62,20 +62,27 @@ bool Monitor::answer(int socket, Packet&& packet) {
 }
 
 Result<> Monitor::carry_out(Packet&& packet) {
-  if (phase_ != Phase::kRunning) return fail(ErrorKind::kConflict, "the container is not running");
   FieldReader in(packet.body);
+  if (packet.type == MessageType::kSignal) {
+    auto number = in.number<int32_t>();
+    bool last = in.flag();
+    if (!in.complete()) return fail(ErrorKind::kInvalid, "malformed request");
+    return send_signal(number, last);
+  }
+  if (packet.type == MessageType::kRestartPolicy) {
+    RestartPolicy policy;
+    if (!get_policy(in, policy) || !in.complete()) return fail(ErrorKind::kInvalid, "malformed request");
+    decision_.set_policy(policy);
+    return {};
+  }
+  if (phase_ != Phase::kRunning) return fail(ErrorKind::kConflict, "the container is not running");
   switch (packet.type) {
     case MessageType::kAttach:
-      return hub_.add_client(TRY(decode_attachment(std::move(packet))));
+      return hub_->add_client(TRY(decode_attachment(std::move(packet))));
     case MessageType::kResize: {
       auto rows = in.number<uint16_t>(), columns = in.number<uint16_t>();
       if (!in.complete()) break;
-      return hub_.resize(rows, columns);
-    }
-    case MessageType::kSignal: {
-      auto number = in.number<int32_t>();
-      if (!in.complete()) break;
-      return sys::signal_pidfd(child_.watched.pidfd.get(), number);
+      return hub_->resize(rows, columns);
     }
     case MessageType::kResizeExec: {
       auto id = in.bytes();
@@ -89,6 +96,16 @@ Result<> Monitor::carry_out(Packet&& packet) {
       break;
   }
   return fail(ErrorKind::kInvalid, "malformed request");
+}
+
+Result<> Monitor::send_signal(int number, bool last) {
+  stopped_by_hand_ |= last;
+  if (phase_ == Phase::kWaiting && last) {
+    start_at_ = 0;  // the end, once this request is answered
+    return {};
+  }
+  if (phase_ != Phase::kRunning) return fail(ErrorKind::kConflict, "the container is not running");
+  return sys::signal_pidfd(child_.watched.pidfd.get(), number);
 }
 
 bool Monitor::subscribe(int socket) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/mount.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -115,6 +117,15 @@ Result<> map_mount_ids(int mount, int user_namespace, bool recursive) {
               sizeof attributes) < 0)
     return fail_errno("mount_setattr");
   return {};
+}
+
+Result<> make_mount_cloneable(int mount, const std::string& directory) {
+  auto probe = clone_mount(mount, "", true);
+  if (probe) return {};
+  if (probe.error().err != EINVAL) return std::unexpected(std::move(probe).error());
+  if (unshare(CLONE_NEWNS) < 0) return fail_errno("unshare the mount namespace");
+  if (syscall(SYS_mount, nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) return fail_errno("make the mounts private");
+  return attach_mount(mount, AT_FDCWD, directory);
 }
 
 }  // namespace caisson::sys

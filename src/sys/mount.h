@@ -34,4 +34,8 @@ Result<> set_mount_attributes(int mount, uint64_t set, uint64_t clear, uint64_t 
 // MOUNT_ATTR_IDMAP: the files of the detached mount `mount` show the ids that `user_namespace` maps theirs to.
 Result<> map_mount_ids(int mount, int user_namespace, bool recursive);
 
+// COMPAT(linux<6.15): a detached mount cannot be cloned there. Then this process moves to a mount namespace of
+// its own and attaches the mount on `directory` in it; elsewhere nothing is done. Single-threaded callers only.
+Result<> make_mount_cloneable(int mount, const std::string& directory);
+
 }  // namespace caisson::sys
