@@ -13,6 +13,8 @@ import pytest
 
 from harness.terminal import Terminal
 
+# The references set the size when the program may already run.
+SIZE = "until stty size 2>/dev/null | grep -v '^0 0'; do sleep 0.02; done"
 TERMINAL = {"process.terminal": True}
 
 
@@ -173,7 +175,7 @@ def test_exec_detached_without_a_socket_is_refused(oci):
 # --- in the foreground ---
 
 def test_run_in_the_foreground(oci):
-    bundle = oci.bundle(oci.config(TERMINAL, "stty size; read line; echo got $line; exit 6"))
+    bundle = oci.bundle(oci.config(TERMINAL, SIZE + "; read line; echo got $line; exit 6"))
     with Terminal(oci.argv("run", "--bundle", bundle, oci.known(bundle)), rows=31, columns=97) as terminal:
         oci.machine.popens[terminal.process.pid] = terminal.process
         terminal.expect("31 97")
@@ -193,7 +195,7 @@ def test_resize_is_passed_on(oci):
 
 def test_exec_in_the_foreground(oci):
     box = oci.start()
-    with Terminal(oci.argv("exec", "-t", box.id, "sh", "-c", "stty size; read line; echo got $line; exit 3"), rows=20, columns=60) as terminal:
+    with Terminal(oci.argv("exec", "-t", box.id, "sh", "-c", SIZE + "; read line; echo got $line; exit 3"), rows=20, columns=60) as terminal:
         oci.machine.popens[terminal.process.pid] = terminal.process
         terminal.expect("20 60")
         terminal.type("x\n")

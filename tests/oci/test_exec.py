@@ -92,7 +92,7 @@ def test_cwd_of_the_container_is_the_default(oci):
 
 
 def test_env(oci, box):
-    out = box.exec("echo $A $B; env | grep -c ^PATH=", flags=["--env", "A=1", "-e", "B=x y"], env={"LEAK": "1"}).out
+    out = box.exec("echo $A $B; env | grep -c ^PATH=", flags=["--env", "A=1", "--env", "B=x y"], env={"LEAK": "1"}).out
     assert out == "1 x y\n1\n"
     assert "LEAK" not in box.exec("env", env={"LEAK": "1"}).out
 
@@ -109,13 +109,16 @@ def test_user(box, flag, want):
     assert uid == want[0] and gid in (want[1], want[0])
 
 
-@pytest.mark.parametrize("value", ["x", "1000:x", "-5", "1:2:3", "99999999999"])
+@pytest.mark.parametrize("value", ["x", "1000:x", "-5", "1:2:3", pytest.param("99999999999", marks=pytest.mark.reference_lacks("both cut the number"))])
 def test_user_bad(oci, box, value):
     oci.refused(oci("exec", f"--user={value}", box.id, "true", rc=None), "user|uid|gid|invalid")
 
 
-def test_additional_gids(oci, box):
-    out = box.exec("id -G", flags=["--additional-gids", "10", "-g", "20"], rc=None)
+@pytest.mark.parametrize("flag", ["--additional-gids", "-g"])
+def test_additional_gids(oci, box, flag):
+    if oci.machine.name == "crun":
+        pytest.skip("not a flag of crun's")
+    out = box.exec("id -G", flags=[flag, "10", flag, "20"])
     assert {"10", "20"} <= set(out.out.split()), out
 
 

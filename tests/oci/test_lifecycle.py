@@ -329,7 +329,7 @@ def test_without_preserve_fds(oci):
 
 def test_listen_fds(oci):
     """Socket activation: LISTEN_FDS is passed on with the descriptors, and names the new process."""
-    wrap = [sys.executable, "-c", "import os, socket, sys; s = socket.socket(); os.dup2(s.fileno(), 3); os.execve(sys.argv[1], sys.argv[1:], {**os.environ, 'LISTEN_FDS': '1', 'LISTEN_PID': str(os.getpid())})"]
+    wrap = [sys.executable, "-c", "import os, socket, sys; s = socket.socket(); os.dup2(s.fileno(), 3); os.set_inheritable(3, True); os.execve(sys.argv[1], sys.argv[1:], {**os.environ, 'LISTEN_FDS': '1', 'LISTEN_PID': str(os.getpid())})"]
     out = oci.run("echo $LISTEN_FDS $LISTEN_PID; readlink /proc/self/fd/3", wrap=wrap).out.split()
     assert out[:2] == ["1", "1"] and out[2].startswith("socket:")
 
