@@ -3,37 +3,10 @@
 # What must hold on a host with cgroup v2 alone. Read by init inside the guest; every check prints
 # `ok NAME` or `not ok NAME: detail`.
 
-TOP=/sys/fs/cgroup
-
-one_line() { tr '\n\r' '  ' | cut -c1-400; }
-ok() { echo "ok $1"; }
-failed=
-not_ok() {
-  failed=1
-  echo "not ok $1: $(echo "$2" | one_line)"
-}
-# step COMMAND...: one that must succeed for the checks around it to mean something.
-step() { step_out=$("$@" 2>&1) || not_ok step "$(echo "$*" | one_line): $step_out"; }
-# is NAME EXPECTED GOT
-is() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "expected '$2', got '$3'"; fi; }
-# has NAME PART TEXT
-has() { case "$3" in *"$2"*) ok "$1" ;; *) not_ok "$1" "no '$2' in '$3'" ;; esac; }
 run() { caisson run --network none "$@" 2>&1; }
 inspect() { caisson inspect -f "$2" "$1" 2>&1; }
 # The container's directory, by its full id.
 group_of() { find $TOP -type d -name "*$(inspect "$1" '{{.Id}}')*" | head -n 1; }
-# The pids of the processes whose command line is the given one.
-pids_of() { ps | sed -n "s/^ *\([0-9]*\) .* $1\$/\1/p"; }
-# soon SECONDS COMMAND...: until the command succeeds
-soon() {
-  soon_left=$(($1 * 20))
-  shift
-  until "$@" >/dev/null 2>&1; do
-    soon_left=$((soon_left - 1))
-    [ "$soon_left" -gt 0 ] || return 1
-    sleep 0.05
-  done
-}
 
 # --- the engine ---------------------------------------------------------------------------------------
 info=$(caisson info 2>&1)

@@ -78,6 +78,6 @@ def build(root, programs, images, modules):
                        ("hostname", "guest\n")):
         with open(f"{root}/etc/{name}", "w", encoding="ascii") as file:
             file.write(text)
-    for name in ("init", "checks.sh"):
+    for name in ("init", "lib.sh", "checks.sh", "runtime_checks.sh"):
         copy(f"{HERE}/{name}", f"{root}/{name}")
     os.chmod(root + "/init", 0o755)
