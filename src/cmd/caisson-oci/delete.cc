@@ -84,7 +84,7 @@ Result<int> remove(const Options& options, const Parsed& flags) {
                   status_name(status));
     TRY(kill_and_wait(*record));
   }
-  destroy(options, *record, *directory);
+  TRY(take_down(options, *record, *directory));
   return 0;
 }
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "runtime/default_spec.h"
 
 namespace caisson::oci {
 
@@ -26,14 +25,13 @@ Result<> set_user(const std::string& text, spec::OciProcess& process) {
   return {};
 }
 
-Result<> add_capabilities(const std::vector<std::string>& names, spec::OciProcess& process) {
-  if (names.empty()) return {};
+// Unknown ones are passed over later, as those of a spec are.
+void add_capabilities(const std::vector<std::string>& names, spec::OciProcess& process) {
+  if (names.empty()) return;
   auto& sets = process.capabilities ? *process.capabilities : process.capabilities.emplace();
   for (const auto& name : names) {
-    TRY(runtime::capability_number(name));
     for (auto* set : {&sets.bounding, &sets.effective, &sets.permitted, &sets.ambient}) set->push_back(name);
   }
-  return {};
 }
 
 bool has_parent_step(const std::string& path) {
@@ -64,7 +62,8 @@ Result<> apply_exec_flags(const Parsed& flags, spec::OciProcess& process) {
       process.user.additional_gids.push_back(*gid);
     }
   }
-  return add_capabilities(flags.list("cap"), process);
+  add_capabilities(flags.list("cap"), process);
+  return {};
 }
 
 Result<sys::CgroupPaths> sub_cgroups(const sys::CgroupPaths& container, const std::vector<std::string>& wanted) {

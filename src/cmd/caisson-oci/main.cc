@@ -50,7 +50,7 @@ std::string program_help() {
       "[arguments...]\n\nCOMMANDS:\n";
   for (const auto* command : kCommands) out += format("   %-11s %s\n", command->usage->name, command->usage->summary);
   return out + "   help, h     show this list, or the help of one command\n\nGLOBAL OPTIONS:\n" +
-         flag_lines(kGlobalFlags) + "   --help, -h                  show help\n";
+         flag_lines(kGlobalFlags) + "   --help, -h              show help\n";
 }
 
 const Command* find_command(std::string_view name) {

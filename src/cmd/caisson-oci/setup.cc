@@ -189,14 +189,18 @@ Result<> remove_cgroups(const Record& record) {
   return record.cgroup.empty() ? Result<>() : sys::remove_cgroup(record.cgroup);
 }
 
-void destroy(const Options& options, const Record& record, Directory& directory) {
+Result<> take_down(const Options& options, const Record& record, Directory& directory) {
   // Without a process the cgroup may be somebody else's: that is why there is none.
-  if (record.pid > 0)
-    if (auto removed = remove_cgroups(record); !removed) report(options, "warning", removed.error().message);
-  if (record.pid > 0)
+  if (record.pid > 0) {
+    TRY(remove_cgroups(record));
     if (auto hooks = run_record_hooks(record, record.poststop, "poststop", "stopped"); !hooks)
       report(options, "warning", hooks.error().message);
-  if (auto removed = directory.remove(); !removed) report(options, "warning", removed.error().message);
+  }
+  return directory.remove();
+}
+
+void destroy(const Options& options, const Record& record, Directory& directory) {
+  if (auto done = take_down(options, record, directory); !done) report(options, "warning", done.error().message);
 }
 
 }  // namespace caisson::oci

@@ -40,8 +40,10 @@ std::string systemd_program();  // path of caisson-systemd, beside this program
 
 // Kills what is in the container's cgroup and removes it, systemd's unit included.
 Result<> remove_cgroups(const Record& record);
-// What a start leaves behind is taken down: processes, cgroup, directory; poststop hooks are run if a
-// process had been made. Failures are warnings.
+// Processes, cgroup, directory; poststop hooks are run if a process had been made, and their failures are
+// warnings. When the cgroup cannot be removed the record stays, for another try.
+Result<> take_down(const Options& options, const Record& record, Directory& directory);
+// The same on the way out of an error: failures are warnings.
 void destroy(const Options& options, const Record& record, Directory& directory);
 
 }  // namespace caisson::oci
