@@ -18,8 +18,20 @@ namespace caisson::runtime {
 
 namespace raw = sys::raw;
 
+int child_try_attach(int mount, int target) {
+  if (raw::attach_mount(mount, target) == 0) return 0;
+  int err = errno;
+  struct stat source {}, covered {};
+  // The kernel says EINVAL to a directory on something else and to the reverse.
+  if (err == EINVAL && fstat(mount, &source) == 0 && fstat(target, &covered) == 0 &&
+      S_ISDIR(source.st_mode) != S_ISDIR(covered.st_mode))
+    err = ENOTDIR;
+  errno = err;
+  return -1;
+}
+
 void child_attach(const ChildSetup& setup, int mount, int target, const char* destination) {
-  if (raw::attach_mount(mount, target) < 0) child_fail(setup, "mount on", destination);
+  if (child_try_attach(mount, target) < 0) child_fail(setup, "mount on", destination);
 }
 
 namespace {

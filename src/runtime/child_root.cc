@@ -119,7 +119,7 @@ void child_build_root(ChildSetup& setup) {
   if (old_root < 0) child_fail(setup, "open", "/");
   clone_root(setup);
   if (raw::set_mount(setup.rootfs, 0, 0, MS_PRIVATE, true) < 0) child_fail(setup, "make the root private");
-  child_attach(setup, setup.rootfs, old_root, "/");
+  if (child_try_attach(setup.rootfs, old_root) < 0) child_fail(setup, "root file system", setup.plan->rootfs.c_str());
   close(old_root);
   write_sysctls(setup);
   bool has_proc = false;

@@ -23,6 +23,7 @@ enum class Action : uint8_t {
   kRecursiveBind,
   kPropagation,
   kFileSystem,
+  kNoFileSystem,
   kIgnore,
   kIdMap,
   kRecursiveIdMap,
@@ -71,12 +72,12 @@ constexpr Word kWords[] = {
     {"dirsync", Action::kFileSystem, 0},
     {"lazytime", Action::kFileSystem, 0},
     {"mand", Action::kFileSystem, 0},
-    {"async", Action::kIgnore, 0},
+    {"async", Action::kNoFileSystem, 0},
     {"defaults", Action::kIgnore, 0},
     {"silent", Action::kIgnore, 0},
     {"loud", Action::kIgnore, 0},
-    {"nomand", Action::kIgnore, 0},
-    {"nolazytime", Action::kIgnore, 0},
+    {"nomand", Action::kNoFileSystem, 0},
+    {"nolazytime", Action::kNoFileSystem, 0},
     // Bits of mount(2) that only a file system itself sets since Linux 5.2.
     {"acl", Action::kIgnore, 0},
     {"noacl", Action::kIgnore, 0},
@@ -113,6 +114,15 @@ void apply(Action action, uint64_t value, uint64_t& set, uint64_t& clear) {
 bool may_be_recursive(const Word& word) { return word.action <= Action::kAtime; }
 
 void add_data(Mount& mount, const std::string& option) { mount.data += (mount.data.empty() ? "" : ",") + option; }
+
+// "async" takes "sync" back, and so on.
+void drop_data(Mount& mount, std::string_view option) {
+  std::string_view taken = option == "async" ? "sync" : option.substr(2);
+  std::vector<std::string> kept;
+  for (auto& part : split(mount.data, ','))
+    if (part != taken && !part.empty()) kept.push_back(part);
+  mount.data = join(kept, ",");
+}
 
 std::vector<IdMapping> id_mappings(const std::vector<spec::OciIdMapping>& in) {
   std::vector<IdMapping> out;
@@ -216,6 +226,7 @@ Result<Mount> build_mount(const spec::OciMount& in, std::string_view bundle) {
       case Action::kRecursiveBind: bind = out.recursive = true; break;
       case Action::kPropagation: set_propagation(out, word->value); break;
       case Action::kFileSystem: add_data(out, option); break;
+      case Action::kNoFileSystem: drop_data(out, option); break;
       case Action::kIdMap: out.id_mapped = true; break;
       case Action::kRecursiveIdMap: out.id_mapped = out.id_mapped_recursive = true; break;
       // Elsewhere than on tmpfs the word means nothing, as with runc.

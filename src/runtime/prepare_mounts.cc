@@ -125,7 +125,8 @@ Result<> prepare_bind(const Plan& plan, MappingNamespaces& namespaces, PreparedM
   if (mount.id_mapped && plan.rootless) return namespaces.map(mount, -1);
   // An ordinary user has the right only inside: the child does it.
   if (plan.rootless) return {};
-  prepared.source = TRY_CTX(sys::clone_mount(AT_FDCWD, mount.source, mount.recursive), "mount source");
+  prepared.source =
+      TRY_CTX(sys::clone_mount(AT_FDCWD, mount.source, mount.recursive), "mount at '" + mount.destination + "'");
   if (mount.id_mapped) TRY(namespaces.map(mount, prepared.source.get()));
   return {};
 }
@@ -224,7 +225,8 @@ Result<> prepare_cgroup(const Plan& plan, PreparedMount& prepared, const sys::Cg
     view.path = own ? *own : hierarchy.mount_point;
     // A bind of the own directory: inside a cgroup namespace it cannot be told from a mount of the
     // hierarchy, and it costs a fraction.
-    if (!plan.rootless) view.mount = TRY(sys::clone_mount(AT_FDCWD, view.path, false));
+    if (!plan.rootless)
+      view.mount = TRY_CTX(sys::clone_mount(AT_FDCWD, view.path, false), "mount at '" + mount.destination + "'");
     if (hierarchy.controllers.size() > 1) view.links = hierarchy.controllers;
     prepared.hierarchies.push_back(std::move(view));
   }
