@@ -75,22 +75,30 @@ bool Container::remove_waiter(uint64_t id) {
   return std::erase_if(shared_->waiters, [id](const Waiter& waiter) { return waiter.id == id; }) > 0;
 }
 
-void Container::finish_waiters(bool removed, const WaitOutcome& outcome) {
+void Container::finish_waiters(const WaitOutcome& outcome, bool (*concerned)(WaitCondition)) {
   std::vector<Waiter> done;
   {
     std::lock_guard lock(shared_->waiter_mutex);
-    if (removed) shared_->removed = true;
     auto& waiters = shared_->waiters;
-    auto first = std::stable_partition(waiters.begin(), waiters.end(), [removed](const Waiter& waiter) {
-      return !removed && waiter.condition == WaitCondition::kRemoved;
-    });
+    auto first = std::stable_partition(waiters.begin(), waiters.end(), [&](const Waiter& waiter) { return !concerned(waiter.condition); });
     for (auto at = first; at != waiters.end(); ++at) done.push_back(std::move(*at));
     waiters.erase(first, waiters.end());
   }
   for (auto& waiter : done) waiter.callback(outcome);
 }
 
-void Container::notify_exit(const WaitOutcome& outcome) { finish_waiters(false, outcome); }
-void Container::notify_removed(const WaitOutcome& outcome) { finish_waiters(true, outcome); }
+void Container::notify_exit(const WaitOutcome& outcome) {
+  finish_waiters(outcome, [](WaitCondition condition) { return condition != WaitCondition::kRemoved; });
+}
+void Container::notify_restarting(const WaitOutcome& outcome) {
+  finish_waiters(outcome, [](WaitCondition condition) { return condition == WaitCondition::kNextExit; });
+}
+void Container::notify_removed(const WaitOutcome& outcome) {
+  {
+    std::lock_guard lock(shared_->waiter_mutex);
+    shared_->removed = true;
+  }
+  finish_waiters(outcome, [](WaitCondition) { return true; });
+}
 
 }  // namespace caisson::engine

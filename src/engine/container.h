@@ -14,6 +14,8 @@
 
 namespace caisson::engine {
 
+struct OpenRoot;
+
 enum class WaitCondition : unsigned char { kNotRunning, kNextExit, kRemoved };
 
 struct WaitOutcome {
@@ -60,18 +62,22 @@ class Container {
   bool remove_waiter(uint64_t id);
   // With the operation held.
   void notify_exit(const WaitOutcome& outcome);
+  void notify_restarting(const WaitOutcome& outcome);  // only those who wait for the next exit
   void notify_removed(const WaitOutcome& outcome);
 
   // With the operation held: sockets to hand to the monitor at start.
   std::vector<monitor::Attachment>& pending_attachments() { return pending_attachments_; }
+  // With the operation held: the root file system as somebody looks into it who came while it was stopped.
+  std::weak_ptr<OpenRoot>& open_root() { return open_root_; }
 
  private:
   struct Shared;
-  void finish_waiters(bool removed, const WaitOutcome& outcome);
+  void finish_waiters(const WaitOutcome& outcome, bool (*concerned)(WaitCondition));
 
   const std::string id_;
   std::unique_ptr<Shared> shared_;
   std::vector<monitor::Attachment> pending_attachments_;
+  std::weak_ptr<OpenRoot> open_root_;
 };
 
 using ContainerPtr = std::shared_ptr<Container>;

@@ -178,7 +178,11 @@ Result<> refuse_unsupported(const spec::HostConfig& host, const spec::ContainerC
     return fail(ErrorKind::kInvalid,
                 "invalid restart policy: unknown policy '%s'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
                 restart.c_str());
-  if (!restart.empty() && restart != "no") return no(("restart policy '" + restart + "'").c_str());
+  if (host.restart_policy.maximum_retry_count < 0)
+    return fail(ErrorKind::kInvalid, "invalid restart policy: maximum retry count cannot be negative");
+  if (host.restart_policy.maximum_retry_count > 0 && restart != "on-failure")
+    return fail(ErrorKind::kInvalid, "invalid restart policy: maximum retry count can only be used with 'on-failure'%s",
+                restart.empty() || restart == "no" ? "" : " policy");
   if (!host.links.empty()) return no("linking containers (HostConfig.Links)");
   if (!host.volumes_from.empty()) return no("HostConfig.VolumesFrom");
   if (!host.storage_opt.empty()) return no("HostConfig.StorageOpt");

@@ -42,6 +42,7 @@ struct Engine::Parts {
   EventHub events;
   std::unique_ptr<ExecManager> execs;
   std::unique_ptr<Lifecycle> lifecycle;
+  std::unique_ptr<ContainerRoots> roots;
   HostFacts host;
   // Last, so that its tasks are done before anything they use goes.
   std::unique_ptr<Executor> executor;
@@ -55,6 +56,7 @@ const Paths& Engine::paths() const { return *parts_->paths; }
 ContainerRegistry& Engine::containers() { return *parts_->containers; }
 Lifecycle& Engine::lifecycle() { return *parts_->lifecycle; }
 ExecManager& Engine::execs() { return *parts_->execs; }
+ContainerRoots& Engine::roots() { return *parts_->roots; }
 image::ImageStore& Engine::images() { return *parts_->images; }
 network::NetworkManager& Engine::network() { return *parts_->network; }
 volume::VolumeStore& Engine::volumes() { return *parts_->volumes; }
@@ -155,9 +157,11 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
                     format("/proc/self/fd/%d", parts.monitor_program.get())};
   parts.execs = std::make_unique<ExecManager>(services);
   parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
+  parts.roots = std::make_unique<ContainerRoots>(services);
   for (const auto& container : parts.containers->list()) parts.lifecycle->adopt(container);
   if (auto restored = parts.network->finish_restore(); !restored)
     log_error("restoring the network: %s", restored.error().message.c_str());
+  parts.lifecycle->start_at_boot();
   return {};
 }
 

@@ -65,6 +65,8 @@ static bool has_ended(int64_t pid) {
 static Result<> check_running(const ContainerRecord& record) {
   if (record.status() == Status::kPaused)
     return fail(ErrorKind::kConflict, "container %s is paused, unpause the container before exec", record.id.c_str());
+  if (record.status() == Status::kRestarting)
+    return fail(ErrorKind::kConflict, "container %s is restarting, wait until the container is running", record.id.c_str());
   if (!record.running()) return fail(ErrorKind::kConflict, "container %s is not running", record.id.c_str());
   return {};
 }

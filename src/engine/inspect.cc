@@ -54,6 +54,7 @@ spec::ContainerInspect inspect_container(const ContainerRecord& record, const Pa
   out.state.status = record.status_text;
   out.state.running = record.running();
   out.state.paused = record.status() == Status::kPaused;
+  out.state.restarting = record.status() == Status::kRestarting;
   out.state.dead = record.status() == Status::kDead;
   out.state.oom_killed = record.oom_killed;
   out.state.pid = record.pid;
@@ -112,6 +113,8 @@ std::string status_sentence(const ContainerRecord& record, int64_t now) {
   switch (record.status()) {
     case Status::kRunning: return "Up " + since(record.started_ns);
     case Status::kPaused: return "Up " + since(record.started_ns) + " (Paused)";
+    case Status::kRestarting:
+      return format("Restarting (%lld) %s ago", static_cast<long long>(record.exit_code), since(record.finished_ns).c_str());
     case Status::kRemoving: return "Removal In Progress";
     case Status::kDead: return "Dead";
     case Status::kCreated: return "Created";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lifecycle: everything after the start.
+// Lifecycle: what requests do with a container after its start.
 #include "engine/lifecycle.h"
 
 #include <fcntl.h>
@@ -29,6 +29,8 @@ constexpr int64_t kKillPatienceMs = 10000;
 constexpr size_t kMaxPendingAttachments = 64;
 
 std::unexpected<Error> not_running(const ContainerRecord& record) {
+  if (record.status() == Status::kRestarting)
+    return fail(ErrorKind::kConflict, "container %s is restarting, wait until the container is running", record.id.c_str());
   return fail(ErrorKind::kConflict, "container %s is not running", record.id.c_str());
 }
 
@@ -37,97 +39,6 @@ bool peer_gone(int socket) {
   return poll(&entry, 1, 0) > 0 && (entry.revents & (POLLHUP | POLLERR));
 }
 }  // namespace
-
-void Lifecycle::watch(const ContainerPtr& container, UniqueFd subscription) {
-  // The loop's callback owns the descriptor: it is closed when the entry is removed.
-  services_.loop.post([this, container, owned = std::make_shared<UniqueFd>(std::move(subscription))] {
-    int fd = owned->get();
-    auto added = services_.loop.add(fd, EPOLLIN, [this, container, owned](uint32_t) { on_monitor_event(container, owned->get()); });
-    if (!added) log_error("watching container %s: %s", container->id().c_str(), added.error().message.c_str());
-  });
-}
-
-// The monitor is our child as long as we are the engine that started it; it outlives its container by as
-// long as slow clients take.
-void Lifecycle::reap_later(pid_t monitor_pid) {
-  auto pidfd = sys::open_pidfd(monitor_pid);
-  if (!pidfd) return;
-  services_.loop.post([this, owned = std::make_shared<UniqueFd>(std::move(*pidfd))] {
-    auto added = services_.loop.add(owned->get(), EPOLLIN, [this, owned](uint32_t) {
-      auto reaped = sys::reap_child(owned->get());
-      if (!reaped || *reaped) services_.loop.remove(owned->get());
-    });
-    if (!added) log_error("watching a monitor: %s", added.error().message.c_str());
-  });
-}
-
-void Lifecycle::on_monitor_event(const ContainerPtr& container, int subscription) {
-  auto event = monitor::read_event(subscription);
-  auto kind = event ? event->kind : monitor::Event::Kind::kGone;
-  switch (kind) {
-    case monitor::Event::Kind::kState:
-    case monitor::Event::Kind::kOom: return;
-    case monitor::Event::Kind::kExecExit:
-      execs_.on_exec_exit(container->id(), event->exec_id, event->exec_exit_code);
-      return;
-    case monitor::Event::Kind::kExit:
-      services_.executor.post([this, container, exit = event->exit] { handle_exit(container, exit); });
-      return;
-    case monitor::Event::Kind::kGone: break;
-  }
-  services_.loop.remove(subscription);
-  services_.executor.post([this, container] {
-    if (!container->snapshot()->running()) return;
-    auto exit = monitor::read_exit_record(services_.paths.container(container->id()));
-    if (!exit) {
-      // It may only have given up on us, for not reading in time.
-      if (auto again = monitor::subscribe(services_.paths.run(container->id()))) return watch(container, std::move(*again));
-      // The monitor itself was killed: what it watched over must not go on unwatched.
-      auto cgroup = sys::cgroup_paths(services_.cgroups, container->snapshot()->cgroup_path);
-      if (auto killed = sys::kill_cgroup(cgroup); !killed) log_warn("%s, ignoring", killed.error().message.c_str());
-      exit = monitor::ExitRecord{137, false, container->snapshot()->started_ns, now_ns()};
-    }
-    handle_exit(container, *exit);
-  });
-}
-
-void Lifecycle::handle_exit(const ContainerPtr& container, const monitor::ExitRecord& exit) {
-  auto operation = container->begin_operation();
-  ContainerRecord record = *container->snapshot();
-  if (!record.running()) return;
-  finish_exit(*container, std::move(record), exit);
-}
-
-void Lifecycle::release_kernel_objects(const ContainerRecord& record) {
-  if (!record.endpoint.address.empty()) services_.network.detach(record.id);
-}
-
-void Lifecycle::finish_exit(Container& container, ContainerRecord record, const monitor::ExitRecord& exit) {
-  release_kernel_objects(record);
-  record.set_status(Status::kExited);
-  record.exit_code = exit.exit_code;
-  record.oom_killed = exit.oom_killed;
-  record.finished_ns = exit.finished_ns;
-  record.pid = 0;
-  record.endpoint = {};
-  bool auto_remove = record.host_config.auto_remove;
-  int64_t exit_code = record.exit_code;
-  // With --rm the row is deleted a moment later: the exit itself need not be stored.
-  if (auto_remove) {
-    container.publish(std::move(record));
-  } else if (auto saved = services_.containers.save(container, std::move(record), db::Durability::kRelaxed); !saved) {
-    log_error("container %s: %s", container.id().c_str(), saved.error().message.c_str());
-  }
-  execs_.on_container_exit(container.id());
-  auto ended = container.snapshot();
-  if (ended->oom_killed) services_.events.publish_container(*ended, "oom");
-  services_.events.publish_container(*ended, "die", {{"exitCode", std::to_string(exit_code)}});
-  container.notify_exit({exit_code, ""});
-  if (auto_remove) {
-    if (auto removed = remove_locked(container, true); !removed)
-      log_error("removing container %s: %s", container.id().c_str(), removed.error().message.c_str());
-  }
-}
 
 bool Lifecycle::wait_stopped(const ContainerPtr& container, int64_t timeout_ms) {
   struct Gate {
@@ -160,9 +71,10 @@ Result<> Lifecycle::stop(const ContainerPtr& container, std::optional<int64_t> t
   int number = TRY(parse_signal(name));
   int64_t timeout = timeout_s.value_or(record->config.stop_timeout.value_or(kDefaultStopTimeoutS));
   std::string run_dir = services_.paths.run(record->id);
+  TRY(mark_stopped_by_hand(container));
   auto send = [&](int what) {
     // A monitor that is gone means a container that is gone: the wait below tells.
-    if (auto sent = monitor::signal(run_dir, what); !sent) log_debug("%s, ignoring", sent.error().message.c_str());
+    if (auto sent = monitor::signal(run_dir, what, true); !sent) log_debug("%s, ignoring", sent.error().message.c_str());
     services_.events.publish_container(*record, "kill", {{"signal", std::to_string(what)}});
     if (container->snapshot()->status() == Status::kPaused) {
       auto cgroup = sys::cgroup_paths(services_.cgroups, record->cgroup_path);
@@ -185,6 +97,16 @@ Result<> Lifecycle::stop(const ContainerPtr& container, std::optional<int64_t> t
   return fail(ErrorKind::kTimeout, "cannot stop container: %s: it did not end after SIGKILL", record->id.c_str());
 }
 
+Result<> Lifecycle::mark_stopped_by_hand(const ContainerPtr& container) {
+  // Without a policy nobody will ask.
+  auto before = container->snapshot();
+  if (before->host_config.restart_policy.name.empty() || before->host_config.restart_policy.name == "no" || before->has_been_manually_stopped) return {};
+  auto operation = container->begin_operation();
+  ContainerRecord record = *container->snapshot();
+  record.has_been_manually_stopped = true;
+  return services_.containers.save(*container, std::move(record), db::Durability::kFull);
+}
+
 Result<> Lifecycle::restart(const ContainerPtr& container, std::optional<int64_t> timeout_s, const std::string& signal) {
   auto stopped = stop(container, timeout_s, signal);
   if (!stopped && stopped.error().kind != ErrorKind::kNotModified) return stopped;
@@ -197,7 +119,10 @@ Result<> Lifecycle::kill(const ContainerPtr& container, const std::string& signa
   int number = signal.empty() ? SIGKILL : TRY(parse_signal(signal));
   auto record = container->settled_snapshot();
   if (!record->running()) return with_context(not_running(*record).error(), "cannot kill container: " + record->id);
-  TRY(monitor::signal(services_.paths.run(record->id), number));
+  // DOCKER-QUIRK: any signal of a kill ends the policy's hold, unless the container has a stop signal of its own.
+  bool last = number == SIGKILL || record->config.stop_signal.empty() || parse_signal(record->config.stop_signal).value_or(0) == number;
+  if (last) TRY(mark_stopped_by_hand(container));
+  TRY(monitor::signal(services_.paths.run(record->id), number, last));
   services_.events.publish_container(*record, "kill", {{"signal", std::to_string(number)}});
   if (number != SIGKILL) return {};
   if (record->status() == Status::kPaused)
@@ -242,7 +167,7 @@ Result<> Lifecycle::rename(const ContainerPtr& container, const std::string& nam
 
 Result<> Lifecycle::resize(const ContainerPtr& container, uint16_t rows, uint16_t columns) {
   auto record = container->settled_snapshot();
-  if (!record->running()) return not_running(*record);
+  if (!record->running() || record->status() == Status::kRestarting) return not_running(*record);
   TRY(monitor::resize(services_.paths.run(record->id), rows, columns));
   services_.events.publish_container(*record, "resize", {{"height", std::to_string(rows)}, {"width", std::to_string(columns)}});
   return {};
@@ -254,6 +179,8 @@ Result<> Lifecycle::attach(const ContainerPtr& container, monitor::AttachOptions
   auto record = container->snapshot();
   if (record->status() == Status::kPaused)
     return fail(ErrorKind::kConflict, "container %s is paused, unpause the container before attach", record->id.c_str());
+  if (record->status() == Status::kRestarting)
+    return fail(ErrorKind::kConflict, "container %s is restarting, wait until the container is running", record->id.c_str());
   if (record->status() == Status::kRemoving || record->status() == Status::kDead)
     return fail(ErrorKind::kConflict, "container %s is marked for removal", record->id.c_str());
   auto& pending = container->pending_attachments();
@@ -322,38 +249,6 @@ Result<> Lifecycle::remove_locked(Container& container, bool volumes) {
   services_.events.publish_container(record, "destroy");
   container.notify_removed({record.exit_code, ""});
   return {};
-}
-
-void Lifecycle::adopt(const ContainerPtr& container) {
-  auto operation = container->begin_operation();
-  ContainerRecord record = *container->snapshot();
-  if (!record.running()) {
-    // A removal that was cut short, or a row of --rm that came back after a power loss.
-    bool lost = !sys::path_exists(services_.paths.upper(record.id));
-    if (record.status() == Status::kRemoving || (record.host_config.auto_remove && (record.status() == Status::kExited || lost)))
-      if (auto removed = remove_locked(*container, true); !removed) log_warn("%s", removed.error().message.c_str());
-    return;
-  }
-  auto subscription = monitor::subscribe(services_.paths.run(record.id));
-  if (subscription) {
-    if (!record.endpoint.address.empty()) {
-      auto restored = services_.network.restore(load_endpoint(record.id, record.endpoint));
-      if (!restored) log_error("network of container %s: %s", record.id.c_str(), restored.error().message.c_str());
-    }
-    log_info("container %s goes on, pid %lld", record.id.substr(0, 12).c_str(), static_cast<long long>(record.pid));
-    watch(container, std::move(*subscription));
-    return;
-  }
-  auto exit = monitor::read_exit_record(services_.paths.container(record.id));
-  if (exit && exit->finished_ns < record.started_ns) exit = fail(ErrorKind::kNotFound, "an older run's record");
-  if (!exit) {
-    log_warn("container %s: its monitor is gone without an exit record", record.id.substr(0, 12).c_str());
-    auto cgroup = sys::cgroup_paths(services_.cgroups, record.cgroup_path);
-    if (auto killed = sys::kill_cgroup(cgroup); !killed) log_debug("%s, ignoring", killed.error().message.c_str());
-    if (auto removed = sys::remove_cgroup(cgroup); !removed) log_debug("%s, ignoring", removed.error().message.c_str());
-    exit = monitor::ExitRecord{255, false, record.started_ns, now_ns()};
-  }
-  finish_exit(*container, std::move(record), *exit);
 }
 
 }  // namespace caisson::engine

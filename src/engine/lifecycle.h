@@ -3,6 +3,8 @@
 // status. Each call blocks for its own container only; any thread.
 #pragma once
 
+#include <atomic>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -40,6 +42,8 @@ class Lifecycle {
 
   // At engine start: adopts the container if its monitor lives, else records how it ended.
   void adopt(const ContainerPtr& container);
+  // Once all are adopted: starts those that their restart policy wants running.
+  void start_at_boot();
 
  private:
   Result<> start_locked(Container& container, ContainerRecord& record);
@@ -47,15 +51,24 @@ class Lifecycle {
   Result<> fill_new_volumes(const ContainerRecord& record, int rootfs);
   void watch(const ContainerPtr& container, UniqueFd subscription);
   void reap_later(pid_t monitor_pid);
-  void on_monitor_event(const ContainerPtr& container, int subscription);
+  struct EventQueue;
+  void on_monitor_event(const ContainerPtr& container, int subscription, const std::shared_ptr<EventQueue>& queue);
+  void handle_event(const ContainerPtr& container, const monitor::Event& event);
+  void handle_state(const ContainerPtr& container, const monitor::Running& running);
+  void handle_restarting(const ContainerPtr& container, const monitor::ExitRecord& exit);
+  void handle_gone(const ContainerPtr& container);
   void handle_exit(const ContainerPtr& container, const monitor::ExitRecord& exit);
   void finish_exit(Container& container, ContainerRecord record, const monitor::ExitRecord& exit);
+  Result<> mark_stopped_by_hand(const ContainerPtr& container);
+  Result<> start_counted(const ContainerPtr& container, int64_t restart_count);
+  void start_later(const std::string& id, int64_t delay_ns);
   Result<> remove_locked(Container& container, bool volumes);
   void release_kernel_objects(const ContainerRecord& record);
   bool wait_stopped(const ContainerPtr& container, int64_t timeout_ms);
 
   Services services_;
   ExecManager& execs_;
+  std::atomic<bool> booting_ = true;  // policies wait until every container is known
 };
 
 }  // namespace caisson::engine

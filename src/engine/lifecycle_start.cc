@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/rollback.h"
 #include "base/text.h"
+#include "engine/container_root.h"
 #include "engine/host_files.h"
 #include "engine/lifecycle.h"
 #include "engine/mount_plan.h"
@@ -64,10 +65,13 @@ StartFailure explain(Error error) {
 
 }  // namespace
 
-Result<> Lifecycle::start(const ContainerPtr& container) {
+Result<> Lifecycle::start(const ContainerPtr& container) { return start_counted(container, 0); }
+
+Result<> Lifecycle::start_counted(const ContainerPtr& container, int64_t restart_count) {
   auto operation = container->begin_operation();
   ContainerRecord record = *container->snapshot();
   switch (record.status()) {
+    case Status::kRestarting:
     case Status::kRunning: return fail(ErrorKind::kNotModified, "container is already running");
     case Status::kPaused: return fail(ErrorKind::kConflict, "cannot start a paused container, try unpause instead");
     case Status::kRemoving:
@@ -76,6 +80,7 @@ Result<> Lifecycle::start(const ContainerPtr& container) {
     case Status::kCreated:
     case Status::kExited: break;
   }
+  record.restart_count = restart_count;
   auto launched = launch(*container, record);
   container->pending_attachments().clear();
   if (!launched) {
@@ -99,7 +104,7 @@ Result<> Lifecycle::start(const ContainerPtr& container) {
   }
   // It may have ended already; then its exit record is there.
   auto exit = monitor::read_exit_record(services_.paths.container(record.id));
-  finish_exit(*container, std::move(record), exit.value_or(monitor::ExitRecord{255, false, 0, now_ns()}));
+  finish_exit(*container, std::move(record), exit.value_or(monitor::ExitRecord{255, false, 0, now_ns(), 0, ""}));
   return {};
 }
 
@@ -129,8 +134,12 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   image::OverlayOptions overlay_options;
   overlay_options.is_volatile = host.auto_remove;
   monitor::LaunchRequest request;
-  request.rootfs = TRY_CTX(image::mount_overlay(chain.directories, paths.upper(record.id), paths.work(record.id), overlay_options),
-                           "mounting the root file system");
+  // One upper directory is never mounted twice.
+  if (auto open = container.open_root().lock(); open && open->files.spare)
+    request.rootfs = std::move(open->files.spare);
+  else
+    request.rootfs = TRY_CTX(image::mount_overlay(chain.directories, paths.upper(record.id), paths.work(record.id), overlay_options),
+                             "mounting the root file system");
 
   SpecFacts facts;
   facts.limits = services_.limits;
@@ -193,6 +202,8 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
     request.columns = static_cast<uint16_t>(host.console_size[1]);
   }
   request.log = log_config_of(record, paths);
+  // Checked when it was given.
+  request.restart = *monitor::restart_policy_of(host.restart_policy.name, host.restart_policy.maximum_retry_count);
   request.attachments = std::move(container.pending_attachments());
   auto running = TRY(monitor::launch(std::move(request)));
   undo.commit();
@@ -207,6 +218,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   record.exit_code = 0;
   record.oom_killed = false;
   record.error.clear();
+  record.has_been_manually_stopped = false;
   return {};
 }
 

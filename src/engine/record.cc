@@ -26,7 +26,7 @@ static constexpr struct {
   Status status;
   const char* name;
 } kStatusNames[] = {
-    {Status::kCreated, "created"}, {Status::kRunning, "running"},   {Status::kPaused, "paused"},
+    {Status::kCreated, "created"}, {Status::kRunning, "running"},   {Status::kPaused, "paused"},       {Status::kRestarting, "restarting"},
     {Status::kExited, "exited"},   {Status::kRemoving, "removing"}, {Status::kDead, "dead"},
 };
 
@@ -43,14 +43,15 @@ Status ContainerRecord::status() const {
 }
 
 bool transition_allowed(Status from, Status to) {
-  // Rows: from; columns: created, running, paused, exited, removing, dead.
-  static constexpr bool table[6][6] = {
-      {false, true, false, true, true, true},    // created: start, failed start, remove
-      {false, false, true, true, false, true},   // running: pause, exit
-      {false, true, false, true, false, true},   // paused: unpause, killed
-      {false, true, false, true, true, true},    // exited: start, failed start, remove
-      {false, false, false, false, false, true}, // removing: gone, or dead when it failed
-      {false, false, false, false, true, false}, // dead: remove again
+  // Rows: from; columns: created, running, paused, restarting, exited, removing, dead.
+  static constexpr bool table[7][7] = {
+      {false, true, false, false, true, true, true},    // created: start, failed start, remove
+      {false, false, true, true, true, false, true},    // running: pause, end of a run, exit
+      {false, true, false, true, true, false, true},    // paused: unpause, killed
+      {false, true, false, false, true, false, true},   // restarting: started by the policy, stopped
+      {false, true, false, false, true, true, true},    // exited: start, failed start, remove
+      {false, false, false, false, false, false, true}, // removing: gone, or dead when it failed
+      {false, false, false, false, false, true, false}, // dead: remove again
   };
   return table[static_cast<int>(from)][static_cast<int>(to)];
 }

@@ -14,7 +14,7 @@
 
 namespace caisson::engine {
 
-enum class Status : unsigned char { kCreated, kRunning, kPaused, kExited, kRemoving, kDead };
+enum class Status : unsigned char { kCreated, kRunning, kPaused, kRestarting, kExited, kRemoving, kDead };
 const char* status_name(Status status);
 
 // May a container go from one status to the other? The one place that knows the life cycle.
@@ -52,7 +52,11 @@ struct ContainerRecord {
 
   Status status() const;
   void set_status(Status status) { status_text = status_name(status); }
-  bool running() const { return status() == Status::kRunning || status() == Status::kPaused; }
+  // Docker counts one that waits for its next start by the policy as running; its pid is 0.
+  bool running() const {
+    auto now = status();
+    return now == Status::kRunning || now == Status::kPaused || now == Status::kRestarting;
+  }
 };
 
 StoredEndpoint store_endpoint(const network::Endpoint& endpoint);
