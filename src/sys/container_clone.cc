@@ -204,9 +204,9 @@ Result<Child> clone_container_on_this_thread(const ContainerClone& request) {
 
 Result<bool> in_other_namespace(pid_t pid, const char* type) {
   struct stat own {}, other {};
+  if (stat(format("/proc/self/ns/%s", type).c_str(), &own) < 0) return false;  // the kernel has none of that type
   auto path = format("/proc/%d/ns/%s", pid, type);
   if (stat(path.c_str(), &other) < 0) return fail_errno("stat '%s'", path.c_str());
-  if (stat(format("/proc/self/ns/%s", type).c_str(), &own) < 0) return false;  // the kernel has none of that type
   return own.st_ino != other.st_ino || own.st_dev != other.st_dev;
 }
 
