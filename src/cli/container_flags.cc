@@ -103,6 +103,8 @@ static constexpr FlagSpec kContainerFlags[] = {
      .usage = "Command to run to check health"},
     {.name = "health-interval", .kind = FlagKind::kDuration, .type_name = "duration",
      .usage = "Time between running the check (ms|s|m|h) (default 0s)"},
+    {.name = "health-on-failure", .kind = FlagKind::kString, .type_name = "string",
+     .usage = "What an unhealthy container gets (none|kill|restart|stop)"},
     {.name = "health-retries", .kind = FlagKind::kInt, .type_name = "int",
      .usage = "Consecutive failures needed to report unhealthy"},
     {.name = "health-start-interval", .kind = FlagKind::kDuration, .type_name = "duration",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/engine.h"
 
+#include "engine/health.h"
+
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -42,6 +44,7 @@ struct Engine::Parts {
   EventHub events;
   std::unique_ptr<ExecManager> execs;
   std::unique_ptr<Lifecycle> lifecycle;
+  std::unique_ptr<HealthChecks> health;
   std::unique_ptr<ContainerRoots> roots;
   HostFacts host;
   // Last, so that its tasks are done before anything they use goes.
@@ -131,6 +134,8 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.monitor_program = TRY_CTX(sys::open_read_only_program(parts.options.program_dir + "/caisson-monitor"), "looking for the monitor program");
   parts.cgroups = TRY_CTX(sys::detect_cgroups(), "looking for control groups");
   parts.host.cgroup_v2 = parts.cgroups.v2;
+  parts.host.log_driver = parts.options.log_driver;
+  parts.host.log_options = parts.options.log_options;
   parts.host.cpus = static_cast<int>(std::thread::hardware_concurrency());
   char name[256] = "";
   gethostname(name, sizeof name - 1);
@@ -158,6 +163,8 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.execs = std::make_unique<ExecManager>(services);
   parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
   parts.roots = std::make_unique<ContainerRoots>(services);
+  parts.health = std::make_unique<HealthChecks>(services, *parts.execs, *parts.lifecycle);
+  parts.lifecycle->set_observer(*parts.health);
   for (const auto& container : parts.containers->list()) parts.lifecycle->adopt(container);
   if (auto restored = parts.network->finish_restore(); !restored)
     log_error("restoring the network: %s", restored.error().message.c_str());

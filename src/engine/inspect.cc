@@ -55,6 +55,7 @@ spec::ContainerInspect inspect_container(const ContainerRecord& record, const Pa
   out.state.running = record.running();
   out.state.paused = record.status() == Status::kPaused;
   out.state.restarting = record.status() == Status::kRestarting;
+  out.state.health = record.health;
   out.state.dead = record.status() == Status::kDead;
   out.state.oom_killed = record.oom_killed;
   out.state.pid = record.pid;
@@ -66,7 +67,8 @@ spec::ContainerInspect inspect_container(const ContainerRecord& record, const Pa
   out.resolv_conf_path = paths.resolv_conf(record.id);
   out.hostname_path = paths.hostname(record.id);
   out.hosts_path = paths.hosts(record.id);
-  out.log_path = record.host_config.log_config.type == "none" ? "" : paths.log(record.id);
+  // As in Docker the other drivers' files are nobody's business.
+  if (record.host_config.log_config.type == "json-file") out.log_path = paths.json_log(record.id);
   out.name = "/" + record.name;
   out.restart_count = record.restart_count;
   out.driver = "overlay2";
@@ -108,10 +110,15 @@ std::string human_duration(int64_t seconds) {
   return text(hours / 24 / 365, "years");
 }
 
+static std::string health_suffix(const ContainerRecord& record) {
+  if (!record.health) return "";
+  return record.health->status == "starting" ? " (health: starting)" : " (" + record.health->status + ")";
+}
+
 std::string status_sentence(const ContainerRecord& record, int64_t now) {
   auto since = [now](int64_t then) { return human_duration((now - then) / 1000000000); };
   switch (record.status()) {
-    case Status::kRunning: return "Up " + since(record.started_ns);
+    case Status::kRunning: return "Up " + since(record.started_ns) + health_suffix(record);
     case Status::kPaused: return "Up " + since(record.started_ns) + " (Paused)";
     case Status::kRestarting:
       return format("Restarting (%lld) %s ago", static_cast<long long>(record.exit_code), since(record.finished_ns).c_str());

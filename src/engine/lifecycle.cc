@@ -97,6 +97,10 @@ Result<> Lifecycle::stop(const ContainerPtr& container, std::optional<int64_t> t
   return fail(ErrorKind::kTimeout, "cannot stop container: %s: it did not end after SIGKILL", record->id.c_str());
 }
 
+Result<> Lifecycle::kill_unhealthy(const ContainerPtr& container) {
+  return monitor::signal(services_.paths.run(container->id()), SIGKILL);
+}
+
 Result<> Lifecycle::mark_stopped_by_hand(const ContainerPtr& container) {
   // Without a policy nobody will ask.
   auto before = container->snapshot();

@@ -13,6 +13,15 @@
 
 namespace caisson::engine {
 
+// Who wants to know of every run of every container, those by a restart policy and those found again at the
+// engine's start included. Called with the container's operation held: must not wait.
+class RunObserver {
+ public:
+  virtual ~RunObserver() = default;
+  virtual void run_began(const ContainerPtr& container) = 0;
+  virtual void run_ended(const std::string& id) = 0;
+};
+
 class Lifecycle {
  public:
   Lifecycle(Services services, ExecManager& execs) : services_(services), execs_(execs) {}
@@ -42,6 +51,9 @@ class Lifecycle {
 
   // At engine start: adopts the container if its monitor lives, else records how it ended.
   void adopt(const ContainerPtr& container);
+  void set_observer(RunObserver& observer) { observer_ = &observer; }  // before anything else is asked
+  // SIGKILL that the restart policy may answer.
+  Result<> kill_unhealthy(const ContainerPtr& container);
   // Once all are adopted: starts those that their restart policy wants running.
   void start_at_boot();
 
@@ -68,6 +80,7 @@ class Lifecycle {
 
   Services services_;
   ExecManager& execs_;
+  RunObserver* observer_ = nullptr;
   std::atomic<bool> booting_ = true;  // policies wait until every container is known
 };
 

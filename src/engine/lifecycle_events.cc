@@ -151,6 +151,7 @@ void Lifecycle::handle_restarting(const ContainerPtr& container, const monitor::
   note_restarting(record, exit);
   if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved)
     log_error("container %s: %s", record.id.c_str(), saved.error().message.c_str());
+  if (observer_) observer_->run_ended(record.id);
   execs_.on_container_exit(record.id);
   if (record.oom_killed) services_.events.publish_container(record, "oom");
   services_.events.publish_container(record, "die", {{"exitCode", std::to_string(record.exit_code)}});
@@ -164,7 +165,9 @@ void Lifecycle::handle_state(const ContainerPtr& container, const monitor::Runni
   if (!record.running() || !apply_state(record, running)) return;
   if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved)
     log_error("container %s: %s", record.id.c_str(), saved.error().message.c_str());
-  if (!running.restarting) services_.events.publish_container(record, "start");
+  if (running.restarting) return;
+  services_.events.publish_container(record, "start");
+  if (observer_) observer_->run_began(container);
 }
 
 void Lifecycle::handle_exit(const ContainerPtr& container, const monitor::ExitRecord& exit) {
@@ -197,6 +200,7 @@ void Lifecycle::finish_exit(Container& container, ContainerRecord record, const 
   } else if (auto saved = services_.containers.save(container, std::move(record), db::Durability::kRelaxed); !saved) {
     log_error("container %s: %s", container.id().c_str(), saved.error().message.c_str());
   }
+  if (observer_) observer_->run_ended(container.id());
   execs_.on_container_exit(container.id());
   auto ended = container.snapshot();
   if (ended->oom_killed) services_.events.publish_container(*ended, "oom");
@@ -283,6 +287,7 @@ void Lifecycle::adopt(const ContainerPtr& container) {
         if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved)
           log_error("container %s: %s", record.id.c_str(), saved.error().message.c_str());
     log_info("container %s goes on, pid %lld", record.id.substr(0, 12).c_str(), static_cast<long long>(record.pid));
+    if (observer_ && record.status() != Status::kRestarting) observer_->run_began(container);
     watch(container, std::move(*subscription));
     return;
   }

@@ -99,6 +99,7 @@ Result<> Lifecycle::start_counted(const ContainerPtr& container, int64_t restart
   auto subscription = monitor::subscribe(services_.paths.run(record.id));
   if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved) return saved;
   if (subscription) {
+    if (observer_) observer_->run_began(container);
     watch(container, std::move(*subscription));
     return {};
   }
@@ -201,7 +202,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
     request.rows = static_cast<uint16_t>(host.console_size[0]);
     request.columns = static_cast<uint16_t>(host.console_size[1]);
   }
-  request.log = log_config_of(record, paths);
+  request.log = TRY(resolved_log_config_of(record, paths));
   // Checked when it was given.
   request.restart = *monitor::restart_policy_of(host.restart_policy.name, host.restart_policy.maximum_retry_count);
   request.attachments = std::move(container.pending_attachments());

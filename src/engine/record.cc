@@ -20,7 +20,7 @@ CAISSON_JSON(ContainerRecord, CAISSON_FIELD("id", id), CAISSON_FIELD("name", nam
              CAISSON_FIELD("has_been_manually_stopped", has_been_manually_stopped), CAISSON_FIELD("error", error),
              CAISSON_FIELD("started_ns", started_ns), CAISSON_FIELD("finished_ns", finished_ns),
              CAISSON_FIELD("restart_count", restart_count), CAISSON_FIELD("endpoint", endpoint),
-             CAISSON_FIELD("cgroup_path", cgroup_path))
+             CAISSON_FIELD("cgroup_path", cgroup_path), CAISSON_FIELD_OMIT("health", health))
 
 static constexpr struct {
   Status status;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +49,7 @@ struct ContainerRecord {
   int64_t started_ns = 0, finished_ns = 0;
   int64_t restart_count = 0;
   StoredEndpoint endpoint;
+  std::optional<spec::Health> health;  // of the present or last run, when there is a check
   std::string cgroup_path;          // below every hierarchy, "/caisson/<id>"
 
   Status status() const;

@@ -29,6 +29,7 @@ struct HealthConfig {
   std::vector<std::string> test;
   int64_t interval = 0, timeout = 0, start_period = 0, start_interval = 0;  // ns
   int64_t retries = 0;
+  std::string on_failure;  // "", none, kill, restart, stop: what an unhealthy container gets; ours, as podman's
 };
 
 struct ContainerConfig {
@@ -190,7 +191,8 @@ struct ExecStartConfig {
 
 CAISSON_JSON(HealthConfig, CAISSON_FIELD_OMIT("Test", test), CAISSON_FIELD_OMIT("Interval", interval),
              CAISSON_FIELD_OMIT("Timeout", timeout), CAISSON_FIELD_OMIT("StartPeriod", start_period),
-             CAISSON_FIELD_OMIT("StartInterval", start_interval), CAISSON_FIELD_OMIT("Retries", retries))
+             CAISSON_FIELD_OMIT("StartInterval", start_interval), CAISSON_FIELD_OMIT("Retries", retries),
+             CAISSON_FIELD_OMIT("OnFailure", on_failure))
 CAISSON_JSON(ContainerConfig, CAISSON_FIELD("Hostname", hostname), CAISSON_FIELD("Domainname", domainname),
              CAISSON_FIELD("User", user), CAISSON_FIELD("AttachStdin", attach_stdin),
              CAISSON_FIELD("AttachStdout", attach_stdout), CAISSON_FIELD("AttachStderr", attach_stderr),

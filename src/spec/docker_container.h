@@ -31,11 +31,28 @@ struct TopResponse {
   std::vector<std::vector<std::string>> processes;
 };
 
+struct HealthResult {
+  std::string start, end;
+  int64_t exit_code = 0;
+  std::string output;
+};
+CAISSON_JSON(HealthResult, CAISSON_FIELD("Start", start), CAISSON_FIELD("End", end),
+             CAISSON_FIELD("ExitCode", exit_code), CAISSON_FIELD("Output", output))
+
+struct Health {
+  std::string status;  // starting | healthy | unhealthy
+  int64_t failing_streak = 0;
+  std::vector<HealthResult> log;  // the last five
+};
+CAISSON_JSON(Health, CAISSON_FIELD("Status", status), CAISSON_FIELD("FailingStreak", failing_streak),
+             CAISSON_FIELD("Log", log))
+
 struct ContainerState {
   std::string status;
   bool running = false, paused = false, restarting = false, oom_killed = false, dead = false;
   int64_t pid = 0, exit_code = 0;
   std::string error, started_at, finished_at;
+  std::optional<Health> health;
 };
 
 struct MountPoint {
@@ -132,7 +149,8 @@ CAISSON_JSON(ContainerState, CAISSON_FIELD("Status", status), CAISSON_FIELD("Run
              CAISSON_FIELD("Paused", paused), CAISSON_FIELD("Restarting", restarting),
              CAISSON_FIELD("OOMKilled", oom_killed), CAISSON_FIELD("Dead", dead), CAISSON_FIELD("Pid", pid),
              CAISSON_FIELD("ExitCode", exit_code), CAISSON_FIELD("Error", error),
-             CAISSON_FIELD("StartedAt", started_at), CAISSON_FIELD("FinishedAt", finished_at))
+             CAISSON_FIELD("StartedAt", started_at), CAISSON_FIELD("FinishedAt", finished_at),
+             CAISSON_FIELD_OMIT("Health", health))
 CAISSON_JSON(MountPoint, CAISSON_FIELD("Type", type), CAISSON_FIELD_OMIT("Name", name), CAISSON_FIELD("Source", source),
              CAISSON_FIELD("Destination", destination), CAISSON_FIELD_OMIT("Driver", driver), CAISSON_FIELD("Mode", mode),
              CAISSON_FIELD("RW", rw), CAISSON_FIELD("Propagation", propagation))
