@@ -59,10 +59,10 @@ void enter_working_directory(ChildSetup& setup, bool last_try) {
 }
 
 const char* name_of_limit(uint32_t resource) {
-  static constexpr const char* kNames[] = {"RLIMIT_CPU",        "RLIMIT_FSIZE", "RLIMIT_DATA",   "RLIMIT_STACK",
-                                           "RLIMIT_CORE",       "RLIMIT_RSS",   "RLIMIT_NPROC",  "RLIMIT_NOFILE",
-                                           "RLIMIT_MEMLOCK",    "RLIMIT_AS",    "RLIMIT_LOCKS",  "RLIMIT_SIGPENDING",
-                                           "RLIMIT_MSGQUEUE",   "RLIMIT_NICE",  "RLIMIT_RTPRIO", "RLIMIT_RTTIME"};
+  static constexpr const char* kNames[] = {"RLIMIT_CPU",      "RLIMIT_FSIZE", "RLIMIT_DATA",   "RLIMIT_STACK",
+                                           "RLIMIT_CORE",     "RLIMIT_RSS",   "RLIMIT_NPROC",  "RLIMIT_NOFILE",
+                                           "RLIMIT_MEMLOCK",  "RLIMIT_AS",    "RLIMIT_LOCKS",  "RLIMIT_SIGPENDING",
+                                           "RLIMIT_MSGQUEUE", "RLIMIT_NICE",  "RLIMIT_RTPRIO", "RLIMIT_RTTIME"};
   return resource < sizeof kNames / sizeof *kNames ? kNames[resource] : "";
 }
 
@@ -168,6 +168,14 @@ void close_the_rest_on_exec(const ChildSetup& setup) {
     if (fcntl(static_cast<int>(fd), F_SETFD, 0) < 0) child_fail(setup, "hand down a preserved descriptor");
 }
 
+// Exec keeps what is ignored or blocked, and our caller may have ignored something.
+void reset_signals() {
+  for (int signal_number = 1; signal_number < NSIG; ++signal_number) signal(signal_number, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
 void load_filter(ChildSetup& setup) {
   const ProcessPlan& process = *setup.process.plan;
   if (process.seccomp_bpf.empty()) return;
@@ -215,7 +223,8 @@ void set_groups(const ChildSetup& setup) {
   if (denied && gids.empty()) return;
   errno = err;
   if (denied) child_fail(setup, Failure::kNoGroups, "setgroups", "");
-  child_fail(setup, err == EINVAL ? Failure::kNotMapped : Failure::kCall, "setgroups", err == EINVAL ? "an additional gid" : "");
+  child_fail(setup, err == EINVAL ? Failure::kNotMapped : Failure::kCall, "setgroups",
+             err == EINVAL ? "an additional gid" : "");
 }
 
 [[noreturn]] void fail_identity(const ChildSetup& setup, const char* step, const char* kind, uint32_t id) {
@@ -247,7 +256,8 @@ void drop_privileges(const ChildSetup& setup) {
   if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
     child_fail(setup, "clear the ambient capabilities");
   for (int cap = 0; cap < 64; ++cap)
-    if (((process.cap_ambient >> cap) & 1) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0 && errno != EINVAL)
+    if (((process.cap_ambient >> cap) & 1) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0 &&
+        errno != EINVAL)
       child_fail(setup, "raise an ambient capability");
 }
 
@@ -280,7 +290,9 @@ const char* find_program(const ChildSetup& setup, char (&buffer)[PATH_MAX], bool
     if (err == 0) return name;
     errno = err;
     child_fail(setup,
-               err == EACCES ? Failure::kNotExecutable : err == EISDIR ? Failure::kIsDirectory : Failure::kStat,
+               err == EACCES   ? Failure::kNotExecutable
+               : err == EISDIR ? Failure::kIsDirectory
+                               : Failure::kStat,
                "exec", name);
   }
   for (const auto& directory : setup.process.search) {
@@ -325,6 +337,7 @@ void child_prepare_exec(ChildSetup& setup, int terminal) {
 
 void child_exec(ChildSetup& setup) {
   const ProcessPlan& process = *setup.process.plan;
+  reset_signals();
   close_the_rest_on_exec(setup);
   set_labels(setup);
   set_limits(setup);
@@ -332,13 +345,11 @@ void child_exec(ChildSetup& setup) {
   // go; with it, it comes last and so judges as little of our own doing as possible.
   if (!process.no_new_privs) load_filter(setup);
   drop_privileges(setup);
-  if (process.no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) child_fail(setup, "prctl PR_SET_NO_NEW_PRIVS");
+  if (process.no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    child_fail(setup, "prctl PR_SET_NO_NEW_PRIVS");
   if (!setup.cwd_entered) enter_working_directory(setup, /*last_try=*/true);
   char buffer[PATH_MAX];
   const char* path = find_program(setup, buffer, /*as_root=*/false);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
   if (process.no_new_privs) load_filter(setup);
   execute(setup, path);
 }

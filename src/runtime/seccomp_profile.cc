@@ -3,6 +3,7 @@
 #include "runtime/seccomp_profile.h"
 
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
@@ -32,15 +33,16 @@ struct ProfileSyscall {
   std::vector<spec::OciSeccompArg> args;
   ProfileConditions includes, excludes;
 };
-CAISSON_JSON(ProfileSyscall, CAISSON_FIELD_OMIT("name", name), CAISSON_FIELD_OMIT("names", names), CAISSON_FIELD("action", action),
-             CAISSON_FIELD_OMIT("errnoRet", errno_ret), CAISSON_FIELD_OMIT("args", args),
-             CAISSON_FIELD("includes", includes), CAISSON_FIELD("excludes", excludes))
+CAISSON_JSON(ProfileSyscall, CAISSON_FIELD_OMIT("name", name), CAISSON_FIELD_OMIT("names", names),
+             CAISSON_FIELD("action", action), CAISSON_FIELD_OMIT("errnoRet", errno_ret),
+             CAISSON_FIELD_OMIT("args", args), CAISSON_FIELD("includes", includes), CAISSON_FIELD("excludes", excludes))
 
 struct ProfileArch {
   std::string architecture;
   std::vector<std::string> sub_architectures;
 };
-CAISSON_JSON(ProfileArch, CAISSON_FIELD("architecture", architecture), CAISSON_FIELD_OMIT("subArchitectures", sub_architectures))
+CAISSON_JSON(ProfileArch, CAISSON_FIELD("architecture", architecture),
+             CAISSON_FIELD_OMIT("subArchitectures", sub_architectures))
 
 struct Profile {
   std::string default_action;
@@ -51,7 +53,8 @@ struct Profile {
   std::string listener_path, listener_metadata;
   std::vector<ProfileSyscall> syscalls;
 };
-CAISSON_JSON(Profile, CAISSON_FIELD("defaultAction", default_action), CAISSON_FIELD_OMIT("defaultErrnoRet", default_errno_ret),
+CAISSON_JSON(Profile, CAISSON_FIELD("defaultAction", default_action),
+             CAISSON_FIELD_OMIT("defaultErrnoRet", default_errno_ret),
              CAISSON_FIELD_OMIT("architectures", architectures), CAISSON_FIELD_OMIT("archMap", arch_map),
              CAISSON_FIELD_OMIT("flags", flags), CAISSON_FIELD_OMIT("listenerPath", listener_path),
              CAISSON_FIELD_OMIT("listenerMetadata", listener_metadata), CAISSON_FIELD_OMIT("syscalls", syscalls))
@@ -60,7 +63,7 @@ namespace {
 
 constexpr size_t kMaxProfileBytes = 4 << 20;
 // Part of every cache key: filters compiled by an older generator are not used.
-constexpr const char* kGenerator = "caisson-seccomp-1";
+constexpr const char* kGenerator = "caisson-seccomp-2";
 
 bool has_capability(const SeccompContext& context, const std::string& name) {
   auto number = capability_number(name);
@@ -89,7 +92,9 @@ Result<bool> applies(const ProfileSyscall& call, const SeccompContext& context) 
 
 Result<spec::OciSeccomp> resolve_profile(const Profile& in, const SeccompContext& context) {
   if (!in.architectures.empty() && !in.arch_map.empty())
-    return fail(ErrorKind::kInvalid, "both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'");
+    return fail(ErrorKind::kInvalid,
+                "both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' "
+                "or 'archMap'");
   spec::OciSeccomp out;
   out.default_action = in.default_action;
   out.default_errno_ret = in.default_errno_ret;
@@ -106,10 +111,12 @@ Result<spec::OciSeccomp> resolve_profile(const Profile& in, const SeccompContext
     }
   for (const auto& call : in.syscalls) {
     if (!call.name.empty() && !call.names.empty())
-      return fail(ErrorKind::kInvalid, "'name' and 'names' were specified in the seccomp profile, use either 'name' or 'names'");
+      return fail(ErrorKind::kInvalid,
+                  "'name' and 'names' were specified in the seccomp profile, use either 'name' or 'names'");
     if (!TRY(applies(call, context))) continue;
     spec::OciSyscall rule{call.names, call.action, call.errno_ret, call.args};
     if (!call.name.empty()) rule.names.push_back(call.name);
+    if (rule.names.empty()) continue;
     out.syscalls.push_back(std::move(rule));
   }
   return out;
@@ -120,7 +127,8 @@ Result<std::vector<sys::SeccompCase>> build_cases(const spec::OciSyscall& rule, 
   bool repeated = false;
   for (const auto& arg : rule.args) {
     auto compare = sys::seccomp_compare(arg.op);
-    if (!compare || arg.index > 5) return fail(ErrorKind::kInvalid, "seccomp argument %u with operator %s", arg.index, quoted(arg.op).c_str());
+    if (!compare || arg.index > 5)
+      return fail(ErrorKind::kInvalid, "seccomp argument %u with operator %s", arg.index, quoted(arg.op).c_str());
     for (const auto& earlier : conditions) repeated |= earlier.argument == arg.index;
     conditions.push_back({arg.index, *compare, arg.value, arg.value_two});
   }
@@ -129,6 +137,28 @@ Result<std::vector<sys::SeccompCase>> build_cases(const spec::OciSyscall& rule, 
   std::vector<sys::SeccompCase> out;
   for (const auto& condition : conditions) out.push_back({{condition}, action});
   return out;
+}
+
+constexpr const char* kNotify = "SCMP_ACT_NOTIFY";
+
+bool uses_notify(const spec::OciSeccomp& profile) {
+  return std::any_of(profile.syscalls.begin(), profile.syscalls.end(),
+                     [](const auto& rule) { return rule.action == kNotify; });
+}
+
+// The filter's descriptor is told of over a socket once the filter is there, so an agent that answers for
+// write(2) could never be reached. In runc's words.
+Result<> check_notify(const spec::OciSeccomp& profile) {
+  if (profile.default_action == kNotify)
+    return fail(ErrorKind::kInvalid, "seccomp: SCMP_ACT_NOTIFY cannot be used as default action");
+  for (const auto& rule : profile.syscalls)
+    if (rule.action == kNotify && lists(rule.names, "write"))
+      return fail(ErrorKind::kInvalid, "seccomp: SCMP_ACT_NOTIFY cannot be used for the write syscall");
+  if (uses_notify(profile) && profile.listener_path.empty())
+    return fail(ErrorKind::kInvalid, "seccomp: SCMP_ACT_NOTIFY needs listenerPath");
+  if (profile.listener_path.empty() && !profile.listener_metadata.empty())
+    return fail(ErrorKind::kInvalid, "seccomp: listenerMetadata needs listenerPath");
+  return {};
 }
 
 uint64_t fnv(std::string_view text, uint64_t hash) {
@@ -186,7 +216,8 @@ Result<spec::OciSeccomp> parse_seccomp_profile(std::string_view text, const Secc
   // Names of actions and operators are checked now, so that `create` says it and not `start`.
   if (auto flags = seccomp_flags(*out); !flags) return refuse(std::move(flags).error());
   if (!sys::seccomp_action(out->default_action, 0))
-    return refuse(Error{ErrorKind::kInvalid, 0, format("invalid default action %s", quoted(out->default_action).c_str())});
+    return refuse(
+        Error{ErrorKind::kInvalid, 0, format("invalid default action %s", quoted(out->default_action).c_str())});
   for (const auto& rule : out->syscalls) {
     if (!sys::seccomp_action(rule.action, 0))
       return refuse(Error{ErrorKind::kInvalid, 0, format("invalid action %s", quoted(rule.action).c_str())});
@@ -197,13 +228,17 @@ Result<spec::OciSeccomp> parse_seccomp_profile(std::string_view text, const Secc
 
 Result<uint32_t> seccomp_flags(const spec::OciSeccomp& profile) {
   // Without a list, what runc does: no speculation penalty on kernels that would still impose it.
-  if (profile.flags.empty()) return *sys::seccomp_flag("SECCOMP_FILTER_FLAG_SPEC_ALLOW");
-  uint32_t out = 0;
+  uint32_t out = uses_notify(profile) ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
+  if (profile.flags.empty()) return out | *sys::seccomp_flag("SECCOMP_FILTER_FLAG_SPEC_ALLOW");
   for (const auto& name : profile.flags) {
     auto flag = sys::seccomp_flag(name);
     if (!flag) return fail(ErrorKind::kUnsupported, "seccomp flag %s", quoted(name).c_str());
     out |= *flag;
   }
+  constexpr uint32_t kWait = 1u << 5;  // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+  if (out & kWait && !(out & SECCOMP_FILTER_FLAG_NEW_LISTENER))
+    return fail(ErrorKind::kInvalid,
+                "seccomp flag 'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV' is for profiles with SCMP_ACT_NOTIFY");
   return out;
 }
 
@@ -212,10 +247,13 @@ Result<std::string> compile_seccomp(const spec::OciSeccomp& profile) {
   sys::NamedSeccompProgram program;
   program.arches = profile.architectures;
   auto action = sys::seccomp_action(profile.default_action, profile.default_errno_ret.value_or(kEperm));
-  if (!action) return fail(ErrorKind::kInvalid, "seccomp: invalid default action %s", quoted(profile.default_action).c_str());
+  if (!action)
+    return fail(ErrorKind::kInvalid, "seccomp: invalid default action %s", quoted(profile.default_action).c_str());
   program.default_action = *action;
-  if (!profile.listener_path.empty()) return fail(ErrorKind::kUnsupported, "seccomp: listenerPath");
+  TRY(check_notify(profile));
   for (const auto& rule : profile.syscalls) {
+    if (rule.names.empty() || std::find(rule.names.begin(), rule.names.end(), "") != rule.names.end())
+      return fail(ErrorKind::kInvalid, "seccomp: a rule has no name of a system call");
     auto what = sys::seccomp_action(rule.action, rule.errno_ret.value_or(kEperm));
     if (!what) return fail(ErrorKind::kInvalid, "seccomp: invalid action %s", quoted(rule.action).c_str());
     auto cases = TRY_CTX(build_cases(rule, *what), "seccomp");
@@ -248,7 +286,8 @@ Result<std::string> SeccompCache::bpf_for(const spec::OciSeccomp& profile) {
   std::string path = state_->directory.empty() ? "" : state_->directory + "/" + key;
   std::string filter;
   if (!path.empty())
-    if (auto stored = sys::read_file(path, 1 << 20); stored && stored->size() >= 8 && stored->size() % 8 == 0) filter = std::move(*stored);
+    if (auto stored = sys::read_file(path, 1 << 20); stored && stored->size() >= 8 && stored->size() % 8 == 0)
+      filter = std::move(*stored);
   if (filter.empty()) {
     filter = TRY(compile_seccomp(profile));
     if (!path.empty())
@@ -263,7 +302,8 @@ Result<std::string> SeccompCache::bpf_for(const spec::OciSeccomp& profile) {
 }
 
 Result<std::string> SeccompCache::default_bpf(const SeccompContext& context) {
-  std::string name = format("%s/%u.%u/%lx", context.arch.c_str(), context.kernel.major, context.kernel.minor, context.capabilities);
+  std::string name =
+      format("%s/%u.%u/%lx", context.arch.c_str(), context.kernel.major, context.kernel.minor, context.capabilities);
   {
     std::lock_guard lock(state_->mutex);
     auto key = state_->default_keys.find(name);

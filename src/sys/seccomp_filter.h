@@ -19,8 +19,8 @@ enum class SeccompCompare : uint8_t { kEqual, kNotEqual, kLess, kLessEqual, kGre
 struct SeccompCondition {
   uint32_t argument = 0;  // 0..5
   SeccompCompare compare = SeccompCompare::kEqual;
-  uint64_t value = 0;     // kMaskedEqual: the mask
-  uint64_t value_two = 0; // kMaskedEqual: what the masked argument must be
+  uint64_t value = 0;      // kMaskedEqual: the mask
+  uint64_t value_two = 0;  // kMaskedEqual: what the masked argument must be
   bool operator==(const SeccompCondition&) const = default;
 };
 
@@ -32,11 +32,15 @@ struct SeccompCase {
 };
 
 struct SeccompArch {
-  uint32_t audit_arch = 0;                       // AUDIT_ARCH_*
+  uint32_t audit_arch = 0;                             // AUDIT_ARCH_*
+  uint64_t narrow_from = UINT64_MAX;                   // of numbers from here on only 32 bits of an argument count
   std::map<uint32_t, std::vector<SeccompCase>> calls;  // the first case that holds decides
   // Numbers from `second` on, up to the end of their numbering space that starts at `first`, are newer
-  // than the profile: ENOSYS. One entry per space (x86-64 has that of x32 at 0x40000000).
+  // than the profile: ENOSYS. One entry per space (x86-64 has that of x32 at 0x40000000); 0: not known.
   std::vector<std::pair<uint32_t, uint32_t>> newer_from;
+  // Numbers from here on, but for the last one, which is no call at all, belong to an architecture that is not
+  // in the profile. 0: there are none.
+  uint32_t foreign_from = 0;
 };
 
 struct SeccompProgram {
