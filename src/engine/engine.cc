@@ -156,6 +156,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.seccomp = std::make_unique<runtime::SeccompCache>(parts.paths->seccomp_cache());
   parts.executor = std::make_unique<Executor>(8);
   TRY(drop_half_made());
+  TRY(parts.events.keep_journal(parts.options.data_root + "/events"));
 
   Services services{parts.options, *parts.paths, *parts.containers, *parts.images, *parts.network, *parts.volumes,
                     *parts.seccomp, parts.cgroups, *parts.executor, parts.events, loop, own_limits(),

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "engine/event_journal.h"
 #include "engine/record.h"
 #include "wire/json.h"
 
@@ -110,6 +112,7 @@ struct EventHub::State {
   std::map<uint64_t, Callback> subscribers;
   uint64_t next_id = 1;
   int64_t last_ns = 0;
+  std::optional<EventJournal> journal;
 };
 
 EventHub::EventHub() : state_(std::make_unique<State>()) {}
@@ -119,6 +122,7 @@ void EventHub::publish(Event event) {
   std::lock_guard lock(state_->mutex);
   event.time_ns = state_->last_ns = std::max(now_ns(), state_->last_ns + 1);
   for (auto& [id, callback] : state_->subscribers) callback(event);
+  if (state_->journal) state_->journal->append(event_json(event));
   state_->past.push_back(std::move(event));
   if (state_->past.size() > kRemembered) state_->past.pop_front();
 }
@@ -135,11 +139,27 @@ void EventHub::publish_image(const std::string& action, const std::string& id, c
   publish({"image", action, id, {{"name", name}}, 0});
 }
 
+Result<> EventHub::keep_journal(const std::string& path) {
+  state_->journal = TRY(EventJournal::open(path));
+  state_->last_ns = state_->journal->last_ns();
+  return {};
+}
+
 uint64_t EventHub::subscribe(int64_t since_ns, Callback callback) {
-  std::lock_guard lock(state_->mutex);
-  if (since_ns >= 0)
+  std::unique_lock lock(state_->mutex);
+  auto oldest = [&] { return state_->past.empty() ? state_->last_ns + 1 : state_->past.front().time_ns; };
+  if (since_ns >= 0) {
+    // The long read without the lock; what memory has lost to the journal meanwhile is a few lines.
+    int64_t until = oldest();
+    if (state_->journal && since_ns < until) {
+      lock.unlock();
+      state_->journal->replay(since_ns, until, callback);
+      lock.lock();
+      if (oldest() > until) state_->journal->replay(until, oldest(), callback);
+    }
     for (const auto& event : state_->past)
       if (event.time_ns >= since_ns) callback(event);
+  }
   uint64_t id = state_->next_id++;
   state_->subscribers.emplace(id, std::move(callback));
   return id;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What happened, for `docker events`: a short memory for replays and live subscribers. Order is that of
+// What happened, for `docker events`: replays from memory and from the journal, and live subscribers. Order is that of
 // publish(); times never go back.
 #pragma once
 
@@ -42,6 +42,8 @@ class EventHub {
  public:
   EventHub();
   ~EventHub();
+  // Remembers beyond memory and restarts from here on; before the first publish().
+  Result<> keep_journal(const std::string& path);
   void publish(Event event);
   void publish_container(const ContainerRecord& record, const std::string& action,
                          std::map<std::string, std::string> attributes = {});
