@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The root directory of the guest that systemd runs: Debian's packages as they are, made once and kept until
 the list below changes. The guest does not write to it; what is tested is mounted at /caisson."""
+import fcntl
 import glob
 import hashlib
 import os
@@ -51,19 +52,11 @@ def key():
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def build(place):
-    """The directory's path; made when it is not there. RuntimeError when packages cannot be had."""
-    path = os.path.join(place, "systemd-" + key())
-    if os.path.exists(path + "/.complete"):
-        return path
-    if not shutil.which("mmdebstrap"):
-        raise RuntimeError("mmdebstrap is not installed")
-    for old in glob.glob(place + "/systemd-*"):
-        shutil.rmtree(old, ignore_errors=True)
+def fill(path):
     codename, sources = debian.debian_sources()
     proxy = [f"--aptopt={line}" for line in debian.run(["apt-config", "dump"]).splitlines()
              if line.startswith(("Acquire::http::Proxy", "Acquire::Check"))]
-    debian.run(["mmdebstrap", "--quiet", "--variant=minbase", "--format=directory", "--include=" + ",".join(PACKAGES),
+    debian.run(["mmdebstrap", "--variant=minbase", "--format=directory", "--include=" + ",".join(PACKAGES),
                 '--aptopt=APT::Install-Recommends "0"', "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
                 "--dpkgopt=path-exclude=/usr/share/locale/*", *proxy, codename, path, *sources],
                env=dict(os.environ, LC_ALL="C.UTF-8"), timeout=900)
@@ -81,8 +74,21 @@ def build(place):
         link = f"{path}/etc/systemd/system/{unit}"
         if not os.path.lexists(link):
             os.symlink("/dev/null", link)
-    with open(path + "/.complete", "w", encoding="ascii"):
-        pass
+
+
+def build(place):
+    """The directory's path; made when it is not there. RuntimeError when packages cannot be had."""
+    path = os.path.join(place, "systemd-" + key())
+    with open(place + "/.systemd-lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(path):
+            return path
+        if not shutil.which("mmdebstrap"):
+            raise RuntimeError("mmdebstrap is not installed")
+        for old in glob.glob(place + "/systemd-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        fill(path + ".part")
+        os.rename(path + ".part", path)
     return path
 
 
