@@ -33,6 +33,9 @@ def results(runtime, arguments, scratch):
                *(arguments or ["tests/oci"])]
     subprocess.run(command, cwd=TREE, check=False, stdout=subprocess.DEVNULL, env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
     worst = {}
+    if not os.path.exists(report):
+        print(f"pytest gave no report for {runtime}", file=sys.stderr)
+        return worst
     for case in ElementTree.parse(report).iter("testcase"):
         name = f"{os.path.basename(case.get('file', '?'))}::{case.get('name')}"
         if worst.get(name) != "FAIL":
