@@ -72,6 +72,7 @@ struct PreparedMount {
   };
   std::vector<Hierarchy> hierarchies;    // kCgroup on v1
   bool cgroup2 = false;                  // kCgroup on v2
+  UniqueFd read_only_later;              // the child's, while something is still to be made there
 };
 
 struct PreparedProcess {

@@ -140,6 +140,10 @@ void child_make_devices(const ChildSetup& setup) {
     make_device(setup, device, parent.open(setup, device.path), user_namespace);
   }
   if (setup.plan->default_dev_links) make_links(setup, parent.open(setup, "/dev/ptmx"));
+  // What the terminal will be mounted on, as /dev may be read-only by then.
+  if (setup.process.plan->terminal && mknodat(parent.open(setup, "/dev/console"), "console", S_IFREG | 0620, 0) < 0 &&
+      errno != EEXIST)
+    child_fail(setup, "create", "/dev/console");
 }
 
 void child_mask_paths(const ChildSetup& setup) {

@@ -21,7 +21,8 @@ namespace raw = sys::raw;
 int child_try_attach(int mount, int target) {
   if (raw::attach_mount(mount, target) == 0) return 0;
   int err = errno;
-  struct stat source {}, covered {};
+  struct stat source {
+  }, covered{};
   // The kernel says EINVAL to a directory on something else and to the reverse.
   if (err == EINVAL && fstat(mount, &source) == 0 && fstat(target, &covered) == 0 &&
       S_ISDIR(source.st_mode) != S_ISDIR(covered.st_mode))
@@ -219,6 +220,9 @@ void remount(const ChildSetup& setup, const PreparedMount& prepared) {
   close(target);
 }
 
+// Mount points, devices and copies are still to be made there: see child_finish_mounts().
+bool is_filled_later(const Mount& mount) { return mount.type == "tmpfs" || mount.destination == "/dev"; }
+
 // A mount of our own making, or what is bound in its place; `target` matters to tmpfs only.
 int new_mount(const ChildSetup& setup, const PreparedMount& prepared, int target, bool target_made) {
   const Mount& mount = *prepared.mount;
@@ -231,10 +235,10 @@ int new_mount(const ChildSetup& setup, const PreparedMount& prepared, int target
     mode = covered.st_mode & 07777;
   }
   uint64_t attributes = mount.set_attributes | mount.set_attributes_recursive;
-  uint64_t later = mount.copy_up ? attributes & MOUNT_ATTR_RDONLY : 0;
+  if (is_filled_later(mount)) attributes &= ~uint64_t{MOUNT_ATTR_RDONLY};
   const char* type = prepared.cgroup2 ? "cgroup2" : mount.type.c_str();
   Refusal refusal;
-  int fd = try_file_system(type, mount.source.c_str(), prepared.options, mode, attributes & ~later, refusal);
+  int fd = try_file_system(type, mount.source.c_str(), prepared.options, mode, attributes, refusal);
   if (fd < 0) {
     bool refused = errno == EPERM || errno == EACCES || errno == EBUSY;
     if (refused && !prepared.instead.empty()) {
@@ -244,12 +248,10 @@ int new_mount(const ChildSetup& setup, const PreparedMount& prepared, int target
     child_fail(setup, Failure::kCall, refusal.step, mount.destination.c_str(), refusal.context);
   }
   if (mount.copy_up && !target_made) copy_up(setup, prepared, fd, target);
-  if (later && raw::set_mount(fd, later, 0, 0, false) < 0)
-    child_fail(setup, "mount_setattr", mount.destination.c_str());
   return fd;
 }
 
-void mount_file_system(const ChildSetup& setup, const PreparedMount& prepared) {
+void mount_file_system(const ChildSetup& setup, PreparedMount& prepared) {
   const Mount& mount = *prepared.mount;
   const char* destination = mount.destination.c_str();
   bool made = false;
@@ -271,7 +273,10 @@ void mount_file_system(const ChildSetup& setup, const PreparedMount& prepared) {
     child_fail(setup, "set the propagation of", destination);
   child_attach(setup, fd, target, destination);
   close(target);
-  close(fd);
+  if (((mount.set_attributes | mount.set_attributes_recursive) & MOUNT_ATTR_RDONLY) && is_filled_later(mount))
+    prepared.read_only_later.reset(fd);
+  else
+    close(fd);
 }
 
 void mount_hierarchies(const ChildSetup& setup, const PreparedMount& prepared) {
@@ -291,13 +296,10 @@ void mount_hierarchies(const ChildSetup& setup, const PreparedMount& prepared) {
     if (source < 0 && setup.plan->rootless && (errno == EACCES || errno == ENOENT || errno == EPERM)) continue;
     if (source < 0) child_fail(setup, "mount source", hierarchy.path.c_str());
     if (mkdirat(top, name, 0755) < 0) child_fail(setup, "mkdir", name);
-    int directory = openat(top, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (directory < 0) child_fail(setup, "open", name);
     if (raw::set_mount(source, mount.set_attributes, 0, MS_PRIVATE, !hierarchy.mount) < 0)
       child_fail(setup, "mount_setattr", name);
-    child_attach(setup, source, directory, name);
+    if (raw::attach_mount(source, top, name) < 0) child_fail(setup, "mount on", hierarchy.path.c_str());
     if (!hierarchy.mount) close(source);
-    close(directory);
     for (const auto& link : hierarchy.links)
       if (symlinkat(name, top, link.c_str()) < 0) child_fail(setup, "symlink", link.c_str());
   }
@@ -316,12 +318,18 @@ int child_new_file_system(const ChildSetup& setup, const char* type, const char*
   return mount;
 }
 
-void child_mount(const ChildSetup& setup, const PreparedMount& prepared) {
+void child_mount(const ChildSetup& setup, PreparedMount& prepared) {
   const Mount& mount = *prepared.mount;
   if (mount.type == "remount") return remount(setup, prepared);
   if (mount.kind == Mount::Kind::kBind) return mount_bind(setup, prepared);
   if (mount.kind == Mount::Kind::kCgroup && !prepared.cgroup2) return mount_hierarchies(setup, prepared);
   mount_file_system(setup, prepared);
+}
+
+void child_finish_mounts(const ChildSetup& setup) {
+  for (const auto& prepared : setup.mounts)
+    if (prepared.read_only_later && raw::set_mount(prepared.read_only_later.get(), MOUNT_ATTR_RDONLY, 0, 0, false) < 0)
+      child_fail(setup, "make read-only", prepared.mount->destination.c_str());
 }
 
 }  // namespace caisson::runtime

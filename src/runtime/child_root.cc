@@ -123,7 +123,7 @@ void child_build_root(ChildSetup& setup) {
   close(old_root);
   write_sysctls(setup);
   bool has_proc = false;
-  for (const auto& prepared : setup.mounts) {
+  for (auto& prepared : setup.mounts) {
     child_mount(setup, prepared);
     has_proc |= prepared.mount->type == "proc";
   }
@@ -140,6 +140,7 @@ void child_build_root(ChildSetup& setup) {
 
 void child_pivot(const ChildSetup& setup) {
   const Plan& plan = *setup.plan;
+  child_finish_mounts(setup);
   if (plan.readonly_root && raw::set_mount(setup.rootfs, MOUNT_ATTR_RDONLY, 0, 0, false) < 0)
     child_fail(setup, "make the root read-only");
   if (plan.no_pivot)

@@ -16,7 +16,9 @@ int child_new_file_system(const ChildSetup& setup, const char* type, const char*
                           const std::vector<PreparedOption>& options, uint64_t attributes, const char* destination);
 int child_try_attach(int mount, int target);
 void child_attach(const ChildSetup& setup, int mount, int target, const char* destination);
-void child_mount(const ChildSetup& setup, const PreparedMount& prepared);
+void child_mount(const ChildSetup& setup, PreparedMount& prepared);
+// Those that had to be written to until now become read-only.
+void child_finish_mounts(const ChildSetup& setup);
 void child_make_devices(const ChildSetup& setup);
 void child_mask_paths(const ChildSetup& setup);
 void child_protect_paths(const ChildSetup& setup);

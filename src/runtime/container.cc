@@ -239,7 +239,7 @@ void prepare_sysctls(const Plan& plan, ChildSetup& setup) {
 
 bool binds_dev(const Plan& plan) {
   for (const auto& mount : plan.mounts)
-    if (mount.kind == Mount::Kind::kBind && mount.destination == "/dev") return true;
+    if (mount.kind == Mount::Kind::kBind && mount.type != "remount" && mount.destination == "/dev") return true;
   return false;
 }
 

@@ -63,6 +63,53 @@ TEST_CASE("a tmpfs has the mode of what it covers unless it is told another") {
   CHECK(with_mount(root, mount_of("/new", "tmpfs", "t", {}), "stat -c %a /new").out == "1777\n");
 }
 
+TEST_CASE("what is read-only in the end takes devices and mount points before") {
+  if (!can_run()) return;
+  Root root;
+  REQUIRE(sys::make_dirs(root.outside() + "/vol"));
+  auto spec = root.spec(
+      {"sh", "-c",
+       "touch /dev/x 2>&1; touch /run/x 2>&1; touch /run/deep/er/x && cat /dev/null && touch /dev/shm/x && echo fine"});
+  for (auto& mount : spec.mounts)
+    if (mount.destination == "/dev") mount.options.push_back("ro");
+  spec.mounts.push_back(mount_of("/run", "tmpfs", "t", {"ro"}));
+  spec.mounts.push_back(mount_of("/run/deep/er", "bind", root.outside() + "/vol", {"rbind"}));
+  auto outcome = root.run(root.plan(spec));
+  CHECK(outcome.error.message == "");
+  CHECK(outcome.out == "touch: /dev/x: Read-only file system\ntouch: /run/x: Read-only file system\nfine\n");
+  spec.process->terminal = true;
+  spec.process->args = {"sh", "-c", "test -c /dev/console && exit 9"};
+  auto started = run(root.plan(spec), {});
+  if (!started) FAIL(started.error().message);
+  CHECK(*sys::wait_child({started->pid, std::move(started->pidfd)}) == 9);
+  CHECK(sys::remove_cgroup(started->cgroup));
+}
+
+TEST_CASE("cgroup v2 of the host is shown as it is when there is no cgroup namespace") {
+  if (!can_run()) return;
+  Root root;
+  std::string tree;
+  for (const char* path : {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"})
+    if (tree.empty() && sys::path_exists(std::string(path) + "/cgroup.procs")) tree = path;
+  if (tree.empty()) {
+    fputs("SKIPPED: no cgroup2 mount\n", stderr);
+    return;
+  }
+  auto before = root.system;
+  root.system = {};
+  root.system.v2 = true;
+  root.system.hierarchies = {{tree, {}}};
+  auto spec = root.spec({"sh", "-c",
+                         "grep -c ' /sys/fs/cgroup ro,.* - cgroup2' /proc/self/mountinfo; ls -d /sys/fs/cgroup$(cat "
+                         "/proc/self/cgroup | grep ^0:: | cut -c4-)"});
+  std::erase_if(spec.linux_part->namespaces, [](auto& n) { return n.type == "cgroup"; });
+  auto outcome = root.run(root.plan(spec));
+  CHECK(outcome.error.message == "");
+  CHECK(outcome.out.starts_with("1\n/sys/fs/cgroup/caisson-test-"));
+  CHECK(sys::remove_cgroup(sys::cgroup_paths(root.system, root.parent)));
+  root.system = before;
+}
+
 TEST_CASE("options that fsconfig has no room for go through mount(2)") {
   if (!can_run()) return;
   Root root;

@@ -212,6 +212,7 @@ Result<> prepare_cgroup(const Plan& plan, PreparedMount& prepared, const sys::Cg
   if (prepared.cgroup2) {
     if (!system.v2 || system.hierarchies.empty()) return {};
     prepared.instead = system.hierarchies.front().mount_point;
+    if (has_own(plan, CLONE_NEWCGROUP) && !cgroup.dirs.empty()) prepared.instead = cgroup.dirs.front();
     // A further mount by the namespace the tree belongs to would take the host's options (nsdelegate) away.
     if (!has_own(plan, CLONE_NEWCGROUP)) prepared.instead_at_once = true;
     return {};

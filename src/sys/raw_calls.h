@@ -48,9 +48,10 @@ inline int clone_mount(int fd, bool recursive, const char* path = "") {
   unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (*path ? 0u : AT_EMPTY_PATH) | (recursive ? AT_RECURSIVE : 0u);
   return static_cast<int>(syscall(SYS_open_tree, fd, path, flags));
 }
-inline int attach_mount(int mount, int target) {
-  return static_cast<int>(
-      syscall(SYS_move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+// On `target`, or on what `path` below it names (links are not followed in its last component).
+inline int attach_mount(int mount, int target, const char* path = "") {
+  return static_cast<int>(syscall(SYS_move_mount, mount, "", target, path,
+                                  MOVE_MOUNT_F_EMPTY_PATH | (*path ? 0 : MOVE_MOUNT_T_EMPTY_PATH)));
 }
 inline int set_mount(int fd, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive) {
   mount_attr attributes{};
