@@ -106,6 +106,7 @@ struct ChildSetup {
   std::vector<UniqueFd> cgroup_tasks;    // v1
   bool cgroups_joined = false;           // before birth; parent_sync is closed then, too
   int rootfs = -1;
+  bool root_on_path = false;             // the child's: where `rootfs` lies by now, else on "/"
   int container = -1;                    // pidfd whose namespaces a further process joins
   uint64_t container_namespaces = 0;     // which of them
   std::string own_time_offsets;          // an ordinary user's child makes its time namespace itself

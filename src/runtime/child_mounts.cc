@@ -18,7 +18,9 @@ namespace caisson::runtime {
 
 namespace raw = sys::raw;
 
-int child_try_attach(int mount, int target) {
+namespace {
+
+int try_attach(int mount, int target) {
   if (raw::attach_mount(mount, target) == 0) return 0;
   int err = errno;
   struct stat source {
@@ -31,8 +33,10 @@ int child_try_attach(int mount, int target) {
   return -1;
 }
 
+}  // namespace
+
 void child_attach(const ChildSetup& setup, int mount, int target, const char* destination) {
-  if (child_try_attach(mount, target) < 0) child_fail(setup, "mount on", destination);
+  if (try_attach(mount, target) < 0) child_fail(setup, "mount on", destination);
 }
 
 namespace {

@@ -56,6 +56,21 @@ void clone_root(ChildSetup& setup) {
   if (setup.rootfs < 0) child_fail(setup, "root file system", path);
 }
 
+// On its own path, where hooks look for it; or on "/" when it has none, or none that we may walk.
+void place_root(ChildSetup& setup) {
+  const char* path = setup.plan->rootfs.empty() ? "/" : setup.plan->rootfs.c_str();
+  int target = open(path, O_PATH | O_CLOEXEC);
+  setup.root_on_path = target >= 0 && path[1] != 0;
+  if (target < 0) target = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  struct stat info {};
+  if (target >= 0 && fstat(setup.rootfs, &info) == 0 && !S_ISDIR(info.st_mode)) {
+    errno = ENOTDIR;
+    child_fail(setup, "root file system", path);
+  }
+  if (target < 0 || raw::attach_mount(setup.rootfs, target) < 0) child_fail(setup, "root file system", path);
+  close(target);
+}
+
 void check_proc(const ChildSetup& setup) {
   // Security labels and much of libc go by /proc: one that is something else would take them in.
   int proc = raw::open_in_root(setup.rootfs, "proc", O_PATH | O_DIRECTORY);
@@ -95,8 +110,12 @@ void drop_views_of_host(const ChildSetup& setup) {
 }
 
 void move_to_root(const ChildSetup& setup) {
+  if (setup.root_on_path) {
+    int old_root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (old_root < 0 || raw::attach_mount(setup.rootfs, old_root) < 0) child_fail(setup, "move the root to", "/");
+    close(old_root);
+  }
   drop_views_of_host(setup);
-  // The root lies on "/" already: entering it is all that MS_MOVE would leave to do.
   if (fchdir(setup.rootfs) < 0) child_fail(setup, "chdir to the root");
   if (chroot(".") < 0) child_fail(setup, "chroot");
   if (chdir("/") < 0) child_fail(setup, "chdir", "/");
@@ -115,12 +134,9 @@ void child_build_root(ChildSetup& setup) {
   // A user namespace of its own has got its copies as slaves of the host's already; and these it may keep.
   if (!child_in_user_namespace(setup) && raw::set_propagation("/", MS_REC | MS_PRIVATE) < 0)
     child_fail(setup, "make the mounts private");
-  int old_root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (old_root < 0) child_fail(setup, "open", "/");
   clone_root(setup);
   if (raw::set_mount(setup.rootfs, 0, 0, MS_PRIVATE, true) < 0) child_fail(setup, "make the root private");
-  if (child_try_attach(setup.rootfs, old_root) < 0) child_fail(setup, "root file system", setup.plan->rootfs.c_str());
-  close(old_root);
+  place_root(setup);
   write_sysctls(setup);
   bool has_proc = false;
   for (auto& prepared : setup.mounts) {

@@ -14,7 +14,6 @@ int child_make_path(int root, const char* path, bool file);
 // A detached mount of a new file system.
 int child_new_file_system(const ChildSetup& setup, const char* type, const char* source,
                           const std::vector<PreparedOption>& options, uint64_t attributes, const char* destination);
-int child_try_attach(int mount, int target);
 void child_attach(const ChildSetup& setup, int mount, int target, const char* destination);
 void child_mount(const ChildSetup& setup, PreparedMount& prepared);
 // Those that had to be written to until now become read-only.
