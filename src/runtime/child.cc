@@ -264,6 +264,7 @@ void run_child(ChildSetup& setup) {
   if (setup.plan && (setup.plan->create_namespaces & CLONE_NEWUSER)) ask_parent(setup, ChildMessage::Kind::kMapIds);
   if (setup.new_root) become_root(setup);
   join_namespaces(setup);
+  if (setup.plan && !setup.plan->net_devices.empty()) ask_parent(setup, ChildMessage::Kind::kNetDevices);
   make_time_namespace(setup);
   int terminal = -1;
   if (setup.plan) {

@@ -33,7 +33,7 @@ enum class Failure : uint32_t {
 };
 
 struct ChildMessage {
-  enum class Kind : uint32_t { kReady, kError, kConsole, kMapIds, kRuntimeHooks, kLimits, kListener } kind = Kind::kReady;
+  enum class Kind : uint32_t { kReady, kError, kConsole, kMapIds, kRuntimeHooks, kLimits, kListener, kNetDevices } kind = Kind::kReady;
   Failure failure = Failure::kCall;
   int32_t err = 0;  // kListener: the number that the filter's descriptor will have
   char step[64] = {};

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "runtime/id_maps.h"
+#include "runtime/net_devices.h"
 #include "runtime/prepare.h"
 #include "runtime/process_checks.h"
 #include "runtime/seccomp_listener.h"
@@ -148,10 +149,13 @@ Result<Reached> follow_child(Launch& launch, const Plan* plan) {
         if (auto told = tell(launch.sync.get(), ParentMessage::Kind::kGoOn); !told)
           log_debug("%s, ignoring", told.error().message.c_str());
         break;
+      case ChildMessage::Kind::kNetDevices:
       case ChildMessage::Kind::kMapIds:
       case ChildMessage::Kind::kRuntimeHooks:
         if (!plan) return fail(ErrorKind::kInternal, "unexpected request of the container's first process");
         if (reply.message.kind == ChildMessage::Kind::kMapIds) TRY(write_id_maps(launch.child.pid, *plan));
+        else if (reply.message.kind == ChildMessage::Kind::kNetDevices)
+          TRY(move_net_devices(*plan, launch.child.pidfd.get()));
         else TRY(run_runtime_hooks(*plan, launch.child.pid));
         TRY(tell(launch.sync.get(), ParentMessage::Kind::kGoOn));
         break;
