@@ -365,7 +365,9 @@ Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wai
   TRY(clone_child(launch, setup, request, launch.cgroup));
   if (moved_by_systemd(plan)) TRY_CTX(make_cgroup(plan, *system, launch.child.pid, launch), "create the cgroup");
   if (fds.cloned) TRY(fds.cloned(launch.child.pid, launch.cgroup));
-  TRY(tell(launch.sync.get(), ParentMessage::Kind::kRecorded, launch.child.pid));
+  // A child that is gone already has said why.
+  if (auto told = tell(launch.sync.get(), ParentMessage::Kind::kRecorded, launch.child.pid); !told && told.error().err != EPIPE)
+    return std::unexpected(std::move(told).error());
   return follow_child(launch, &plan);
 }
 
