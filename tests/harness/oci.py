@@ -10,6 +10,7 @@ import glob
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,8 @@ import time
 
 from harness.shell import BIN, Done, pasteable, run, wait_for
 
-APPLETS = ["sh", "cat", "id", "sleep", "true", "false", "env", "ls", "echo", "stty", "mount", "hostname", "ps", "kill", "touch"]
+APPLETS = ["sh", "cat", "id", "sleep", "true", "false", "env", "ls", "echo", "stty", "mount", "hostname", "ps", "kill", "touch", "grep",
+           "readlink", "stat", "ip"]
 CAPABILITIES = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
                 "CAP_KILL", "CAP_SYS_CHROOT", "CAP_AUDIT_WRITE"]
 ENVIRONMENT = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
@@ -184,6 +186,19 @@ class Machine:
                 os.rmdir(folder)
             except OSError:
                 pass
+
+
+def line_of(child, timeout=10):
+    """The next line of a child's output, without its end; fails when none comes."""
+    out, end = b"", time.monotonic() + timeout
+    while not out.endswith(b"\n"):
+        ready, _, _ = select.select([child.stdout], [], [], max(0, end - time.monotonic()))
+        piece = os.read(child.stdout.fileno(), 1) if ready else b""
+        if not piece:
+            child.kill()
+            raise AssertionError(f"no line but {out!r}, rc {child.poll()}: {child.args}")
+        out += piece
+    return out.decode(errors="replace").rstrip("\n")
 
 
 def mounts_now():

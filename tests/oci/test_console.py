@@ -140,8 +140,8 @@ def test_descriptors_with_a_terminal(oci):
 @pytest.mark.parametrize("command", ["run", "create"])
 def test_terminal_without_a_socket_is_refused(oci, command):
     box = oci.create("sleep 99", TERMINAL, command=command, flags=["-d"] if command == "run" else [], rc=None)
-    oci.refused(box.created, "console-socket|terminal")
-    oci.refused(oci("state", box.id, rc=None), box.id)
+    oci.refused(box.created, "console.socket|terminal")
+    oci.refused(oci("state", box.id, rc=None), "does not exist")
 
 
 @pytest.mark.parametrize("command", ["run", "create"])
@@ -150,7 +150,7 @@ def test_socket_without_a_terminal_is_refused(oci, command):
         pytest.skip("crun ignores it")
     with ConsoleSocket(oci) as console:
         box = oci.create("sleep 99", command=command, flags=["--console-socket", console.path, *(["-d"] if command == "run" else [])], rc=None)
-        oci.refused(box.created, "console-socket|terminal")
+        oci.refused(box.created, "console.socket|terminal")
 
 
 @pytest.mark.parametrize("path", ["/nowhere/console.sock", "/etc/passwd"])
@@ -169,7 +169,7 @@ def test_exec_with_a_socket(oci):
 
 def test_exec_detached_without_a_socket_is_refused(oci):
     box = oci.start()
-    oci.refused(oci("exec", "-t", "-d", box.id, "true", output=oci.dir + "/log", rc=None), "console-socket|terminal")
+    oci.refused(oci("exec", "-t", "-d", box.id, "true", output=oci.dir + "/log", rc=None), "console.socket|terminal")
 
 
 # --- in the foreground ---

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from harness.oci import line_of
 from harness.shell import wait_for
 
 
@@ -204,9 +205,9 @@ def test_ends_with_the_container(oci, box):
 def test_signals_are_passed_on(oci, box):
     child = oci.popen("exec", box.id, "sh", "-c", "trap 'echo got; exit 4' TERM; echo ready; while :; do sleep 0.02; done", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
-        assert child.stdout.readline() == b"ready\n"
+        assert line_of(child) == "ready"
         child.terminate()
-        assert child.stdout.readline() == b"got\n" and child.wait(10) == 4
+        assert line_of(child) == "got" and child.wait(10) == 4
     finally:
         child.kill()
         child.stdout.close()
