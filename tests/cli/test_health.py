@@ -101,4 +101,4 @@ def test_on_failure_restart(caisson):
                                         ({"Test": ["CMD", "x"], "Retries": -1}, "Retries in Healthcheck cannot be negative"), ({"Test": ["CMD", "x"], "OnFailure": "weep"}, "unknown action")])
 def test_bad_checks(api, body, words):
     answer = api.post("/containers/create", {"Image": "busybox", "Healthcheck": body})
-    assert answer.status == 400 and words in answer.json()["message"]
+    assert answer.status == 400 and words in answer.json["message"]
