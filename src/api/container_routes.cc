@@ -2,7 +2,7 @@
 // The Container family of the API.
 #include <chrono>
 
-#include "api/log_follower.h"
+#include "api/log_routes.h"
 #include "api/router.h"
 #include "api/streams.h"
 #include "base/clock.h"
@@ -197,68 +197,40 @@ void attach(Context& context, Call& call) {
   auto keys = parse_detach_keys(query.get("detachKeys"));
   if (!keys) return call.reply_error(keys.error());
   options.detach_keys = *keys;
-  if (!query.flag("stream")) return call.reply_error(501, "attach without stream=1 is not supported by this release");
-  if (query.flag("logs")) return call.reply_error(501, "attach with logs=1 is not supported by this release");
-  bool tty = container->snapshot()->config.tty;
-  bool handed = false;
+  auto record = container->snapshot();
+  bool tty = record->config.tty, handed = false, stream = query.flag("stream");
+  std::unique_ptr<logs::LogReader> reader;
+  if (query.flag("logs")) {
+    logs::ReadOptions wanted;
+    wanted.want_stdout = options.want_stdout;
+    wanted.want_stderr = options.want_stderr;
+    auto config = engine::log_config_of(*record, context.engine.paths());
+    if (!config) return call.reply_error(config.error());
+    auto opened = logs::LogReader::open(*config, wanted);
+    if (!opened) return call.reply_error(opened.error());
+    reader = std::move(*opened);
+  }
+  std::optional<monitor::Attachment> client;
+  if (reader || !stream) {
+    // Before the container is asked for anything: nothing of it may wait for a client that reads slowly.
+    auto taken = hijack(call, tty);
+    if (!taken) return;
+    client = std::move(*taken);
+    handed = true;
+    if (reader) {
+      auto sent = send_log(client->socket.get(), *reader, LogShape{!tty});
+      if (!sent) return;
+      options.log_after = *sent;
+    }
+    if (!stream) return;
+  }
   auto attached = context.engine.lifecycle().attach(container, options, [&]() -> Result<monitor::Attachment> {
     handed = true;
+    if (client) return std::move(*client);
     return hijack(call, tty);
   });
   // After the hand-over there is no answer to give an error in; the client sees its stream end.
   if (!attached && !handed) call.reply_error(attached.error());
-}
-
-Result<logs::ReadOptions> read_options(const http::Query& query) {
-  logs::ReadOptions options;
-  options.want_stdout = query.flag("stdout");
-  options.want_stderr = query.flag("stderr");
-  if (!options.want_stdout && !options.want_stderr)
-    return fail(ErrorKind::kInvalid, "Bad parameters: you must choose at least one stream");
-  options.since_ns = TRY(parse_time(query.get("since")));
-  options.until_ns = TRY(parse_time(query.get("until")));
-  std::string tail = query.get("tail");
-  // DOCKER-QUIRK: anything that is no number means all.
-  options.tail = parse_int(tail).value_or(-1);
-  return options;
-}
-
-void logs_of(Context& context, Call& call) {
-  auto container = find(context, call);
-  if (!container) return;
-  auto options = read_options(call.query());
-  if (!options) return call.reply_error(options.error());
-  auto record = container->snapshot();
-  auto config = engine::log_config_of(*record, context.engine.paths());
-  if (config.driver == "none") return call.reply_error(501, "configured logging driver does not support reading");
-  auto reader = logs::LogReader::open(config, *options);
-  if (!reader) return call.reply_error(reader.error());
-  LogShape shape{!record->config.tty, call.query().flag("timestamps")};
-  http::Headers headers;
-  headers.add("Content-Type", stream_content_type(call, record->config.tty));
-  bool follow = call.query().flag("follow") && options->until_ns == 0;
-  if (follow) {
-    auto stream = call.exchange->start_stream(200, headers);
-    auto followed = context.follower.follow(stream, std::move(*reader), config.path, shape, container);
-    if (!followed) stream->end();
-    return;
-  }
-  auto connection = call.exchange->take_over();
-  if (!connection->begin_response(200, headers)) return;
-  std::string batch;
-  logs::LogEntry entry;
-  while (true) {
-    auto more = (*reader)->next(entry);
-    bool end = !more || !*more;
-    if (!end) shape.render(entry, batch);
-    if (batch.size() > (64 << 10) || (end && !batch.empty())) {
-      if (!connection->write(batch)) return;
-      batch.clear();
-    }
-    if (end) break;
-  }
-  // The client may be gone by now; there is nobody to tell.
-  [[maybe_unused]] auto finished = connection->finish();
 }
 
 constexpr Route kRoutes[] = {
@@ -267,6 +239,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/containers/{}/json", inspect_one, false, true},
     {"GET", "/containers/{}/top", top},
     {"GET", "/containers/{}/logs", logs_of},
+    {"DELETE", "/containers/{}/logs", clear_logs_of},
     {"POST", "/containers/{}/start", start},
     {"POST", "/containers/{}/stop", stop},
     {"POST", "/containers/{}/restart", restart},

@@ -24,12 +24,16 @@ constexpr int64_t kPollMs = 1000;  // for what inotify cannot tell: rotation of 
 void LogShape::render(const logs::LogEntry& entry, std::string& out) const {
   std::string stamp = timestamps ? format_rfc3339_fixed(entry.time_ns) + " " : "";
   if (framed) {
-    size_t size = stamp.size() + entry.text.size();
+    size_t size = stamp.size() + (details ? entry.details.size() + 1 : 0) + entry.text.size();
     const char header[8] = {static_cast<char>(entry.stream), 0, 0, 0, static_cast<char>(size >> 24), static_cast<char>(size >> 16),
                             static_cast<char>(size >> 8), static_cast<char>(size)};
     out.append(header, sizeof header);
   }
   out += stamp;
+  if (details) {
+    out += entry.details;
+    out += ' ';
+  }
   out += entry.text;
 }
 
@@ -84,7 +88,7 @@ struct LogFollower::State {
       }
       if (!batch.empty() && !follower.stream->write(batch)) return drop(id);
       if (!more) {
-        if (!follower.ended) return;
+        if (!follower.ended && !follower.reader->ended()) return;
         follower.stream->end();
         return drop(id);
       }
@@ -148,12 +152,13 @@ LogFollower::~LogFollower() {
 }
 
 Result<> LogFollower::follow(std::shared_ptr<http::Stream> stream, std::unique_ptr<logs::LogReader> reader,
-                             const std::string& log_path, LogShape shape, const engine::ContainerPtr& container) {
+                             const std::string& log_path, LogShape shape, const engine::ContainerPtr& container,
+                             int64_t until_ns) {
   TRY(state_->ensure_thread());
   auto reader_holder = std::make_shared<std::unique_ptr<logs::LogReader>>(std::move(reader));
   // weak: a stream or a container may call back after the engine has begun to go down.
   std::weak_ptr<State> weak = state_;
-  state_->loop->post([weak, stream, reader_holder, log_path, shape, container] {
+  state_->loop->post([weak, stream, reader_holder, log_path, shape, container, until_ns] {
     auto state = weak.lock();
     if (!state) return;
     uint64_t id = state->next_id++;
@@ -169,20 +174,21 @@ Result<> LogFollower::follow(std::shared_ptr<http::Stream> stream, std::unique_p
     state->by_watch[follower.watch].push_back(id);
     bool first = state->followers.empty();
     state->followers.emplace(id, std::move(follower));
-    auto on_end = [weak, id](const engine::WaitOutcome&) {
-      if (auto alive = weak.lock())
-        alive->loop->post([weak, id] {
-          auto again = weak.lock();
-          if (!again) return;
-          auto found = again->followers.find(id);
-          if (found == again->followers.end()) return;
-          found->second.ended = true;
-          again->pump(id);
-        });
+    auto end = [weak, id] {
+      auto again = weak.lock();
+      if (!again) return;
+      auto found = again->followers.find(id);
+      if (found == again->followers.end()) return;
+      found->second.ended = true;
+      again->pump(id);
     };
-    bool created = container->snapshot()->status() == engine::Status::kCreated;
-    uint64_t waiter = container->add_waiter(created ? engine::WaitCondition::kNextExit : engine::WaitCondition::kNotRunning, on_end);
-    state->followers[id].waiter = waiter;
+    auto on_end = [weak, end](const engine::WaitOutcome&) {
+      if (auto alive = weak.lock()) alive->loop->post(end);
+    };
+    state->followers[id].waiter = container->add_waiter(engine::WaitCondition::kNextExit, on_end);
+    // It may have ended just before.
+    if (auto record = container->snapshot(); !record->running() || record->pid == 0) state->loop->post(end);
+    if (until_ns != 0) state->loop->after_ms(std::max<int64_t>(0, (until_ns - now_ns()) / 1'000'000 + 1), end);
     stream->on_closed([weak, id] {
       if (auto alive = weak.lock())
         alive->loop->post([weak, id] {

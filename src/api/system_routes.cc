@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "engine/events.h"
 #include "engine/inspect.h"
+#include "logs/log_options.h"
 #include "spec/docker_system.h"
 #include "sys/files.h"
 
@@ -94,7 +95,8 @@ void info(Context& context, Call& call) {
   out.driver_status = {{"Backing Filesystem", "extfs"}, {"Mounts", "detached"}};
   out.plugins.volume = {"local"};
   out.plugins.network = {"bridge", "host", "null"};
-  out.plugins.log = {"json-file"};
+  out.plugins.log.assign(logs::driver_names().begin(), logs::driver_names().end());
+  out.logging_driver = context.engine.options().log_driver;
   const auto& cgroups = context.engine.cgroups();
   out.cgroup_version = cgroups.v2 ? "2" : "1";
   out.memory_limit = out.swap_limit = cgroups.has("memory");

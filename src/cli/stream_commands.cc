@@ -28,6 +28,10 @@ Result<> add_time(http::Query& query, const ParsedFlags& flags, const char* name
 Result<int> logs(App& app, const Invocation& call) {
   const ParsedFlags& flags = call.flags;
   JsonValue container = TRY(inspect_container(app, call.args[0]));
+  if (flags.on("clear")) {
+    TRY(app.engine().call("DELETE", "/containers/" + container.at("Id").text() + "/logs"));
+    return 0;
+  }
   http::Query query;
   if (flags.on("details")) query.add("details", "1");
   if (flags.on("follow")) query.add("follow", "1");
@@ -132,6 +136,7 @@ Result<int> port(App& app, const Invocation& call) {
 }
 
 constexpr FlagSpec kLogsFlags[] = {
+    {.name = "clear", .usage = "Empty the log instead of showing it"},
     {.name = "details", .usage = "Show extra details provided to logs"},
     {.name = "follow", .shorthand = 'f', .usage = "Follow log output"},
     {.name = "since", .kind = FlagKind::kString, .type_name = "string",

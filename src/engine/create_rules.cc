@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "logs/log_options.h"
 #include "runtime/default_spec.h"
 
 namespace caisson::engine {
@@ -194,17 +195,6 @@ Result<> refuse_unsupported(const spec::HostConfig& host, const spec::ContainerC
     return fail(ErrorKind::kNotFound, "volume driver '%s' not found", host.volume_driver.c_str());
   if (!host.runtime.empty() && host.runtime != "caisson" && host.runtime != "runc" && host.runtime != "io.containerd.runc.v2")
     return fail(ErrorKind::kInvalid, "unknown or invalid runtime name: %s", host.runtime.c_str());
-  const std::string& driver = host.log_config.type;
-  static constexpr std::string_view later[] = {"local",   "journald", "syslog",  "gelf",       "fluentd",
-                                               "awslogs", "splunk",   "gcplogs", "logentries", "etwlogs"};
-  if (std::find(std::begin(later), std::end(later), driver) != std::end(later)) return no(("logging driver '" + driver + "'").c_str());
-  if (!driver.empty() && driver != "json-file" && driver != "none")
-    return fail(ErrorKind::kInvalid, "logger: no log driver named '%s' is registered", driver.substr(0, 64).c_str());
-  for (const auto& [key, value] : host.log_config.config) {
-    if (key != "max-size" && key != "max-file" && key != "tag" && key != "labels" && key != "env" && key != "mode")
-      return fail(ErrorKind::kInvalid, "unknown log opt '%s' for json-file log driver", key.c_str());
-    if (key == "mode" && value != "blocking") return no("log mode 'non-blocking'");
-  }
   if (config.healthcheck && !config.healthcheck->test.empty() && config.healthcheck->test[0] != "NONE")
     return no("a health check");
   return {};
@@ -234,6 +224,16 @@ Result<> check_ports(spec::HostConfig& host, spec::ContainerConfig& config, std:
   return {};
 }
 
+// The engine's options count for containers with the engine's driver, whether they name it or not.
+Result<> take_log_defaults(spec::HostConfig& host, const spec::ContainerConfig& config, const HostFacts& facts) {
+  auto& log = host.log_config;
+  if (log.type.empty()) log.type = facts.log_driver;
+  if (log.type == facts.log_driver)
+    for (const auto& [key, value] : facts.log_options) log.config.try_emplace(key, value);
+  TRY(logs::make_config(log.type, log.config, {"", "", "", "", &config.labels, &config.env}));
+  return {};
+}
+
 }  // namespace
 
 Result<> normalise_host_config(spec::HostConfig& host, spec::ContainerConfig& config, const HostFacts& facts,
@@ -254,7 +254,7 @@ Result<> normalise_host_config(spec::HostConfig& host, spec::ContainerConfig& co
     if (entry.find(':') == std::string::npos)
       return fail(ErrorKind::kInvalid, "bad format for add-host: \"%s\"", entry.c_str());
   if (host.shm_size == 0) host.shm_size = 64 << 20;
-  if (host.log_config.type.empty()) host.log_config.type = "json-file";
+  TRY(take_log_defaults(host, config, facts));
   if (host.restart_policy.name.empty()) host.restart_policy.name = "no";
   if (host.runtime.empty()) host.runtime = "caisson";
   if (host.console_size.empty()) host.console_size = {0, 0};

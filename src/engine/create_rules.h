@@ -16,6 +16,8 @@ struct HostFacts {
   int cpus = 1;
   std::string hostname;
   bool cgroup_v2 = false;
+  std::string log_driver = "local";  // where the request names none, with
+  spec::StringMap log_options;
 };
 
 // Fills what the request left open from the image. kInvalid "no command specified" when nothing is to run.

@@ -76,7 +76,7 @@ TEST_CASE("create rules: refused with Docker's words") {
 
 TEST_CASE("create rules: what is not in this release is said, not swallowed") {
   for (const char* host : {R"({"Links": ["a:b"]})", R"({"VolumesFrom": ["c"]})",
-                           R"({"LogConfig": {"Type": "journald"}})", R"({"StorageOpt": {"size": "1G"}})"}) {
+                           R"({"LogConfig": {"Type": "gelf"}})", R"({"StorageOpt": {"size": "1G"}})"}) {
     CAPTURE(host);
     CHECK(normalise(host).result.error().kind == ErrorKind::kUnsupported);
   }
@@ -89,12 +89,31 @@ TEST_CASE("create rules: defaults as inspect shows them") {
   CHECK(out.host.ipc_mode == "private");
   CHECK(out.host.memory_swap == 2 * 67108864);
   CHECK(out.host.shm_size == 64 << 20);
-  CHECK(out.host.log_config.type == "json-file");
+  CHECK(out.host.log_config.type == "local");
   CHECK(!out.host.masked_paths->empty());
   CHECK(normalise(R"({"Privileged": true})").host.masked_paths->empty());
   auto ports = normalise(R"({"NetworkMode": "host", "PortBindings": {"80/tcp": [{"HostPort": "80"}]}})");
   CHECK(ports.warnings.size() == 1);
   CHECK(ports.config.hostname == "box");
+}
+
+TEST_CASE("create rules: the engine's log options go with the engine's driver only") {
+  HostFacts facts = kHost;
+  facts.log_driver = "json-file";
+  facts.log_options = {{"max-size", "1m"}, {"max-file", "2"}};
+  auto options_of = [&](const char* json) {
+    auto host = *json::decode<spec::HostConfig>(json);
+    spec::ContainerConfig config;
+    std::vector<std::string> warnings;
+    REQUIRE(normalise_host_config(host, config, facts, warnings));
+    return host.log_config;
+  };
+  CHECK(options_of("{}").type == "json-file");
+  CHECK(options_of("{}").config == facts.log_options);
+  auto named = options_of(R"({"LogConfig": {"Type": "json-file", "Config": {"max-file": "5"}}})");
+  CHECK(named.config == spec::StringMap{{"max-size", "1m"}, {"max-file", "5"}});
+  CHECK(options_of(R"({"LogConfig": {"Type": "local"}})").config.empty());
+  CHECK(normalise(R"({"LogConfig": {"Type": "local", "Config": {"max-size": "none"}}})").result.error().kind == ErrorKind::kInvalid);
 }
 
 TEST_CASE("signals: names, numbers, real-time") {

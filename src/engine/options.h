@@ -2,6 +2,7 @@
 // What one engine was told at its start. Two engines with different roots share nothing.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct EngineOptions {
   std::string certs_dir = "/etc/caisson/certs.d";  // <dir>/<host:port>/*.crt
   std::vector<std::string> dns, dns_search, dns_options;
   std::vector<std::string> labels;
+  std::string log_driver = "local";            // of containers that name none
+  std::map<std::string, std::string> log_options;
   int mtu = 1500;
   bool ip_masq = true;
   bool debug = false;

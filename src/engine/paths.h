@@ -17,7 +17,9 @@ class Paths {
   std::string container(const std::string& id) const { return containers() + "/" + id; }
   std::string upper(const std::string& id) const { return container(id) + "/upper"; }
   std::string work(const std::string& id) const { return container(id) + "/work"; }
-  std::string log(const std::string& id) const { return container(id) + "/" + id + "-json.log"; }
+  std::string json_log(const std::string& id) const { return container(id) + "/" + id + "-json.log"; }
+  std::string local_log(const std::string& id) const { return container(id) + "/container.log"; }
+  std::string cached_log(const std::string& id) const { return container(id) + "/container-cached.log"; }
   std::string hostname(const std::string& id) const { return container(id) + "/hostname"; }
   std::string hosts(const std::string& id) const { return container(id) + "/hosts"; }
   std::string resolv_conf(const std::string& id) const { return container(id) + "/resolv.conf"; }

@@ -2,6 +2,8 @@
 #include "engine/start_facts.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -9,6 +11,7 @@
 
 #include "base/text.h"
 #include "engine/create_rules.h"
+#include "logs/log_options.h"
 #include "sys/files.h"
 
 namespace caisson::engine {
@@ -147,30 +150,35 @@ Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& reco
   return ports;
 }
 
-// "10m", "1g", "4096": bytes.
-static int64_t parse_size(const std::string& text) {
-  if (text.empty()) return -1;
-  int64_t unit = 1;
-  std::string_view digits = text;
-  switch (text.back()) {
-    case 'k': case 'K': unit = 1 << 10; break;
-    case 'm': case 'M': unit = 1 << 20; break;
-    case 'g': case 'G': unit = 1 << 30; break;
-    default: break;
-  }
-  if (unit > 1) digits.remove_suffix(1);
-  auto number = parse_int(digits);
-  return number && *number > 0 ? *number * unit : -1;
+Result<logs::LogConfig> log_config_of(const ContainerRecord& record, const Paths& paths) {
+  const auto& asked = record.host_config.log_config;
+  logs::LogSubject subject{record.id, record.name, record.image_id, record.image_name, &record.config.labels, &record.config.env};
+  auto config = TRY(logs::make_config(asked.type, asked.config, subject));
+  config.path = config.json() ? paths.json_log(record.id) : config.cache ? paths.cached_log(record.id) : paths.local_log(record.id);
+  return config;
 }
 
-logs::LogConfig log_config_of(const ContainerRecord& record, const Paths& paths) {
-  const auto& asked = record.host_config.log_config;
-  logs::LogConfig config;
-  config.driver = asked.type;
-  config.path = paths.log(record.id);
-  if (auto size = asked.config.find("max-size"); size != asked.config.end()) config.max_size = parse_size(size->second);
-  if (auto files = asked.config.find("max-file"); files != asked.config.end())
-    config.max_files = static_cast<int>(parse_int(files->second).value_or(1));
+// Here and not in the monitor: a static program cannot load what the resolver needs.
+static Result<std::string> resolve_syslog_address(const std::string& address) {
+  if (!address.starts_with("udp://") && !address.starts_with("tcp://")) return address;
+  size_t colon = address.rfind(':');
+  std::string host = address.substr(6, colon - 6), port = address.substr(colon + 1);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = address.starts_with("udp") ? SOCK_DGRAM : SOCK_STREAM;
+  int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
+  if (error != 0) return fail(ErrorKind::kUnavailable, "looking up syslog host '%s': %s", host.c_str(), gai_strerror(error));
+  char number[64];
+  error = getnameinfo(found->ai_addr, found->ai_addrlen, number, sizeof number, nullptr, 0, NI_NUMERICHOST);
+  bool six = found->ai_family == AF_INET6;
+  freeaddrinfo(found);
+  if (error != 0) return fail(ErrorKind::kUnavailable, "looking up syslog host '%s': %s", host.c_str(), gai_strerror(error));
+  return address.substr(0, 6) + (six ? "[" + std::string(number) + "]" : number) + ":" + port;
+}
+
+Result<logs::LogConfig> resolved_log_config_of(const ContainerRecord& record, const Paths& paths) {
+  auto config = TRY(log_config_of(record, paths));
+  if (config.driver == "syslog") config.address = TRY_CTX(resolve_syslog_address(config.address), "failed to initialize logging driver");
   return config;
 }
 

@@ -23,6 +23,9 @@ Result<std::vector<spec::OciDevice>> find_host_devices(const spec::HostConfig& h
 // Published ports; `taken` tells whether a host port is in use by another container of ours.
 Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record, const ContainerRegistry& containers);
 
-logs::LogConfig log_config_of(const ContainerRecord& record, const Paths& paths);
+// Driver, options and files of the container's log.
+Result<logs::LogConfig> log_config_of(const ContainerRecord& record, const Paths& paths);
+// The same for a start: a syslog host's name has become its address. May wait for the resolver.
+Result<logs::LogConfig> resolved_log_config_of(const ContainerRecord& record, const Paths& paths);
 
 }  // namespace caisson::engine

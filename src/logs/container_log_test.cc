@@ -1,33 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "logs/container_log.h"
 
-#include <doctest/doctest.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "base/clock.h"
 #include "logs/log_line.h"
-#include "sys/files.h"
+#include "logs/log_test_helpers.h"
 
 using namespace caisson;
 using namespace caisson::logs;
+using namespace caisson::logs::test;
 
 namespace {
-
-struct TempDir {
-  std::string path;
-  TempDir() {
-    char name[] = "/tmp/caisson-logs-XXXXXX";
-    path = mkdtemp(name);
-  }
-  ~TempDir() { (void)sys::remove_tree(path).has_value(); }
-};
 
 LogConfig config_in(const TempDir& dir, int64_t max_size = -1, int max_files = 1) {
   return {"json-file", dir.path + "/c-json.log", max_size, max_files};
 }
-
-const int64_t kTime = *parse_rfc3339("2024-05-01T10:20:30.120000000Z");
 
 std::string encoded(std::string_view text) {
   std::string out(encoded_bound(text.size()), '\0');
@@ -39,21 +24,6 @@ std::string encoded(std::string_view text) {
 }
 
 std::string contents(const std::string& path) { return sys::read_file(path, 1 << 30).value_or("(none)"); }
-
-std::string read_all(LogReader& reader) {
-  std::string out;
-  LogEntry entry;
-  while (*reader.next(entry)) out += entry.text;
-  return out;
-}
-
-std::string tail_of(const LogConfig& config, int64_t tail) {
-  ReadOptions options;
-  options.tail = tail;
-  auto reader = LogReader::open(config, options);
-  REQUIRE(reader);
-  return read_all(**reader);
-}
 
 }  // namespace
 
@@ -90,7 +60,8 @@ TEST_CASE("long lines are stored in parts of 16 KiB with the time of the first")
   auto writer = *LogWriter::open(config_in(dir));
   std::string longest(40000, 'x');
   for (size_t at = 0; at < longest.size(); at += 1000)
-    REQUIRE(writer->append(StreamId::kStdout, std::string_view(longest).substr(at, 1000), kTime + static_cast<int64_t>(at)));
+    REQUIRE(writer->append(StreamId::kStdout, std::string_view(longest).substr(at, 1000),
+                           kTime + static_cast<int64_t>(at)));
   REQUIRE(writer->append(StreamId::kStdout, "\nnext\n", kTime + 99));
   REQUIRE(writer->flush());
   auto reader = *LogReader::open(config_in(dir), {});
@@ -254,12 +225,15 @@ TEST_CASE("broken lines are skipped, a torn end is closed by the next writer") {
   auto config = config_in(dir);
   REQUIRE(sys::write_file(config.path,
                           "garbage\n{\"log\":\"a\\n\"}\n{\"log\":\"x\",\"stream\":\"stdout\",\"time\":\"never\"}\n"
-                          "{\"time\":\"2024-05-01T10:20:30Z\",\"attrs\":{\"k\":[1,\"}\",{}],\"n\":1.5},\"stream\":\"stderr\",\"log\":\"\\ud83d\\ude00\\ud800\"}\n"
+                          "{\"time\":\"2024-05-01T10:20:30Z\",\"attrs\":{\"k\":[1,\"}\",{}],\"n\":1.5},\"stream\":"
+                          "\"stderr\",\"log\":\"\\ud83d\\ude00\\ud800\"}\n"
                           "{\"log\":\"torn"));
   auto writer = *LogWriter::open(config);
   REQUIRE(writer->append(StreamId::kStdout, "after\n", kTime));
   REQUIRE(writer->flush());
-  CHECK(read_all(**LogReader::open(config, {})) == "\xf0\x9f\x98\x80\xef\xbf\xbd" "after\n");
+  CHECK(read_all(**LogReader::open(config, {})) ==
+        "\xf0\x9f\x98\x80\xef\xbf\xbd"
+        "after\n");
 }
 
 TEST_CASE("lines beyond the limit are skipped, not kept in memory") {
@@ -284,6 +258,30 @@ TEST_CASE("a log emptied in place is read from its new beginning") {
   CHECK(read_all(*reader) == "three\n");
 }
 
+TEST_CASE("attributes stand in each line, and in the details") {
+  TempDir dir;
+  auto config = config_in(dir);
+  config.attrs = {{"STAGE", "a \"b\""}, {"tag", "x/y"}};
+  auto writer = *LogWriter::open(config);
+  REQUIRE(writer->append(StreamId::kStdout, "hi\n", kTime));
+  REQUIRE(writer->flush());
+  CHECK(contents(config.path) ==
+        "{\"log\":\"hi\\n\",\"stream\":\"stdout\",\"attrs\":{\"STAGE\":\"a \\\"b\\\"\",\"tag\":\"x/y\"},"
+        "\"time\":\"2024-05-01T10:20:30.12Z\"}\n");
+  ReadOptions options;
+  options.details = true;
+  LogEntry entry;
+  config.attrs.clear();
+  auto reader = *LogReader::open(config, options);
+  REQUIRE(*reader->next(entry));
+  CHECK(entry.details == "STAGE=a+%22b%22,tag=x%2Fy");
+  CHECK(entry.text == "hi\n");
+  CHECK(decode_line(
+      "{\"attrs\":{\"n\":{\"x\":1},\"b\":\"1\",\"a\":\"2\"},\"stream\":\"stdout\",\"time\":\"2024-05-01T10:20:30Z\"}",
+      entry, true));
+  CHECK(entry.details == "a=2,b=1");
+}
+
 TEST_CASE("drivers") {
   TempDir dir;
   LogConfig config{"none", dir.path + "/x"};
@@ -294,7 +292,7 @@ TEST_CASE("drivers") {
   auto reader = LogReader::open(config, {});
   REQUIRE_FALSE(reader);
   CHECK(reader.error().message == "configured logging driver does not support reading");
-  config.driver = "syslog";
+  config.driver = "fluentd";
   auto unknown = LogWriter::open(config);
   REQUIRE_FALSE(unknown);
   CHECK(unknown.error().kind == ErrorKind::kUnsupported);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "logs/log_line.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -103,6 +104,7 @@ struct Parser {
   }
   bool string(std::string* out);
   bool skip_value();
+  bool attrs(Attributes& out);
   bool escape(std::string* out);
   bool hex4(unsigned& value);
 };
@@ -113,10 +115,14 @@ bool Parser::hex4(unsigned& value) {
   for (size_t i = 0; i < 4; ++i) {
     char c = rest[i];
     unsigned digit;
-    if (c >= '0' && c <= '9') digit = static_cast<unsigned>(c - '0');
-    else if (c >= 'a' && c <= 'f') digit = static_cast<unsigned>(c - 'a' + 10);
-    else if (c >= 'A' && c <= 'F') digit = static_cast<unsigned>(c - 'A' + 10);
-    else return false;
+    if (c >= '0' && c <= '9')
+      digit = static_cast<unsigned>(c - '0');
+    else if (c >= 'a' && c <= 'f')
+      digit = static_cast<unsigned>(c - 'a' + 10);
+    else if (c >= 'A' && c <= 'F')
+      digit = static_cast<unsigned>(c - 'A' + 10);
+    else
+      return false;
     value = value << 4 | digit;
   }
   rest.remove_prefix(4);
@@ -148,7 +154,9 @@ bool Parser::escape(std::string* out) {
   rest.remove_prefix(1);
   char plain = 0;
   switch (c) {
-    case '"': case '\\': case '/': plain = c; break;
+    case '"':
+    case '\\':
+    case '/': plain = c; break;
     case 'n': plain = '\n'; break;
     case 'r': plain = '\r'; break;
     case 't': plain = '\t'; break;
@@ -218,19 +226,84 @@ bool Parser::skip_value() {
   return true;
 }
 
+// Values that are no strings are left out: Docker writes none.
+bool Parser::attrs(Attributes& out) {
+  if (!take('{')) return false;
+  if (take('}')) return true;
+  do {
+    std::string key, value;
+    if (!string(&key) || !take(':')) return false;
+    skip_space();
+    if (!rest.starts_with('"')) {
+      if (!skip_value()) return false;
+      continue;
+    }
+    if (!string(&value)) return false;
+    out.emplace_back(std::move(key), std::move(value));
+  } while (take(','));
+  std::sort(out.begin(), out.end());
+  return take('}');
+}
+
 }  // namespace
 
-char* encode_line(char* out, StreamId stream, std::string_view text, bool newline, std::string_view time) {
+std::string encode_attrs(const Attributes& attrs) {
+  if (attrs.empty()) return {};
+  std::string out = "\"attrs\":{";
+  auto add = [&](std::string_view text) {
+    size_t old = out.size();
+    out.resize(old + encoded_bound(text.size()));
+    out.resize(static_cast<size_t>(put_escaped(out.data() + old, text) - out.data()));
+  };
+  for (const auto& [key, value] : attrs) {
+    out += out.ends_with('{') ? "\"" : ",\"";
+    add(key);
+    out += "\":\"";
+    add(value);
+    out += '"';
+  }
+  return out + "},";
+}
+
+std::string render_details(const Attributes& attrs) {
+  std::string out;
+  auto add = [&](std::string_view text) {
+    constexpr char kHex[] = "0123456789ABCDEF";
+    for (char c : text) {
+      auto byte = static_cast<unsigned char>(c);
+      bool letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9');
+      if (letter || c == '-' || c == '_' || c == '.' || c == '~')
+        out += c;
+      else if (c == ' ')
+        out += '+';
+      else
+        out += {'%', kHex[byte >> 4], kHex[byte & 15]};
+    }
+  };
+  for (const auto& [key, value] : attrs) {
+    if (!out.empty()) out += ',';
+    add(key);
+    out += '=';
+    add(value);
+  }
+  return out;
+}
+
+char* encode_line(char* out, StreamId stream, std::string_view text, bool newline, std::string_view time,
+                  std::string_view attrs) {
   out = put(out, "{\"log\":\"");
   out = put_escaped(out, text);
   if (newline) out = put(out, "\\n");
-  out = put(out, stream == StreamId::kStdout ? "\",\"stream\":\"stdout\",\"time\":\"" : "\",\"stream\":\"stderr\",\"time\":\"");
+  out = put(out, stream == StreamId::kStdout ? "\",\"stream\":\"stdout\"," : "\",\"stream\":\"stderr\",");
+  out = put(out, attrs);
+  out = put(out, "\"time\":\"");
   out = put(out, time);
   return put(out, "\"}\n");
 }
 
-bool decode_line(std::string_view line, LogEntry& entry) {
+bool decode_line(std::string_view line, LogEntry& entry, bool details) {
   entry.text.clear();
+  entry.details.clear();
   Parser parser{line};
   bool has_stream = false, has_time = false;
   if (!parser.take('{')) return false;
@@ -251,6 +324,10 @@ bool decode_line(std::string_view line, LogEntry& entry) {
       auto time = parse_rfc3339(value);
       has_time = time.has_value();
       entry.time_ns = time.value_or(0);
+    } else if (details && key == "attrs" && (parser.skip_space(), parser.rest.starts_with('{'))) {
+      Attributes attrs;
+      if (!parser.attrs(attrs)) return false;
+      entry.details = render_details(attrs);
     } else if (!parser.skip_value()) {
       return false;
     }

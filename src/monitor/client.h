@@ -22,6 +22,7 @@ struct AttachOptions {
   bool want_stdout = false;
   bool want_stderr = false;
   std::string detach_keys;   // bytes of the sequence, e.g. "\x10\x11"; empty: no detaching
+  std::optional<logs::LogCursor> log_after;  // what the log has behind this comes first, without a gap
 };
 
 // A client socket handed over for good: the monitor writes Docker's 8-byte frames (raw bytes with a

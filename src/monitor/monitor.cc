@@ -72,8 +72,15 @@ Result<> Monitor::start(UniqueFd& launcher) {
   record_dir_ = request_.record_dir;
   own_pids_ = (request_.plan.create_namespaces & CLONE_NEWPID) != 0;
   decision_ = RestartDecision(request_.restart);
-  log_ = TRY(logs::LogWriter::open(request_.log));
+  auto log = logs::LogWriter::open(request_.log);
+  if (!log) {
+    // Of the kinds that speak of the container's program it must not be.
+    log.error().kind = ErrorKind::kInternal;
+    return with_context(std::move(log).error(), "failed to initialize logging driver");
+  }
+  log_ = std::move(*log);
   TRY(poller_.init());
+  if (log_->poll_fd() >= 0) TRY(poller_.add(log_peer_, log_->poll_fd(), EPOLLIN));
   listener_.fd = TRY(sys::listen_unix(state_dir_ + "/monitor.sock", SOCK_SEQPACKET, 0600));
   running_.monitor_pid = getpid();
   auto start_time = TRY(sys::process_start_time(running_.monitor_pid));
@@ -154,13 +161,20 @@ bool Monitor::busy() {
 }
 
 int64_t Monitor::next_deadline() const {
-  int64_t next = std::min({hub_->next_deadline(), drain_deadline_, idle_at_, start_at_});
+  int64_t next = std::min({hub_->next_deadline(), drain_deadline_, idle_at_, start_at_, log_->next_deadline()});
   for (auto& hub : old_hubs_) next = std::min(next, hub->next_deadline());
   for (auto& exec : execs_) next = std::min({next, exec->hub.next_deadline(), exec->drain_deadline});
   return next;
 }
 
+// What the peer has taken may let the container's output flow again.
+void Monitor::LogPeer::on_ready(uint32_t) {
+  monitor.log_->on_ready();
+  monitor.hub_->on_time(monotonic_ns());
+}
+
 void Monitor::on_time(int64_t now) {
+  log_->on_time(now);
   if (hub_->next_deadline() <= now) hub_->on_time(now);
   for (auto& hub : old_hubs_)
     if (hub->next_deadline() <= now) hub->on_time(now);
@@ -175,7 +189,7 @@ void Monitor::on_time(int64_t now) {
   settle_execs(now);
   if (phase_ == Phase::kDraining && (hub_->drained() || drain_deadline_ <= now)) after_end();
   if (phase_ == Phase::kWaiting && start_at_ <= now) stopped_by_hand_ ? finish() : start_again();
-  if (phase_ == Phase::kClosing && hub_->clients_gone() && old_hubs_.empty() && execs_.empty()) phase_ = Phase::kDone;
+  if (phase_ == Phase::kClosing && hub_->clients_gone() && old_hubs_.empty() && execs_.empty() && !log_->lingering()) phase_ = Phase::kDone;
 }
 
 // ---- end of the container

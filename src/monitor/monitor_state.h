@@ -47,6 +47,12 @@ class Monitor {
     Monitor& monitor;
     UniqueFd fd;
   };
+  // The log's own descriptor, where its driver has a peer.
+  struct LogPeer : Watch {
+    explicit LogPeer(Monitor& owner) : monitor(owner) {}
+    void on_ready(uint32_t events) override;
+    Monitor& monitor;
+  };
   struct Connection : Watch {
     explicit Connection(Monitor& owner) : monitor(owner) {}
     void on_ready(uint32_t events) override;
@@ -89,6 +95,7 @@ class Monitor {
   LaunchRequest request_;                            // for the next start
   RestartDecision decision_;
   bool stopped_by_hand_ = false;
+  LogPeer log_peer_{*this};
   std::unique_ptr<logs::LogWriter> log_;
   std::string state_dir_, record_dir_;
   Running running_;

@@ -55,6 +55,10 @@ void put_options(FieldWriter& out, const Attachment& attachment) {
   out.flag(attachment.options.want_stderr);
   out.bytes(attachment.options.detach_keys);
   out.bytes(attachment.leftover);
+  const auto& after = attachment.options.log_after;
+  out.flag(after.has_value());
+  out.number(after ? after->inode : 0);
+  out.number(after ? after->offset : 0);
 }
 
 void put_exit(FieldWriter& out, const ExitRecord& record) {
@@ -81,6 +85,9 @@ bool get_options(FieldReader& in, Attachment& attachment) {
   attachment.options.want_stderr = in.flag();
   attachment.options.detach_keys = in.text();
   attachment.leftover = in.text();
+  bool has_log = in.flag();
+  logs::LogCursor after{in.number<uint64_t>(), in.number<int64_t>()};
+  if (has_log) attachment.options.log_after = after;
   return in.ok() && attachment.options.detach_keys.size() <= kMaxDetachKeys && attachment.leftover.size() <= kMaxLeftover;
 }
 
@@ -166,10 +173,7 @@ std::string encode_launch(const LaunchRequest& request) {
   out.flag(request.tty);
   out.number(request.rows);
   out.number(request.columns);
-  out.bytes(request.log.driver);
-  out.bytes(request.log.path);
-  out.number(request.log.max_size);
-  out.number(static_cast<int32_t>(request.log.max_files));
+  out.bytes(logs::encode_config(request.log));
   put_policy(out, request.restart);
   out.number(static_cast<uint16_t>(request.attachments.size()));
   for (const auto& attachment : request.attachments) put_options(out, attachment);
@@ -198,10 +202,7 @@ Result<LaunchRequest> decode_launch(Packet&& packet) {
   request.tty = in.flag();
   request.rows = in.number<uint16_t>();
   request.columns = in.number<uint16_t>();
-  request.log.driver = in.text();
-  request.log.path = in.text();
-  request.log.max_size = in.number<int64_t>();
-  request.log.max_files = in.number<int32_t>();
+  auto log = in.bytes();
   if (!get_policy(in, request.restart)) return malformed("launch");
   size_t count = in.number<uint16_t>();
   if (!in.ok() || count > kMaxAttachments) return malformed("launch");
@@ -216,6 +217,7 @@ Result<LaunchRequest> decode_launch(Packet&& packet) {
     request.attachments.push_back(std::move(attachment));
   }
   if (!in.complete()) return malformed("launch");
+  request.log = TRY(logs::decode_config(log));
   request.plan = TRY(runtime::decode_plan(plan));
   return request;
 }

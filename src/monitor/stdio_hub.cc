@@ -99,6 +99,11 @@ Result<> StdioHub::add_client(Attachment&& attachment) {
   client->keys = DetachKeys(std::move(attachment.options.detach_keys));
   TRY(poller_.add(*client, client->fd.get(), 0));
   clients_.push_back(std::move(client));
+  if (attachment.options.log_after && options_.log) {
+    auto replay = [this, &client = *clients_.back()](logs::StreamId stream, std::string_view text) { send(client, stream, text); };
+    // A log that cannot be read leaves a gap; the live output counts more.
+    (void)options_.log->replay(*attachment.options.log_after, replay).has_value();
+  }
   if (attachment.options.want_stdin) take_input(*clients_.back(), attachment.leftover);
   settle();
   return {};
@@ -404,6 +409,7 @@ void StdioHub::settle() {
     clients_.erase(clients_.begin() + static_cast<ptrdiff_t>(i));
   }
   bool paused = !draining_ && std::any_of(clients_.begin(), clients_.end(), [&](auto& c) { return over_bound(*c); });
+  paused = paused || (!draining_ && options_.log && options_.log->full());
 
   // A hung-up descriptor is reported whatever is asked for, so one that cannot be served now is taken out.
   auto set = [this](Watch& watch, int fd, uint32_t events, bool keep) {

@@ -226,7 +226,7 @@ def test_second_engine_on_the_same_roots_is_refused(own_engine):
 def test_logs_survive_as_docker_writes_them(own_engine, client_of):
     engine = own_engine()
     client = client_of(engine)
-    ident = client.out("run", "-d", "busybox", "echo", "hello")
+    ident = client.out("run", "-d", "--log-driver", "json-file", "busybox", "echo", "hello")
     wait_for(lambda: not inspect(client, ident)["State"]["Running"], "it ended")
     path = inspect(client, ident)["LogPath"]
     import json

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "logs/log_options.h"
 #include "sys/files.h"
 #include "wire/json.h"
 
@@ -72,6 +73,8 @@ const Flag kFlags[] = {
      [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.ip_masq = TRY(parse_bool(v)); return {}; }},
     {"label", "labels", "KEY=VALUE", "Label of this engine; may be repeated",
      [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.labels.push_back(v); return {}; }},
+    {"log-driver", "log-driver", "NAME", "Where the output of containers goes that name no driver: local, json-file, journald, syslog or none (default local)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.log_driver = v; return {}; }},
     {"log-level", "log-level", "LEVEL", "debug, info, warn or error (default info)",
      [](DaemonOptions& o, const std::string& v) -> Result<> {
        if (v == "debug") o.log_level = LogLevel::kDebug;
@@ -79,6 +82,13 @@ const Flag kFlags[] = {
        else if (v == "warn") o.log_level = LogLevel::kWarn;
        else if (v == "error" || v == "fatal") o.log_level = LogLevel::kError;
        else return fail(ErrorKind::kInvalid, "invalid logging level: %s", quoted(v).c_str());
+       return {};
+     }},
+    {"log-opt", "log-opts", "KEY=VALUE", "Option of the default log driver; may be repeated",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       auto pair = split_once(v, '=');
+       if (!pair || pair->first.empty()) return fail(ErrorKind::kInvalid, "expected KEY=VALUE, got %s", quoted(v).c_str());
+       o.engine.log_options[pair->first] = pair->second;
        return {};
      }},
     {"mtu", "mtu", "BYTES", "MTU of the bridge (default 1500)",
@@ -123,6 +133,11 @@ Result<> apply_value(DaemonOptions& options, const Flag& flag, const json::Raw& 
     values = *list;
   } else if (auto text = json::decode<std::string>(value.text)) {
     values = {*text};
+  } else if (std::string_view(flag.name) == "log-opt") {
+    // Docker takes strings only here, and says so.
+    auto map = json::decode<std::map<std::string, std::string>>(value.text);
+    if (!map) return fail(ErrorKind::kInvalid, "%s: expected an object of strings", context.c_str());
+    for (const auto& [key, text_of_key] : *map) values.push_back(key + "=" + text_of_key);
   } else {
     values = {value.text};  // numbers and booleans as they stand
   }
@@ -187,6 +202,7 @@ Result<DaemonOptions> parse_daemon_options(int argc, char** argv) {
   }
   if (options.show_help || options.show_version) return options;
   TRY(read_config_file(options, given));
+  TRY_CTX(logs::make_config(options.engine.log_driver, options.engine.log_options, {}), "the default log driver");
   if (options.engine.hosts.empty()) options.engine.hosts.push_back(kDefaultHost);
   options.engine.program_dir = TRY(sys::program_dir());
   return options;
