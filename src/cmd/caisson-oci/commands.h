@@ -15,7 +15,7 @@ namespace caisson::oci {
 // What is given before the command.
 struct Options {
   std::string root;  // one directory per container below
-  std::string log_file;
+  UniqueFd log;      // errors are written to it, too
   bool log_json = false;
   bool debug = false;
   bool systemd_cgroup = false;

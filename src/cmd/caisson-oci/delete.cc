@@ -2,6 +2,9 @@
 // `delete`: takes down what is left of a container, however its creation or its life ended.
 #include <signal.h>
 
+#include <algorithm>
+
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "sys/cgroup.h"
@@ -18,7 +21,7 @@ namespace {
 
 using enum Flag::Kind;
 
-constexpr int kKillWaitMs = 10000;
+constexpr int64_t kKillWaitNs = 10000000000;
 
 constexpr Flag kFlags[] = {{"force", 'f', kSwitch, "delete the container even if it is still running (uses SIGKILL)"}};
 constexpr Usage kUsage{"delete", "<container-id>", "delete any resources held by the container", "", kFlags, 1, 1};
@@ -49,7 +52,12 @@ Result<> kill_and_wait(const Record& record) {
     if (auto killed = sys::kill_cgroup(record.cgroup); !killed)
       log_debug("%s, ignoring", killed.error().message.c_str());
   if (auto sent = sys::signal_pidfd(process->get(), SIGKILL); !sent && sent.error().err != ESRCH) return sent;
-  TRY_CTX(sys::wait_readable(process->get(), kKillWaitMs), "container init still running");
+  // Not until the process is gone for good: it may have to wait for processes whose parents are elsewhere.
+  int64_t deadline = monotonic_ns() + kKillWaitNs;
+  for (int wait_ms = 1; is_alive(record); wait_ms = std::min(wait_ms * 2, 100)) {
+    if (monotonic_ns() > deadline) return fail(ErrorKind::kTimeout, "container init still running");
+    if (sys::wait_readable(process->get(), wait_ms)) break;
+  }
   return {};
 }
 
@@ -64,7 +72,7 @@ Result<int> remove(const Options& options, const Parsed& flags) {
   TRY(directory->lock());
   if (directory->gone()) {
     if (force) return 0;
-    return fail(ErrorKind::kNotFound, "container does not exist");
+    return fail(ErrorKind::kNotFound, "container does not exist: %s", quoted(id).c_str());
   }
   auto record = directory->load();
   if (!record) {

@@ -70,6 +70,7 @@ Result<int> set_frozen(const Options& options, const std::string& id, bool froze
   TRY(directory.lock());
   auto record = TRY(directory.load());
   auto status = TRY(status_of(directory.path(), record));
+  if (frozen && status == Status::kPaused) return fail(ErrorKind::kConflict, "container not running: it is paused");
   if (frozen && status != Status::kRunning && status != Status::kCreated)
     return fail(ErrorKind::kConflict, "container not running");
   if (!frozen && status != Status::kPaused) return fail(ErrorKind::kConflict, "container not paused");

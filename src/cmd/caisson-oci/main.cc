@@ -61,11 +61,12 @@ const Command* find_command(std::string_view name) {
 
 Result<> read_global_flags(const Parsed& flags, Options& options) {
   options.debug = flags.on("debug");
-  options.log_file = flags.value("log");
   std::string log_format = flags.value("log-format", "text");
   if (log_format != "text" && log_format != "json")
     return fail(ErrorKind::kInvalid, "invalid log-format: %s", log_format.c_str());
   options.log_json = log_format == "json";
+  if (const std::string* log = flags.find("log"); log && !log->empty())
+    options.log = TRY_CTX(sys::open_file(*log, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY, 0644), "log file");
   options.criu = flags.value("criu", "criu");
   options.systemd_cgroup = flags.on("systemd-cgroup");
   std::string manager = flags.value("cgroup-manager");
@@ -161,17 +162,12 @@ int run_program(std::span<const std::string> args) {
 
 void report(const Options& options, const char* level, const std::string& message) {
   fprintf(stderr, "caisson-oci: %s%s\n", strcmp(level, "error") == 0 ? "" : "warning: ", message.c_str());
-  if (options.log_file.empty()) return;
-  auto log = sys::open_file(options.log_file, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY, 0644);
-  if (!log) {
-    fprintf(stderr, "caisson-oci: %s\n", log.error().message.c_str());
-    return;
-  }
+  if (!options.log) return;
   std::string time = format_rfc3339(now_ns()), text = json::quote(message);
   std::string line = options.log_json
                          ? format("{\"level\":\"%s\",\"msg\":%s,\"time\":\"%s\"}\n", level, text.c_str(), time.c_str())
                          : format("time=\"%s\" level=%s msg=%s\n", time.c_str(), level, text.c_str());
-  if (auto written = sys::write_all(log->get(), line); !written)
+  if (auto written = sys::write_all(options.log.get(), line); !written)
     fprintf(stderr, "caisson-oci: %s\n", written.error().message.c_str());
 }
 

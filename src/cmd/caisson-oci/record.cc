@@ -35,7 +35,9 @@ Result<Record> parse_record(const std::string& text) {
   return record;
 }
 
-std::unexpected<Error> absent() { return fail(ErrorKind::kNotFound, "container does not exist"); }
+std::unexpected<Error> absent(std::string_view id) {
+  return fail(ErrorKind::kNotFound, "container does not exist: %s", quoted(id).c_str());
+}
 
 }  // namespace
 
@@ -57,7 +59,8 @@ Result<Directory> Directory::create(const std::string& root, const std::string& 
     made = mkdir(path.c_str(), 0700);
   }
   if (made < 0) {
-    if (errno == EEXIST) return fail(ErrorKind::kExists, "container with given ID already exists");
+    if (errno == EEXIST)
+      return fail(ErrorKind::kExists, "container with given ID already exists: %s", quoted(id).c_str());
     return fail_errno("mkdir '%s'", path.c_str());
   }
   auto fd = sys::open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
@@ -75,7 +78,7 @@ Result<Directory> Directory::open(const std::string& root, const std::string& id
   std::string path = root + "/" + id;
   auto fd = sys::open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!fd) {
-    if (fd.error().err == ENOENT) return absent();
+    if (fd.error().err == ENOENT) return absent(id);
     return std::unexpected(std::move(fd).error());
   }
   return Directory(std::move(path), std::move(*fd));
@@ -118,7 +121,7 @@ Result<std::string> Directory::load_filter() const {
 Result<Record> Directory::load() const {
   auto fd = sys::open_at(fd_.get(), kRecordName, O_RDONLY | O_NOFOLLOW);
   if (!fd) {
-    if (fd.error().err == ENOENT) return absent();
+    if (fd.error().err == ENOENT) return absent(path_.substr(path_.rfind('/') + 1));
     return std::unexpected(std::move(fd).error());
   }
   return parse_record(TRY(sys::read_fd(fd->get(), kMaxRecord)));
@@ -130,7 +133,7 @@ Result<Record> load_record(const std::string& root, const std::string& id) {
   TRY(check_id(id));
   auto text = sys::read_file(root + "/" + id + "/" + kRecordName, kMaxRecord);
   if (!text) {
-    if (text.error().err == ENOENT || text.error().err == ENOTDIR) return absent();
+    if (text.error().err == ENOENT || text.error().err == ENOTDIR) return absent(id);
     return std::unexpected(std::move(text).error());
   }
   return parse_record(*text);
@@ -150,15 +153,19 @@ const char* status_name(Status status) {
 bool is_alive(const Record& record) {
   if (record.pid <= 0) return false;
   auto stat = sys::read_file(format("/proc/%ld/stat", static_cast<long>(record.pid)), 4096);
-  if (!stat) return false;
-  // The command's name may hold anything; the state is behind its last parenthesis, the start time is field 22.
-  size_t at = stat->rfind(')');
-  if (at == std::string::npos || at + 2 >= stat->size()) return false;
-  char state = (*stat)[at + 2];
-  if (state == 'Z' || state == 'X') return false;
-  size_t field = 2;
-  for (at += 1; at < stat->size() && field < 22; ++at) field += (*stat)[at] == ' ';
-  return at < stat->size() && strtoull(stat->c_str() + at, nullptr, 10) == record.start_time;
+  return stat && lives_by_stat(*stat, record.start_time);
+}
+
+bool lives_by_stat(std::string_view stat, uint64_t start_time) {
+  constexpr uint64_t kExiting = 4;  // PF_EXITING of linux/sched.h
+  // The command's name may hold anything; fields count from behind its last parenthesis: 3 is the state.
+  size_t at = stat.rfind(')');
+  if (at == std::string_view::npos || at + 2 >= stat.size()) return false;
+  auto fields = split(stat.substr(at + 2), ' ');
+  if (fields.size() < 20 || fields[0] == "Z" || fields[0] == "X") return false;
+  // The first process of a pid namespace stays like this, though ended, until the others are waited for.
+  if (parse_uint(fields[6]).value_or(0) & kExiting) return false;
+  return parse_uint(fields[19]) == start_time;
 }
 
 std::optional<UniqueFd> open_process(const Record& record) {

@@ -90,6 +90,8 @@ const char* status_name(Status status);
 // `directory` is that of the container.
 Result<Status> status_of(const std::string& directory, const Record& record);
 bool is_alive(const Record& record);
+// `stat` is /proc/PID/stat. Pure.
+bool lives_by_stat(std::string_view stat, uint64_t start_time);
 // The pidfd of the container's first process; nothing when it has ended.
 std::optional<UniqueFd> open_process(const Record& record);
 

@@ -129,9 +129,9 @@ Result<Setup> read_bundle(const Options& options, const Parsed& flags, const std
 
 Result<> check_terminal(bool terminal, bool detached, const std::string& console_socket) {
   if (detached && terminal && console_socket.empty())
-    return fail(ErrorKind::kInvalid, "cannot allocate tty if caisson-oci will detach without setting console socket");
+    return fail(ErrorKind::kInvalid, "cannot allocate tty if caisson-oci will detach without setting --console-socket");
   if ((!detached || !terminal) && !console_socket.empty())
-    return fail(ErrorKind::kInvalid, "cannot use console socket if caisson-oci will not detach or allocate tty");
+    return fail(ErrorKind::kInvalid, "cannot use --console-socket if caisson-oci will not detach or allocate tty");
   return {};
 }
 
@@ -193,8 +193,10 @@ Result<> take_down(const Options& options, const Record& record, Directory& dire
   // Without a process the cgroup may be somebody else's: that is why there is none.
   if (record.pid > 0) {
     TRY(remove_cgroups(record));
-    if (auto hooks = run_record_hooks(record, record.poststop, "poststop", "stopped"); !hooks)
-      report(options, "warning", hooks.error().message);
+    // Each of them, whatever became of those before.
+    for (const auto& hook : record.poststop)
+      if (auto done = run_record_hooks(record, {hook}, "poststop", "stopped"); !done)
+        report(options, "warning", done.error().message);
   }
   return directory.remove();
 }
