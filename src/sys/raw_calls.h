@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 
 namespace caisson::sys::raw {
@@ -21,7 +22,11 @@ inline int open_in_root(int root, const char* path, int flags, mode_t mode = 0, 
   how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
   how.mode = mode;
   how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve;
-  return static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof how));
+  // EAGAIN: something was renamed, anywhere, while ".." was looked up.
+  for (int tries = 0;; ++tries) {
+    int fd = static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof how));
+    if (fd >= 0 || errno != EAGAIN || tries == 1000) return fd;
+  }
 }
 inline int open_no_magic(int dir, const char* path, int flags) {
   open_how how{};
