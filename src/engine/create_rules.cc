@@ -14,6 +14,16 @@ namespace caisson::engine {
 
 static std::string env_key(const std::string& entry) { return entry.substr(0, entry.find('=')); }
 
+// What the request leaves open is the image's.
+static void merge_health(spec::ContainerConfig& config, const spec::Healthcheck& image) {
+  if (!config.healthcheck) config.healthcheck.emplace();
+  auto& own = *config.healthcheck;
+  if (own.test.empty()) own.test = image.test;
+  for (auto [mine, theirs] : {std::pair{&own.interval, image.interval}, {&own.timeout, image.timeout}, {&own.start_period, image.start_period},
+                              {&own.start_interval, image.start_interval}, {&own.retries, image.retries}})
+    if (*mine == 0) *mine = theirs;
+}
+
 Result<> merge_image_config(spec::ContainerConfig& config, const spec::ImageConfig& image) {
   const auto& base = image.config;
   if (config.user.empty()) config.user = base.user;
@@ -40,6 +50,7 @@ Result<> merge_image_config(spec::ContainerConfig& config, const spec::ImageConf
                 config.working_dir.c_str());
   for (const auto& [path, unused] : base.volumes) config.volumes.try_emplace(path);
   if (config.stop_signal.empty()) config.stop_signal = base.stop_signal;
+  if (base.healthcheck) merge_health(config, *base.healthcheck);
   if (!config.stop_timeout) config.stop_timeout = base.stop_timeout;
   if (config.entrypoint.items.empty() && config.cmd.items.empty())
     return fail(ErrorKind::kInvalid, "no command specified");
@@ -107,17 +118,10 @@ Result<std::vector<ContainerPort>> parse_container_ports(std::string_view text) 
   return ports;
 }
 
-namespace {
-
-Result<> check_resources(spec::HostConfig& host, const HostFacts& facts, std::vector<std::string>& warnings) {
+Result<> check_resource_values(const spec::HostConfig& host, const HostFacts& facts) {
   constexpr int64_t kMinimumMemory = 6 << 20;
   if (host.memory != 0 && host.memory < kMinimumMemory)
     return fail(ErrorKind::kInvalid, "Minimum memory limit allowed is 6MB");
-  if (host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory)
-    return fail(ErrorKind::kInvalid, "Minimum memoryswap limit should be larger than memory limit, see usage");
-  if (host.memory == 0 && host.memory_swap > 0)
-    return fail(ErrorKind::kInvalid, "You should always set the Memory limit when using Memoryswap limit, see usage");
-  if (host.memory > 0 && host.memory_swap == 0) host.memory_swap = host.memory * 2;
   if (host.memory_reservation < 0 || (host.memory_reservation > 0 && host.memory_reservation < kMinimumMemory))
     return fail(ErrorKind::kInvalid, "Minimum memory reservation allowed is 6MB");
   if (host.memory > 0 && host.memory_reservation > host.memory)
@@ -139,6 +143,18 @@ Result<> check_resources(spec::HostConfig& host, const HostFacts& facts, std::ve
   if (host.cpu_shares < 0) return fail(ErrorKind::kInvalid, "invalid CPU shares (%lld): value must be a positive integer", static_cast<long long>(host.cpu_shares));
   if (host.blkio_weight != 0 && (host.blkio_weight < 10 || host.blkio_weight > 1000))
     return fail(ErrorKind::kInvalid, "range of blkio weight is from 10 to 1000");
+  return {};
+}
+
+namespace {
+
+Result<> check_resources(spec::HostConfig& host, const HostFacts& facts, std::vector<std::string>& warnings) {
+  TRY(check_resource_values(host, facts));
+  if (host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory)
+    return fail(ErrorKind::kInvalid, "Minimum memoryswap limit should be larger than memory limit, see usage");
+  if (host.memory == 0 && host.memory_swap > 0)
+    return fail(ErrorKind::kInvalid, "You should always set the Memory limit when using Memoryswap limit, see usage");
+  if (host.memory > 0 && host.memory_swap == 0) host.memory_swap = host.memory * 2;
   if (host.shm_size < 0) return fail(ErrorKind::kInvalid, "SHM size can not be less than 0");
   if (host.oom_score_adj < -1000 || host.oom_score_adj > 1000)
     return fail(ErrorKind::kInvalid, "Invalid value %lld, range for oom score adj is [-1000, 1000]",
@@ -185,18 +201,32 @@ Result<> refuse_unsupported(const spec::HostConfig& host, const spec::ContainerC
     return fail(ErrorKind::kInvalid, "invalid restart policy: maximum retry count can only be used with 'on-failure'%s",
                 restart.empty() || restart == "no" ? "" : " policy");
   if (!host.links.empty()) return no("linking containers (HostConfig.Links)");
-  if (!host.volumes_from.empty()) return no("HostConfig.VolumesFrom");
   if (!host.storage_opt.empty()) return no("HostConfig.StorageOpt");
-  if (!host.blkio_weight_device.empty() || !host.blkio_device_read_bps.empty() || !host.blkio_device_write_bps.empty() ||
-      !host.blkio_device_read_iops.empty() || !host.blkio_device_write_iops.empty())
-    return no("a block I/O limit for one device (HostConfig.BlkioDevice*)");
   if (!host.device_requests.empty()) return no("HostConfig.DeviceRequests");
   if (!host.volume_driver.empty() && host.volume_driver != "local")
     return fail(ErrorKind::kNotFound, "volume driver '%s' not found", host.volume_driver.c_str());
   if (!host.runtime.empty() && host.runtime != "caisson" && host.runtime != "runc" && host.runtime != "io.containerd.runc.v2")
     return fail(ErrorKind::kInvalid, "unknown or invalid runtime name: %s", host.runtime.c_str());
-  if (config.healthcheck && !config.healthcheck->test.empty() && config.healthcheck->test[0] != "NONE")
-    return no("a health check");
+  return {};
+}
+
+Result<> check_health(const spec::ContainerConfig& config) {
+  auto one_of = [](const std::string& value, std::initializer_list<std::string_view> known) {
+    return std::find(known.begin(), known.end(), value) != known.end();
+  };
+  if (!config.healthcheck) return {};
+  const auto& check = *config.healthcheck;
+  if (!check.test.empty() && !one_of(check.test[0], {"", "NONE", "CMD", "CMD-SHELL"}))
+    return fail(ErrorKind::kInvalid, "unknown type '%s' in Healthcheck (try 'CMD')", check.test[0].substr(0, 64).c_str());
+  struct Time {
+    const char* name;
+    int64_t value;
+  };
+  for (auto [name, value] : {Time{"Interval", check.interval}, {"Timeout", check.timeout}, {"StartPeriod", check.start_period}, {"StartInterval", check.start_interval}})
+    if (value != 0 && value < 1000000) return fail(ErrorKind::kInvalid, "%s in Healthcheck cannot be less than 1ms", name);
+  if (check.retries < 0) return fail(ErrorKind::kInvalid, "Retries in Healthcheck cannot be negative");
+  if (!one_of(check.on_failure, {"", "none", "kill", "restart", "stop"}))
+    return fail(ErrorKind::kInvalid, "unknown action '%s' in Healthcheck: use none, kill, restart or stop", check.on_failure.substr(0, 64).c_str());
   return {};
 }
 
@@ -241,6 +271,7 @@ Result<> normalise_host_config(spec::HostConfig& host, spec::ContainerConfig& co
   TRY(check_modes(host, facts));
   TRY(check_resources(host, facts, warnings));
   TRY(refuse_unsupported(host, config));
+  TRY(check_health(config));
   TRY(check_ports(host, config, warnings));
   TRY(runtime::resolve_capabilities(host.cap_add, host.cap_drop, host.privileged));
   if (host.auto_remove && !host.restart_policy.name.empty() && host.restart_policy.name != "no")

@@ -28,6 +28,9 @@ Result<> merge_image_config(spec::ContainerConfig& config, const spec::ImageConf
 Result<> normalise_host_config(spec::HostConfig& host_config, spec::ContainerConfig& config, const HostFacts& facts,
                                std::vector<std::string>& warnings);
 
+// The ranges of the resource limits, each for itself: what `create` and `update` share. kInvalid.
+Result<> check_resource_values(const spec::HostConfig& host_config, const HostFacts& facts);
+
 // Program and arguments from entrypoint and cmd.
 std::vector<std::string> command_line(const spec::ContainerConfig& config);
 

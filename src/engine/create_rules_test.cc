@@ -75,7 +75,7 @@ TEST_CASE("create rules: refused with Docker's words") {
 }
 
 TEST_CASE("create rules: what is not in this release is said, not swallowed") {
-  for (const char* host : {R"({"Links": ["a:b"]})", R"({"VolumesFrom": ["c"]})",
+  for (const char* host : {R"({"Links": ["a:b"]})",
                            R"({"LogConfig": {"Type": "gelf"}})", R"({"StorageOpt": {"size": "1G"}})"}) {
     CAPTURE(host);
     CHECK(normalise(host).result.error().kind == ErrorKind::kUnsupported);

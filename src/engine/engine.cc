@@ -151,6 +151,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   network_config.mtu = parts.options.mtu;
   network_config.enable_nat = parts.options.ip_masq;
   parts.network = TRY(network::NetworkManager::create(network_config));
+  TRY(sys::make_dirs(parts.paths->volumes(), 0711));
   parts.volumes = std::make_unique<volume::VolumeStore>(parts.paths->volumes());
   TRY(sys::make_dirs(parts.paths->seccomp_cache(), 0700));
   parts.seccomp = std::make_unique<runtime::SeccompCache>(parts.paths->seccomp_cache());
@@ -175,7 +176,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
 
 Result<std::vector<spec::MountPoint>> Engine::make_mount_points(ContainerRecord& record) {
   std::vector<spec::MountPoint> points;
-  for (auto& planned : TRY(plan_mounts(record.config, record.host_config))) {
+  for (auto& planned : TRY(plan_mounts(record.config, record.host_config, record.inherited_mounts))) {
     spec::MountPoint point = planned.point;
     if (point.type == "volume") {
       if (point.name.empty()) {
@@ -230,6 +231,17 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
   });
   for (const auto& path : {dir, parts_->paths->upper(record.id), parts_->paths->work(record.id)})
     if (mkdir(path.c_str(), path == dir ? 0710 : 0755) < 0) return fail_errno("mkdir '%s'", path.c_str());
+  for (const auto& text : record.host_config.volumes_from) {
+    auto from = TRY(parse_volumes_from(text));
+    auto peer = parts_->containers->find(from.container);
+    // 404 on this route means the image, and clients would go and pull it.
+    if (!peer) return fail(ErrorKind::kInvalid, "%s", peer.error().message.c_str());
+    auto peer_record = (*peer)->snapshot();
+    for (auto point : peer_record->mounts) {
+      point.rw = point.rw && !from.read_only;
+      record.inherited_mounts.push_back(std::move(point));
+    }
+  }
   record.mounts = TRY(make_mount_points(record));
 
   created.id = record.id;

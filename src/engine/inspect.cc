@@ -246,7 +246,7 @@ bool ContainerFilter::matches(const ContainerRecord& record, const std::vector<C
                  std::to_string(port.host_port) + "/" + port.protocol == wanted;
         });
       });
-    if (key == "health") good = any([](const std::string& v) { return v == "none"; });
+    if (key == "health") good = any([&](const std::string& v) { return v == (record.health ? record.health->status : "none"); });
     if (key == "is-task") good = any([](const std::string& v) { return v == "false" || v == "0"; });
     if (!good) return false;
   }

@@ -111,7 +111,7 @@ Result<> Lifecycle::start_counted(const ContainerPtr& container, int64_t restart
 
 // What the image has at the place of an empty volume becomes the volume's first content.
 Result<> Lifecycle::fill_new_volumes(const ContainerRecord& record, int rootfs) {
-  for (const auto& planned : TRY(plan_mounts(record.config, record.host_config))) {
+  for (const auto& planned : TRY(plan_mounts(record.config, record.host_config, record.inherited_mounts))) {
     if (planned.point.type != "volume" || planned.no_copy) continue;
     auto stored = std::find_if(record.mounts.begin(), record.mounts.end(), [&](const spec::MountPoint& point) {
       return point.destination == planned.point.destination;
@@ -148,6 +148,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   TRY(fill_new_volumes(record, request.rootfs.get()));
   TRY(find_shared_namespaces(record, services_.containers, facts));
   facts.host_devices = TRY(find_host_devices(host));
+  facts.block_io = TRY(find_block_limits(host));
   if (host.init.value_or(false)) facts.init_program = services_.options.program_dir + "/caisson-init";
 
   HostFileFacts names;

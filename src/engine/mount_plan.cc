@@ -128,7 +128,22 @@ Result<PlannedMount> convert_mount(const spec::Mount& asked) {
 
 }  // namespace
 
-Result<std::vector<PlannedMount>> plan_mounts(const spec::ContainerConfig& config, const spec::HostConfig& host_config) {
+Result<VolumesFrom> parse_volumes_from(const std::string& text) {
+  VolumesFrom out;
+  auto pair = split_once(text, ':');
+  out.container = pair ? pair->first : text;
+  if (out.container.empty()) return fail(ErrorKind::kInvalid, "invalid empty ID: '%s' in VolumesFrom", text.c_str());
+  if (!pair) return out;
+  for (const auto& word : split(pair->second, ',')) {
+    if (word == "ro") out.read_only = true;
+    else if (word != "rw" && word != "z" && word != "Z")
+      return fail(ErrorKind::kInvalid, "invalid mode: %s", pair->second.c_str());
+  }
+  return out;
+}
+
+Result<std::vector<PlannedMount>> plan_mounts(const spec::ContainerConfig& config, const spec::HostConfig& host_config,
+                                              const std::vector<spec::MountPoint>& inherited) {
   std::vector<PlannedMount> mounts;
   std::set<std::string> destinations;
   auto add = [&](PlannedMount mount) -> Result<> {
@@ -146,6 +161,13 @@ Result<std::vector<PlannedMount>> plan_mounts(const spec::ContainerConfig& confi
     mount.point.destination = clean_path(target);
     mount.tmpfs_options = options;
     TRY(add(std::move(mount)));
+  }
+  for (const auto& point : inherited) {
+    if (!destinations.insert(point.destination).second) continue;
+    PlannedMount mount;
+    mount.point = point;
+    mount.no_copy = true;  // it has been filled by whom it comes from
+    mounts.push_back(std::move(mount));
   }
   // An image's VOLUME gives way to anything the user put at the same place.
   for (const auto& [target, unused] : config.volumes) {

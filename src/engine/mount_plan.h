@@ -22,7 +22,16 @@ struct PlannedMount {
   std::string tmpfs_options;    // HostConfig.Tmpfs
 };
 
-// kInvalid with Docker's text: bad mode, relative paths, duplicate destinations.
-Result<std::vector<PlannedMount>> plan_mounts(const spec::ContainerConfig& config, const spec::HostConfig& host_config);
+// kInvalid with Docker's text: bad mode, relative paths, duplicate destinations. `inherited` are those of
+// --volumes-from: the request's own win over them, they win over the image's VOLUMEs.
+Result<std::vector<PlannedMount>> plan_mounts(const spec::ContainerConfig& config, const spec::HostConfig& host_config,
+                                              const std::vector<spec::MountPoint>& inherited = {});
+
+// "NAME[:MODE]" of HostConfig.VolumesFrom. kInvalid for another mode than ro, rw, z, Z.
+struct VolumesFrom {
+  std::string container;
+  bool read_only = false;
+};
+Result<VolumesFrom> parse_volumes_from(const std::string& text);
 
 }  // namespace caisson::engine

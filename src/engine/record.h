@@ -38,6 +38,7 @@ struct ContainerRecord {
   spec::NetworkingConfig networking;
   std::vector<spec::MountPoint> mounts;
   std::vector<std::string> anonymous_volumes;
+  std::vector<spec::MountPoint> inherited_mounts;  // --volumes-from, as they were at the creation
 
   std::string status_text = "created";
   int64_t pid = 0, monitor_pid = 0;

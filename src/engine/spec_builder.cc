@@ -48,7 +48,7 @@ spec::OciMount user_mount(const spec::MountPoint& point, const PlannedMount& pla
 
 Result<> add_mounts(spec::RuntimeSpec& spec, const ContainerRecord& record, const Paths& paths, const SpecFacts& facts) {
   const auto& host = record.host_config;
-  auto planned = TRY(plan_mounts(record.config, host));
+  auto planned = TRY(plan_mounts(record.config, host, record.inherited_mounts));
   auto covers = [&](std::string_view destination) {
     return std::any_of(planned.begin(), planned.end(),
                        [&](const PlannedMount& mount) { return mount.point.destination == destination; });
@@ -161,11 +161,9 @@ Result<> add_resources(spec::OciLinux& part, const ContainerRecord& record, cons
       !cpu.mems.empty())
     resources.cpu = cpu;
   if (host.pids_limit) resources.pids = spec::OciPids{*host.pids_limit};
-  if (host.blkio_weight > 0) {
-    spec::OciBlockIo block;
-    block.weight = static_cast<uint16_t>(host.blkio_weight);
-    resources.block_io = block;
-  }
+  spec::OciBlockIo block = facts.block_io;
+  if (host.blkio_weight > 0) block.weight = static_cast<uint16_t>(host.blkio_weight);
+  resources.block_io = block;
   part.resources = resources;
   part.cgroups_path = record.cgroup_path;
   return {};

@@ -28,6 +28,7 @@ struct SpecFacts {
   std::vector<spec::OciDevice> host_devices;           // --device and --privileged
   std::string init_program;                            // absolute path of caisson-init, with HostConfig.Init
   std::string shm_source;                              // path of another container's /dev/shm, or "/dev/shm"
+  spec::OciBlockIo block_io;                           // limits of single devices
   HostLimits limits;
 };
 

@@ -80,6 +80,37 @@ static void add_devices_below(const std::string& dir, int depth, std::vector<spe
   }
 }
 
+Result<spec::OciBlockIo> find_block_limits(const spec::HostConfig& host_config) {
+  struct Number {
+    int64_t major, minor;
+  };
+  auto number_of = [](const std::string& path) -> Result<Number> {
+    struct stat info {};
+    if (stat(path.c_str(), &info) < 0)
+      return fail(ErrorKind::kInvalid, "block I/O limit of '%s': %s", path.c_str(), errno_text(errno).c_str());
+    if (!S_ISBLK(info.st_mode)) return fail(ErrorKind::kInvalid, "block I/O limit of '%s': not a block device", path.c_str());
+    return Number{static_cast<int64_t>(major(info.st_rdev)), static_cast<int64_t>(minor(info.st_rdev))};
+  };
+  spec::OciBlockIo out;
+  for (const auto& device : host_config.blkio_weight_device) {
+    if (device.weight != 0 && (device.weight < 10 || device.weight > 1000))
+      return fail(ErrorKind::kInvalid, "Range of blkio weight is from 10 to 1000");
+    auto number = TRY(number_of(device.path));
+    out.weight_device.push_back({number.major, number.minor, static_cast<uint16_t>(device.weight), {}});
+  }
+  using Throttles = std::vector<spec::OciThrottleDevice>;
+  for (auto [from, to] : {std::pair<const std::vector<spec::ThrottleDevice>*, Throttles*>{&host_config.blkio_device_read_bps, &out.throttle_read_bps_device},
+                          {&host_config.blkio_device_write_bps, &out.throttle_write_bps_device},
+                          {&host_config.blkio_device_read_iops, &out.throttle_read_iops_device},
+                          {&host_config.blkio_device_write_iops, &out.throttle_write_iops_device}})
+    for (const auto& device : *from) {
+      if (device.rate < 0) return fail(ErrorKind::kInvalid, "block I/O limit of '%s': %ld is negative", device.path.c_str(), static_cast<long>(device.rate));
+      auto number = TRY(number_of(device.path));
+      to->push_back({number.major, number.minor, static_cast<uint64_t>(device.rate)});
+    }
+  return out;
+}
+
 Result<std::vector<spec::OciDevice>> find_host_devices(const spec::HostConfig& host_config) {
   std::vector<spec::OciDevice> devices;
   for (const auto& asked : host_config.devices) {

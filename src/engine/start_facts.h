@@ -18,6 +18,8 @@ namespace caisson::engine {
 Result<> find_shared_namespaces(const ContainerRecord& record, const ContainerRegistry& containers, SpecFacts& facts);
 
 // Nodes for --device and --privileged.
+// Numbers of the devices that have block I/O limits of their own. kInvalid: no block device, or a bad value.
+Result<spec::OciBlockIo> find_block_limits(const spec::HostConfig& host_config);
 Result<std::vector<spec::OciDevice>> find_host_devices(const spec::HostConfig& host_config);
 
 // Published ports; `taken` tells whether a host port is in use by another container of ours.

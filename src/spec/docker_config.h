@@ -59,6 +59,15 @@ struct PortBinding {
 };
 using PortMap = std::map<std::string, std::optional<std::vector<PortBinding>>>;  // "80/tcp"
 
+struct WeightDevice {
+  std::string path;
+  int64_t weight = 0;
+};
+struct ThrottleDevice {
+  std::string path;
+  int64_t rate = 0;
+};
+
 struct RestartPolicy {
   std::string name;
   int64_t maximum_retry_count = 0;
@@ -132,8 +141,9 @@ struct HostConfig {
   int64_t cpu_shares = 0, memory = 0, nano_cpus = 0;
   std::string cgroup_parent;
   int64_t blkio_weight = 0;
-  std::vector<json::Raw> blkio_weight_device, blkio_device_read_bps, blkio_device_write_bps,
-      blkio_device_read_iops, blkio_device_write_iops;
+  std::vector<WeightDevice> blkio_weight_device;
+  std::vector<ThrottleDevice> blkio_device_read_bps, blkio_device_write_bps, blkio_device_read_iops,
+      blkio_device_write_iops;
   int64_t cpu_period = 0, cpu_quota = 0, cpu_realtime_period = 0, cpu_realtime_runtime = 0;
   std::string cpuset_cpus, cpuset_mems;
   std::vector<DeviceMapping> devices;
@@ -206,6 +216,8 @@ CAISSON_JSON(ContainerConfig, CAISSON_FIELD("Hostname", hostname), CAISSON_FIELD
              CAISSON_FIELD("Labels", labels), CAISSON_FIELD_OMIT("StopSignal", stop_signal),
              CAISSON_FIELD_OMIT("StopTimeout", stop_timeout), CAISSON_FIELD_OMIT("Shell", shell))
 CAISSON_JSON(PortBinding, CAISSON_FIELD("HostIp", host_ip), CAISSON_FIELD("HostPort", host_port))
+CAISSON_JSON(WeightDevice, CAISSON_FIELD("Path", path), CAISSON_FIELD("Weight", weight))
+CAISSON_JSON(ThrottleDevice, CAISSON_FIELD("Path", path), CAISSON_FIELD("Rate", rate))
 CAISSON_JSON(RestartPolicy, CAISSON_FIELD("Name", name), CAISSON_FIELD("MaximumRetryCount", maximum_retry_count))
 CAISSON_JSON(LogConfig, CAISSON_FIELD("Type", type), CAISSON_FIELD("Config", config))
 CAISSON_JSON(DeviceMapping, CAISSON_FIELD("PathOnHost", path_on_host),
