@@ -130,7 +130,7 @@ Result<> Monitor::start_process(std::vector<Attachment> attachments) {
   return {};
 }
 
-int Monitor::run(UniqueFd launcher) {
+[[gnu::hot]] int Monitor::run(UniqueFd launcher) {
   block_signals();
   auto started = start(launcher);
   if (started) started = send_packet(launcher.get(), MessageType::kRunning, encode_running(running_));
@@ -154,13 +154,13 @@ int Monitor::run(UniqueFd launcher) {
 
 // ---- clocks
 
-bool Monitor::busy() {
+[[gnu::hot]] bool Monitor::busy() {
   bool any = hub_->take_busy();
   for (auto& exec : execs_) any = exec->hub.take_busy() || any;
   return any;
 }
 
-int64_t Monitor::next_deadline() const {
+[[gnu::hot]] int64_t Monitor::next_deadline() const {
   int64_t next = std::min({hub_->next_deadline(), drain_deadline_, idle_at_, start_at_, log_->next_deadline()});
   for (auto& hub : old_hubs_) next = std::min(next, hub->next_deadline());
   for (auto& exec : execs_) next = std::min({next, exec->hub.next_deadline(), exec->drain_deadline});
@@ -173,7 +173,7 @@ void Monitor::LogPeer::on_ready(uint32_t) {
   monitor.hub_->on_time(monotonic_ns());
 }
 
-void Monitor::on_time(int64_t now) {
+[[gnu::hot]] void Monitor::on_time(int64_t now) {
   log_->on_time(now);
   if (hub_->next_deadline() <= now) hub_->on_time(now);
   for (auto& hub : old_hubs_)
@@ -364,7 +364,7 @@ void Monitor::on_exec_ready(ExecSession& exec, bool surely) {
   exec.drain_deadline = monotonic_ns() + kDrainNs;
 }
 
-void Monitor::settle_execs(int64_t now) {
+[[gnu::hot]] void Monitor::settle_execs(int64_t now) {
   for (size_t i = 0; i < execs_.size();) {
     ExecSession& exec = *execs_[i];
     if (exec.ended && !exec.reported && (exec.hub.drained() || exec.drain_deadline <= now || phase_ != Phase::kRunning)) {

@@ -35,7 +35,7 @@ void Poller::remove(Watch& watch) {
   watch.fd_ = -1;
 }
 
-bool Poller::step(int timeout_ms) {
+[[gnu::hot]] bool Poller::step(int timeout_ms) {
   epoll_event event{};
   int ready = epoll_wait(epoll_.get(), &event, 1, timeout_ms);
   if (ready <= 0) return ready < 0;  // EINTR counts as an event: the caller looks at its clocks again

@@ -127,7 +127,7 @@ int StdioHub::input_fd() const {
 
 bool StdioHub::over_bound(const Client& client) const { return !client.ending && client.out.size() > kHighWater; }
 
-bool StdioHub::take_busy() { return std::exchange(passed_, 0) > kBusyBytes; }
+[[gnu::hot]] bool StdioHub::take_busy() { return std::exchange(passed_, 0) > kBusyBytes; }
 
 // ---- from the process to the clients
 
@@ -374,7 +374,7 @@ void StdioHub::close_clients() {
 
 // ---- clocks and interest
 
-int64_t StdioHub::next_deadline() const {
+[[gnu::hot]] int64_t StdioHub::next_deadline() const {
   int64_t next = terminal_retry_at_;
   for (auto& client : clients_) {
     next = std::min(next, client->deadline);
@@ -383,7 +383,7 @@ int64_t StdioHub::next_deadline() const {
   return next;
 }
 
-void StdioHub::on_time(int64_t now) {
+[[gnu::hot]] void StdioHub::on_time(int64_t now) {
   if (terminal_retry_at_ <= now) {
     terminal_retry_at_ = kNever;
     if (sources_[0]) sources_[0]->quiet = false;
