@@ -45,6 +45,7 @@ namespace {
 struct Refusal {
   const char* step = "mount";
   int context = -1;
+  char text[64];
 };
 
 // The detached mount or -1. `mode` is one more option unless negative.
@@ -52,7 +53,8 @@ int try_file_system(const char* type, const char* source, const std::vector<Prep
                     uint64_t attributes, Refusal& refusal) {
   int context = refusal.context = raw::fsopen(type);
   if (context < 0) {
-    refusal.step = "fsopen for";
+    snprintf(refusal.text, sizeof refusal.text, "mount '%.40s' on", type);
+    refusal.step = refusal.text;
     return -1;
   }
   // Names the mount in /proc/mounts; some file systems refuse it.
@@ -158,12 +160,13 @@ void mount_bind(const ChildSetup& setup, const PreparedMount& prepared) {
   if (!prepared.source) close(fd);
 }
 
-// Instead of a new file system: what the host, or whoever made our user namespace, shows there.
+// Instead of a new file system: what the host, or whoever made our user namespace, shows there. -1 when that
+// cannot be had.
 int bind_instead(const ChildSetup& setup, const PreparedMount& prepared) {
   const Mount& mount = *prepared.mount;
   int fd = raw::clone_mount(AT_FDCWD, true, prepared.instead.c_str());
-  if (fd < 0) child_fail(setup, "bind in place of a new file system", prepared.instead.c_str());
-  if (raw::set_mount(fd, 0, 0, MS_PRIVATE, true) < 0 || set_attributes(fd, mount.set_attributes, 0, true) < 0)
+  if (fd >= 0 &&
+      (raw::set_mount(fd, 0, 0, MS_PRIVATE, true) < 0 || set_attributes(fd, mount.set_attributes, 0, true) < 0))
     child_fail(setup, "set the mount attributes of", mount.destination.c_str());
   return fd;
 }
@@ -230,7 +233,11 @@ bool is_filled_later(const Mount& mount) { return mount.type == "tmpfs" || mount
 // A mount of our own making, or what is bound in its place; `target` matters to tmpfs only.
 int new_mount(const ChildSetup& setup, const PreparedMount& prepared, int target, bool target_made) {
   const Mount& mount = *prepared.mount;
-  if (prepared.instead_at_once) return bind_instead(setup, prepared);
+  if (prepared.instead_at_once) {
+    int shown = bind_instead(setup, prepared);
+    if (shown < 0) child_fail(setup, "mount source", prepared.instead.c_str());
+    return shown;
+  }
   int mode = -1;
   if (mount.type == "tmpfs" && !prepared.has_mode && !target_made) {
     // As runc does: the new root has the permissions of the directory it covers.
@@ -244,11 +251,15 @@ int new_mount(const ChildSetup& setup, const PreparedMount& prepared, int target
   Refusal refusal;
   int fd = try_file_system(type, mount.source.c_str(), prepared.options, mode, attributes, refusal);
   if (fd < 0) {
-    bool refused = errno == EPERM || errno == EACCES || errno == EBUSY;
-    if (refused && !prepared.instead.empty()) {
-      close(refusal.context);
-      return bind_instead(setup, prepared);
+    int err = errno;
+    if ((err == EPERM || err == EACCES || err == EBUSY) && !prepared.instead.empty()) {
+      int shown = bind_instead(setup, prepared);
+      if (shown >= 0) {
+        close(refusal.context);
+        return shown;
+      }
     }
+    errno = err;
     child_fail(setup, Failure::kCall, refusal.step, mount.destination.c_str(), refusal.context);
   }
   if (mount.copy_up && !target_made) copy_up(setup, prepared, fd, target);
