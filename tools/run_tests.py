@@ -21,7 +21,7 @@ TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULTS = os.path.join(TREE, "build/test-results.json")
 UNIT_BUILD = "build/unit"
 JOBS = str(os.cpu_count() or 2)
-PYTEST_PARTS = ["cli", "api", "compat", "fault", "escapes"]
+PYTEST_PARTS = ["cli", "api", "compat", "fault", "escapes", "oci"]
 ALIASES = {"docker": "compat"}
 
 
@@ -245,7 +245,7 @@ def run_pytest(part, selection, name_filter):
 
 
 def part_guest(name_filter):
-    """Containers on a kernel with cgroup v2 alone: one guest runs all checks, whatever the filter."""
+    """Containers on a kernel with cgroup v2 alone: each guest runs all its checks, whatever the filter."""
     problem = cannot_integrate()
     if problem:
         yield Outcome("guest:all", "skipped", problem)
@@ -255,13 +255,19 @@ def part_guest(name_filter):
         yield Outcome("guest:all", "failed", problem, "./dev test guest")
         return
     run(["./dev", "packages", "guest"], 600)  # without them the guest is a skip, and says so
-    code, out = run([sys.executable, "tests/guest/guest.py"], 300, env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
+    yield from guest_outcomes(name_filter, [])
+    yield from guest_outcomes(name_filter, ["--systemd"])
+
+
+def guest_outcomes(name_filter, options):
+    argv = ["tests/guest/guest.py", *options]
+    code, out = run([sys.executable, *argv], 1500, env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))  # a Debian root is made the first time
     states = {"ok": "passed", "not ok": "failed", "skipped": "skipped"}
-    found = [Outcome("guest:" + m[2], states[m[1]], m[3] or "", "./dev test guest  # the console stays in build/guest/console.log")
+    found = [Outcome("guest:" + m[2], states[m[1]], m[3] or "", "./dev test guest  # consoles stay in build/guest/console*.log")
              for m in re.finditer(r"^(ok|not ok|skipped) ([\w.-]+)(?:: (.*))?$", out, re.M)]
-    yield from (o for o in found if not name_filter or name_filter in o.name or o.name == "guest:finish")
+    yield from (o for o in found if not name_filter or name_filter in o.name or o.name.endswith("finish"))
     if not found or (code and not any(o.state == "failed" for o in found)):
-        yield Outcome("guest:run", "failed", f"exit code {code}\n{tail(out)}", "tests/guest/guest.py --console")
+        yield Outcome("guest:run", "failed", f"exit code {code}\n{tail(out)}", " ".join([*argv, "--console"]))
 
 
 # --- all together -----------------------------------------------------------------------------------

@@ -460,7 +460,8 @@ Result<> choose_namespaces(int container, ChildSetup& setup, sys::ContainerClone
 }  // namespace
 
 Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, const sys::CgroupPaths& cgroup,
-                             const Stdio& stdio, const HookState* state) {
+                             const Stdio& stdio, const HookState* state,
+                             const std::function<Result<>(pid_t)>& move_in) {
   Launch launch;
   launch.process = &process;
   note_listener(launch, process, state ? *state : HookState{}, "running");
@@ -481,7 +482,17 @@ Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, co
       cloned = clone_child(launch, setup, request, *nested);
     else log_debug("exec beside the first process: %s, ignoring", nested.error().message.c_str());
   }
+  bool left_outside = !cloned && cloned.error().err == EACCES && cgroup.v2 && move_in;
+  if (left_outside) {
+    setup.recorded = false;  // it waits for its order until it has been moved
+    cloned = clone_child(launch, setup, request, {});
+  }
   TRY(std::move(cloned));
+  if (left_outside) {
+    TRY(move_in(launch.child.pid));
+    if (auto told = tell(launch.sync.get(), ParentMessage::Kind::kRecorded, launch.child.pid); !told && told.error().err != EPIPE)
+      return std::unexpected(std::move(told).error());
+  }
   TRY(follow_child(launch, nullptr));
   return finished(launch);
 }

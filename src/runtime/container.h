@@ -92,8 +92,10 @@ Result<> start_created(const std::string& gate, const ProcessPlan* listener_of, 
 bool waits_for_start(const std::string& gate);
 
 // A further process in all namespaces of the running container `container_pidfd` and in its cgroup
-// (`cgroup` empty: stays in the caller's). It is a child of the caller.
+// (`cgroup` empty: stays in the caller's). It is a child of the caller. `move_in` is asked to put it there
+// when the kernel does not let us (an ordinary user outside of the group's own part of the tree).
 Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, const sys::CgroupPaths& cgroup,
-                             const Stdio& stdio, const HookState* state = nullptr);
+                             const Stdio& stdio, const HookState* state = nullptr,
+                             const std::function<Result<>(pid_t)>& move_in = {});
 
 }  // namespace caisson::runtime

@@ -148,6 +148,26 @@ Result<> update_cgroup_limits(const CgroupPaths& paths, const CgroupLimits& limi
   return write_limits(paths, limits, options, true);
 }
 
+CgroupLimits complete_cgroup_limits(const CgroupPaths& paths, CgroupLimits limits) {
+  if (limits.cpu_quota.has_value() != limits.cpu_period.has_value()) {
+    std::string quota, period;
+    if (paths.v2 && !paths.empty()) {
+      auto fields = split(trim(read_file(paths.dirs.front() + "/cpu.max", 256).value_or("")), ' ');
+      quota = fields.front() == "max" ? "-1" : fields.front();
+      if (fields.size() > 1) period = fields[1];
+    } else if (auto dir = paths.dir_of("cpu")) {
+      quota = trim(read_file(*dir + "/cpu.cfs_quota_us", 64).value_or(""));
+      period = trim(read_file(*dir + "/cpu.cfs_period_us", 64).value_or(""));
+    }
+    if (!limits.cpu_quota) limits.cpu_quota = parse_int(quota);
+    if (!limits.cpu_period) limits.cpu_period = parse_uint(period);
+  }
+  if (paths.v2 && !paths.empty() && limits.memory_swap && !limits.memory)
+    if (auto now = detail::read_number(paths.dirs.front(), "memory.max"))
+      limits.memory = *now == UINT64_MAX ? -1 : static_cast<int64_t>(*now);
+  return limits;
+}
+
 Result<std::vector<UniqueFd>> open_cgroup_join(const CgroupPaths& paths) {
   std::vector<UniqueFd> out;
   for (const auto& dir : paths.dirs)

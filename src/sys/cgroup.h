@@ -133,6 +133,10 @@ Result<> apply_cgroup_limits(const CgroupPaths& paths, const CgroupLimits& limit
 // quota when the period alone is). Device rules are replaced when there are any.
 Result<> update_cgroup_limits(const CgroupPaths& paths, const CgroupLimits& limits, const LimitOptions& options = {});
 
+// `limits` with what its values stand beside in the group now: the period of a quota, the quota of a period,
+// v2's memory of memory plus swap. For someone who sets them elsewhere, as systemd's properties.
+CgroupLimits complete_cgroup_limits(const CgroupPaths& paths, CgroupLimits limits);
+
 // The spec's v1 words on v2's scales, as every runtime maps them: 2..262144 onto 1..10000, 10..1000 onto 1..10000.
 uint64_t cpu_weight_of_shares(uint64_t shares);
 uint64_t io_weight_of_blkio(uint64_t weight);

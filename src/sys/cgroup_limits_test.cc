@@ -221,6 +221,26 @@ TEST_CASE("v2: quota and period are one file") {
   CHECK(written(7000, std::nullopt).starts_with("7000"));
 }
 
+TEST_CASE("limits with what they stand beside") {
+  V2 v2;
+  put(v2.dir, "cpu.max", "max 50000\n");
+  put(v2.dir, "memory.max", "4096\n");
+  CgroupLimits limits;
+  limits.cpu_quota = 30000;
+  limits.memory_swap = 8192;
+  auto complete = complete_cgroup_limits(v2.paths, limits);
+  CHECK(complete.cpu_period == 50000);
+  CHECK(complete.memory == 4096);
+  limits = {};
+  limits.cpu_period = 20000;
+  CHECK(complete_cgroup_limits(v2.paths, limits).cpu_quota == -1);
+  V1 v1;
+  put(v1.cpu, "cpu.cfs_quota_us", "7000\n");
+  put(v1.cpu, "cpu.cfs_period_us", "10000\n");
+  CHECK(complete_cgroup_limits(v1.paths, limits).cpu_quota == 7000);
+  CHECK(complete_cgroup_limits(v1.paths, {}) == CgroupLimits{});
+}
+
 TEST_CASE("v2: unified settings") {
   V2 v2;
   put(v2.dir, "memory.high");

@@ -2,6 +2,7 @@
 #include "sys/systemd_cgroup.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -152,6 +153,9 @@ SystemdHolder& SystemdHolder::operator=(SystemdHolder&& other) {
 void SystemdHolder::release() {
   if (leash_.get() < 0) return;
   leash_.reset();
+  // A container's process that waits for its start has a copy of the leash: closing ours alone ends nothing.
+  // What the program had to say has been said.
+  (void)signal_pidfd(child_.pidfd.get(), SIGTERM);
   (void)wait_child(child_);
 }
 
@@ -189,6 +193,12 @@ Result<SystemdStarted> start_systemd_unit(const SystemdManager& manager, const S
 
 Result<> stop_systemd_unit(const SystemdManager& manager, const std::string& unit) {
   auto answer = TRY(ask(manager, {"stop-unit", unit}, ""));
+  SystemdHolder(std::move(answer.child), std::move(answer.leash)).release();
+  return {};
+}
+
+Result<> attach_to_systemd_unit(const SystemdManager& manager, const std::string& unit, pid_t pid) {
+  auto answer = TRY(ask(manager, {"attach-process", unit, std::to_string(pid)}, ""));
   SystemdHolder(std::move(answer.child), std::move(answer.leash)).release();
   return {};
 }

@@ -12,7 +12,7 @@
 //   the container is made in that group
 //   scope.holder.release()                                  nobody but the container is in it now
 //   ...
-//   set_systemd_properties(...) then update_cgroup_limits(...)
+//   complete_cgroup_limits(...), set_systemd_properties(...), then update_cgroup_limits(...)
 //   stop_systemd_unit(...), which kills what is left; remove_cgroup for the hierarchies that are ours
 #pragma once
 
@@ -96,6 +96,10 @@ Result<> stop_systemd_unit(const SystemdManager& manager, const std::string& uni
 // Until the unit ends (not written to disk).
 Result<> set_systemd_properties(const SystemdManager& manager, const std::string& unit,
                                 const std::vector<SystemdProperty>& properties);
+
+// Moves a process into the unit's group where only the manager may: a user's process from a session's group
+// into a scope of the user's manager.
+Result<> attach_to_systemd_unit(const SystemdManager& manager, const std::string& unit, pid_t pid);
 
 // The request as the program reads it from its stdin: the number of properties, then for each its name, its
 // signature, the number of values and the values; every field ends in a zero byte.

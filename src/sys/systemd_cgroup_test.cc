@@ -130,8 +130,9 @@ TEST_CASE("the request and what comes back") {
 
   manager.user = true;
   scope.pid = 0;
-  play("echo \"$*\" >" + std::string(dir) + "/args; echo cgroup=/x; exec >&-; cat >" + dir + "/request; touch " + dir +
-       "/left");
+  play("cd " + std::string(dir) +
+       "; trap 'touch left; exit 0' TERM; echo \"$*\" >args; dd bs=65536 count=1 of=request 2>dd; "
+       "echo cgroup=/x; exec >&-; while read line; do :; done; touch left");
   started = start_systemd_unit(manager, scope);
   REQUIRE(started);
   CHECK(*read_file(std::string(dir) + "/args") == "--user start-unit --hold box-x.scope\n");

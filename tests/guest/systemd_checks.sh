@@ -62,7 +62,7 @@ has scope-events '"type":"stats"' "$(sd events --stats one | tr -d ' \n')"
 # --- names ------------------------------------------------------------------------------------------------------
 bundle two sys-web.slice:box:one '' 'echo ran'
 seen=$(sd run --bundle $BUNDLES/two two </dev/null)
-has unit-name-taken "exist" "$seen"
+has unit-name-taken "already" "$seen"
 is unit-name-taken-spares-the-other "running" "$(status one)"
 sd delete --force two >/dev/null
 is unit-name-taken-still-there "$pid" "$(cat $group/cgroup.procs)"

@@ -10,6 +10,7 @@
 #include "sys/cgroup.h"
 #include "sys/files.h"
 #include "sys/process.h"
+#include "sys/systemd_cgroup.h"
 
 #include "commands.h"
 #include "exec_flags.h"
@@ -101,7 +102,15 @@ Result<int> exec(const Options& options, const Parsed& flags) {
   bool subreaper = !detached && !flags.on("no-subreaper");
   if (subreaper) prctl(PR_SET_CHILD_SUBREAPER, 1);
   auto state = hook_state(record);
-  auto started = TRY(runtime::exec_process(container->get(), process, cgroup, {0, 1, 2}, &state));
+  auto move_in = [&](pid_t pid) -> Result<> {
+    // Of a group that is neither ours nor systemd's the user's processes stay out.
+    if (record.systemd_unit.empty()) return {};
+    return sys::attach_to_systemd_unit({systemd_program(), record.rootless}, record.systemd_unit, pid);
+  };
+  std::function<Result<>(pid_t)> mover;
+  if (record.rootless) mover = move_in;
+  if (!detached) hold_signals();
+  auto started = TRY(runtime::exec_process(container->get(), process, cgroup, {0, 1, 2}, &state, mover));
   auto handed_over = write_pid_file(flags, started.pid);
   if (handed_over) handed_over = send_console(console.get(), started.console_master);
   if (!handed_over) {

@@ -61,7 +61,8 @@ Result<int> update(const Options& options, const Parsed& flags) {
   if (!is_alive(record)) return fail(ErrorKind::kConflict, "container not running");
   if (record.cgroup.empty()) return fail(ErrorKind::kUnsupported, "a container without a cgroup has no limits");
   if (!record.systemd_unit.empty()) {
-    auto properties = TRY(sys::systemd_properties_of(limits, record.cgroup.v2));
+    auto complete = sys::complete_cgroup_limits(record.cgroup, limits);
+    auto properties = TRY(sys::systemd_properties_of(complete, record.cgroup.v2));
     TRY(sys::set_systemd_properties({systemd_program(), record.rootless}, record.systemd_unit, properties));
   }
   TRY(sys::update_cgroup_limits(record.cgroup, limits, {record.rootless}));

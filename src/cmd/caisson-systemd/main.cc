@@ -5,6 +5,7 @@
 //                                                       stays in the unit until stdin is closed
 //   caisson-systemd [--user] set-properties UNIT        properties on stdin
 //   caisson-systemd [--user] stop-unit UNIT
+//   caisson-systemd [--user] attach-process UNIT PID
 // The answer is one line on stdout; what went wrong one on stderr, with status 3 when a unit of that name
 // is active, 4 when systemd cannot be reached, else 1 (2: wrong usage).
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/text.h"
 #include "manager.h"
 
 namespace caisson::systemd {
@@ -26,6 +28,7 @@ namespace {
 struct Options {
   bool user = false, hold = false;
   std::string command, unit;
+  uint32_t pid = 0;
 };
 
 bool parse(int argc, char** argv, Options& options) {
@@ -39,19 +42,27 @@ bool parse(int argc, char** argv, Options& options) {
       options.command = word;
     else if (options.unit.empty())
       options.unit = word;
+    else if (auto pid = parse_uint(word); pid && *pid && *pid <= INT32_MAX && options.command == "attach-process")
+      options.pid = static_cast<uint32_t>(*pid);
     else
       return false;
   }
   bool known = options.command == "start-unit" || options.command == "stop-unit" || options.command == "set-properties";
+  if (options.command == "attach-process") return options.pid != 0 && !options.hold;
   return known && !options.unit.empty() && (!options.hold || options.command == "start-unit");
 }
 
 Result<std::string> answer(const Options& options) {
   std::vector<Property> properties;
-  if (options.command != "stop-unit") properties = TRY(read_request(0));
+  bool asks = options.command == "start-unit" || options.command == "set-properties";
+  if (asks) properties = TRY(read_request(0));
   auto manager = TRY(Manager::connect(options.user));
   if (options.command == "stop-unit") {
     TRY(manager.stop(options.unit));
+    return "ok";
+  }
+  if (options.command == "attach-process") {
+    TRY(manager.attach(options.unit, options.pid));
     return "ok";
   }
   if (options.command == "set-properties") {
@@ -90,7 +101,7 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   caisson::systemd::Options options;
   if (!caisson::systemd::parse(argc, argv, options)) {
-    fprintf(stderr, "usage: caisson-systemd [--user] start-unit [--hold] | stop-unit | set-properties UNIT\n");
+    fprintf(stderr, "usage: caisson-systemd [--user] start-unit [--hold] | stop-unit | set-properties UNIT | attach-process UNIT PID\n");
     return 2;
   }
   return caisson::systemd::run(options);

@@ -237,6 +237,14 @@ Result<> Manager::set_properties(const std::string& unit, const std::vector<Prop
   return {};
 }
 
+Result<> Manager::attach(const std::string& unit, uint32_t pid) {
+  BusError error;
+  int r = sd_bus_call_method(bus_, kService, kPath, kInterface, "AttachProcessesToUnit", &error.error, nullptr, "ssau",
+                             unit.c_str(), "/", 1, pid);
+  if (r < 0) return call_failed("move a process into", unit, error, r);
+  return {};
+}
+
 Result<std::string> Manager::control_group(const std::string& unit) {
   char* path = nullptr;
   if (int r = sd_bus_path_encode("/org/freedesktop/systemd1/unit", unit.c_str(), &path); r < 0)

@@ -26,6 +26,8 @@ class Manager {
   // Waits until it is gone. One that is not known is success.
   Result<> stop(const std::string& unit);
   Result<> set_properties(const std::string& unit, const std::vector<Property>& properties);
+  // Moves the process into the unit's group.
+  Result<> attach(const std::string& unit, uint32_t pid);
   Result<std::string> control_group(const std::string& unit);
 
  private:
