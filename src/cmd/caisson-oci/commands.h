@@ -37,6 +37,9 @@ extern const Command kCheckpointCommand, kCreateCommand, kDeleteCommand, kEvents
 // Writes an error or a warning to stderr and into the log file as the options say.
 void report(const Options& options, const char* level, const std::string& message);
 
+// For the time from right before a start until stay_in_foreground: what comes then is passed on there, and
+// does not end us while the container lives.
+void hold_signals();
 // Copies between our terminal and the container's, passes signals on, and returns the exit status. With
 // `subreaper` orphans of the container that become ours are collected.
 Result<int> stay_in_foreground(runtime::Started& started, bool subreaper = false);

@@ -68,7 +68,20 @@ void collect_orphans(pid_t own) {
   }
 }
 
+sigset_t held_signals() {
+  sigset_t all;
+  sigfillset(&all);
+  // Errors of our own keep killing us.
+  for (int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) sigdelset(&all, number);
+  return all;
+}
+
 }  // namespace
+
+void hold_signals() {
+  sigset_t all = held_signals();
+  sigprocmask(SIG_BLOCK, &all, nullptr);
+}
 
 Result<int> stay_in_foreground(runtime::Started& started, bool subreaper) {
   int master = started.console_master.get();
@@ -77,10 +90,7 @@ Result<int> stay_in_foreground(runtime::Started& started, bool subreaper) {
     raw.emplace();
     copy_size(master);
   }
-  sigset_t all;
-  sigfillset(&all);
-  // Errors of our own keep killing us.
-  for (int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) sigdelset(&all, number);
+  sigset_t all = held_signals();
   sigprocmask(SIG_BLOCK, &all, nullptr);
   UniqueFd signals(signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals) return fail_errno("signalfd");

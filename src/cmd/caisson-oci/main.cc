@@ -6,9 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "commands.h"
@@ -159,17 +157,6 @@ int run_program(std::span<const std::string> args) {
 }
 
 }  // namespace
-
-void report(const Options& options, const char* level, const std::string& message) {
-  fprintf(stderr, "caisson-oci: %s%s\n", strcmp(level, "error") == 0 ? "" : "warning: ", message.c_str());
-  if (!options.log) return;
-  std::string time = format_rfc3339(now_ns()), text = json::quote(message);
-  std::string line = options.log_json
-                         ? format("{\"level\":\"%s\",\"msg\":%s,\"time\":\"%s\"}\n", level, text.c_str(), time.c_str())
-                         : format("time=\"%s\" level=%s msg=%s\n", time.c_str(), level, text.c_str());
-  if (auto written = sys::write_all(options.log.get(), line); !written)
-    fprintf(stderr, "caisson-oci: %s\n", written.error().message.c_str());
-}
 
 }  // namespace caisson::oci
 

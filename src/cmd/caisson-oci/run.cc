@@ -67,6 +67,7 @@ Result<int> run(const Options& options, const Parsed& flags) {
     record.start_time = TRY(sys::process_start_time(pid));
     return directory.save(record);
   };
+  if (!detached) hold_signals();
   auto started = TRY(runtime::run(plan, fds));
   rollback.add([&] {
     if (started.pidfd) (void)sys::signal_pidfd(started.pidfd.get(), SIGKILL);
