@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // `exec`: a further process in a running container. Everything it needs is in the container's record.
 #include <signal.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "runtime/default_spec.h"
+#include "runtime/process_builder.h"
 #include "sys/cgroup.h"
 #include "sys/files.h"
 #include "sys/process.h"
@@ -72,6 +74,19 @@ Result<sys::CgroupPaths> cgroup_for(const Record& record, const Parsed& flags) {
   return out;
 }
 
+// What linux of the config says of every process of the container.
+Result<> take_after_container(const Record& record, runtime::ProcessPlan& process) {
+  spec::OciLinux part;
+  part.memory_policy = record.memory_policy;
+  part.personality = record.personality;
+  runtime::Plan plan;
+  TRY(runtime::add_linux_process(part, plan));
+  process.memory_policy = plan.process.memory_policy;
+  // Of our own, for the process inherits it, and nothing we do before depends on it.
+  if (plan.personality && personality(*plan.personality) < 0) return fail_errno("personality");
+  return {};
+}
+
 Result<int> exec(const Options& options, const Parsed& flags) {
   const std::string& id = flags.arguments[0];
   auto inherited = TRY(inherited_fds(flags, false));
@@ -99,6 +114,7 @@ Result<int> exec(const Options& options, const Parsed& flags) {
     process.seccomp_listener_path = record.listener_path;
     process.seccomp_listener_metadata = record.listener_metadata;
   }
+  TRY(take_after_container(record, process));
   bool subreaper = !detached && !flags.on("no-subreaper");
   if (subreaper) prctl(PR_SET_CHILD_SUBREAPER, 1);
   auto state = hook_state(record);

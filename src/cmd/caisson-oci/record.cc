@@ -22,6 +22,8 @@ namespace {
 constexpr const char* kRecordName = "state.json";
 constexpr const char* kNextName = "state.next";
 constexpr const char* kFilterName = "seccomp.bpf";
+constexpr const char* kGateName = "start.sock";
+constexpr const char* kCriuPidName = "criu.pid";
 constexpr size_t kMaxRecord = 20 << 20;
 
 Result<> write_new(int dir, const char* name, const std::string& data) {
@@ -127,7 +129,13 @@ Result<Record> Directory::load() const {
   return parse_record(TRY(sys::read_fd(fd->get(), kMaxRecord)));
 }
 
-Result<> Directory::remove() { return sys::remove_tree(path_); }
+// Name by name: whatever else should have come to lie here is not ours to delete.
+Result<> Directory::remove() {
+  for (const char* name : {kRecordName, kNextName, kFilterName, kGateName, kCriuPidName})
+    if (unlinkat(fd_.get(), name, 0) < 0 && errno != ENOENT) return fail_errno("unlink '%s/%s'", path_.c_str(), name);
+  if (rmdir(path_.c_str()) < 0 && errno != ENOENT) return fail_errno("rmdir '%s'", path_.c_str());
+  return {};
+}
 
 Result<Record> load_record(const std::string& root, const std::string& id) {
   TRY(check_id(id));

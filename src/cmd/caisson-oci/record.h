@@ -3,6 +3,7 @@
 //   state.json    a Record; pid 0 until there is a process
 //   seccomp.bpf   the compiled filter, for exec
 //   start.sock    the gate where the created process waits; gone once it is started
+//   criu.pid      during a restore
 // The directory itself is what commands that change a container lock.
 #pragma once
 
@@ -38,6 +39,8 @@ struct Record {
   bool rootless = false, no_new_keyring = false;
   std::map<std::string, std::string> annotations;
   spec::OciProcess process;  // without args and terminal: what exec begins with
+  std::optional<spec::OciMemoryPolicy> memory_policy;
+  std::optional<spec::OciPersonality> personality;
   bool has_filter = false;
   uint32_t seccomp_flags = 0;
   std::string listener_path, listener_metadata;
@@ -50,7 +53,8 @@ CAISSON_JSON(Record, CAISSON_FIELD("ociVersion", oci_version), CAISSON_FIELD("id
              CAISSON_FIELD("cgroupPath", cgroup_path), CAISSON_FIELD_OMIT("systemdUnit", systemd_unit),
              CAISSON_FIELD("cgroup", cgroup), CAISSON_FIELD_OMIT("rootless", rootless),
              CAISSON_FIELD_OMIT("noNewKeyring", no_new_keyring), CAISSON_FIELD_OMIT("annotations", annotations),
-             CAISSON_FIELD("process", process), CAISSON_FIELD_OMIT("hasFilter", has_filter),
+             CAISSON_FIELD("process", process), CAISSON_FIELD_OMIT("memoryPolicy", memory_policy),
+             CAISSON_FIELD_OMIT("personality", personality), CAISSON_FIELD_OMIT("hasFilter", has_filter),
              CAISSON_FIELD_OMIT("seccompFlags", seccomp_flags), CAISSON_FIELD_OMIT("listenerPath", listener_path),
              CAISSON_FIELD_OMIT("listenerMetadata", listener_metadata), CAISSON_FIELD_OMIT("namespaces", namespaces),
              CAISSON_FIELD_OMIT("poststart", poststart), CAISSON_FIELD_OMIT("poststop", poststop))

@@ -5,8 +5,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/rollback.h"
 #include "base/text.h"
@@ -56,18 +54,13 @@ constexpr Usage kUsage{"restore",
                        1,
                        1};
 
-constexpr int kDetach = 2;  // MNT_DETACH
-
-// criu wants the root to be a mount point. In a mount namespace of our own, so that nothing is left of it.
-Result<std::string> mount_root(const Record& record, const Directory& directory) {
-  std::string target = directory.path() + "/criu-root";
-  TRY(sys::make_dirs(target, 0700));
+// criu wants the root to be a mount point: mounted on itself, in a mount namespace that ends with this process.
+Result<> make_mount_point(const std::string& rootfs) {
   if (unshare(CLONE_NEWNS) < 0) return fail_errno("unshare the mount namespace");
   auto everything = TRY(sys::open_file("/", O_PATH | O_DIRECTORY));
   TRY(sys::set_mount_attributes(everything.get(), 0, 0, MS_SLAVE, true));
-  auto mount = TRY_CTX(sys::clone_mount(AT_FDCWD, record.rootfs, true), "root file system");
-  TRY(sys::attach_mount(mount.get(), AT_FDCWD, target));
-  return target;
+  auto mount = TRY_CTX(sys::clone_mount(AT_FDCWD, rootfs, true), "root file system");
+  return sys::attach_mount(mount.get(), AT_FDCWD, rootfs);
 }
 
 // The pipes that led out of the old container become ours.
@@ -171,12 +164,9 @@ Result<int> restore(const Options& options, const Parsed& flags) {
   for (const auto& [target, source] : external_mounts(spec, record.bundle, record.cgroup))
     job.args.insert(job.args.end(), {"--external", "mnt[" + target + "]:" + source});
   std::string pid_file = directory.path() + "/criu.pid";
-  std::string root = TRY(mount_root(record, directory));
-  job.args.insert(job.args.end(), {"--pidfile", pid_file, "--root", root});
-  auto restored = run_criu(options, job);
-  // The container has a root of its own by now; this one would be in the way of the directory's removal.
-  syscall(SYS_umount2, root.c_str(), kDetach);
-  TRY_CTX(std::move(restored), "restore");
+  TRY(make_mount_point(record.rootfs));
+  job.args.insert(job.args.end(), {"--pidfile", pid_file, "--root", record.rootfs});
+  TRY_CTX(run_criu(options, job), "restore");
 
   runtime::Started started;
   started.pid = TRY(restored_pid(pid_file));

@@ -121,7 +121,11 @@ Result<Setup> read_bundle(const Options& options, const Parsed& flags, const std
   record.process.args.clear();
   record.process.terminal = false;
   record.process.console_size.reset();
-  if (spec.linux_part) record.namespaces = std::move(spec.linux_part->namespaces);
+  if (spec.linux_part) {
+    record.namespaces = std::move(spec.linux_part->namespaces);
+    record.memory_policy = std::move(spec.linux_part->memory_policy);
+    record.personality = std::move(spec.linux_part->personality);
+  }
   record.poststart = out.plan.hooks.poststart;
   record.poststop = out.plan.hooks.poststop;
   return out;
