@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "sys/files.h"
 
 namespace caisson::sys {
 
@@ -35,6 +36,14 @@ Result<std::optional<FileStat>> stat_at(int dir, const std::string& name) {
   if (fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return st;
   if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
   return fail_errno("stat %s", quoted(name).c_str());
+}
+
+Result<FileStat> stat_in_root(int root, const std::string& path) {
+  bool wants_directory = path.ends_with('/') || path.ends_with("/.");
+  auto fd = TRY(open_in_root(root, path, wants_directory ? O_PATH | O_DIRECTORY : O_PATH | O_NOFOLLOW));
+  FileStat st{};
+  if (fstat(fd.get(), &st) < 0) return fail_errno("stat %s", quoted(path).c_str());
+  return st;
 }
 
 Result<> make_dir_at(int dir, const std::string& name) {

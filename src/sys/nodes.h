@@ -26,6 +26,8 @@ using FileStat = struct stat;
 
 // nullopt when there is no such entry.
 Result<std::optional<FileStat>> stat_at(int dir, const std::string& name);
+// `path` looked up as if `root` were "/". The final link is followed only where a slash or "/." stands behind it.
+Result<FileStat> stat_in_root(int root, const std::string& path);
 Result<> make_dir_at(int dir, const std::string& name);
 Result<> make_symlink_at(const std::string& target, int dir, const std::string& name);
 Result<> make_link_at(int old_dir, const std::string& old_name, int dir, const std::string& name);
