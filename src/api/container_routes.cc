@@ -7,6 +7,7 @@
 #include "api/streams.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "engine/container_filter.h"
 #include "engine/engine.h"
 #include "engine/inspect.h"
 #include "engine/top.h"
@@ -49,6 +50,7 @@ void list_containers(Context& context, Call& call) {
   if (!good) return;
   auto filter = engine::ContainerFilter::parse(call.query().get("filters"));
   if (!filter) return call.reply_error(filter.error());
+  if (auto resolved = filter->resolve(context.engine.containers(), context.engine.images()); !resolved) return call.reply_error(resolved.error());
   bool all = call.query().flag("all") || (limit && *limit > 0) || filter->wants_stopped();
   bool with_size = call.query().flag("size");
   auto containers = context.engine.containers().list();
@@ -56,7 +58,7 @@ void list_containers(Context& context, Call& call) {
   for (const auto& container : containers) {
     auto record = container->snapshot();
     if (!all && !record->running()) continue;
-    if (!filter->matches(*record, containers)) continue;
+    if (!filter->matches(*record)) continue;
     if (limit && *limit > 0 && out.size() >= static_cast<size_t>(*limit)) break;
     auto summary = engine::summarise_container(*record, current_image_name(context, *record), now_ns());
     if (with_size) {

@@ -74,7 +74,7 @@ http::Router make_router(Context& context) {
     if (segments.empty()) return answer(404, "page not found");
     bool path_known = false;
     // HEAD is answered like GET, without the body; the server takes care of that.
-    for (auto table : {container_routes(), exec_routes(), image_routes(), system_routes(), object_routes(), missing_routes()}) {
+    for (auto table : {container_routes(), file_routes(), stats_routes(), websocket_routes(), exec_routes(), image_routes(), system_routes(), object_routes(), missing_routes()}) {
       for (const Route& route : table) {
         std::vector<std::string> arguments;
         if (!match_pattern(route.pattern, segments, arguments)) continue;

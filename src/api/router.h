@@ -11,6 +11,7 @@
 #include "api/call.h"
 
 namespace caisson::engine {
+class Container;
 class Engine;
 }
 namespace caisson::sys {
@@ -20,12 +21,14 @@ class EventLoop;
 namespace caisson::api {
 
 class LogFollower;
+class StatsStreams;
 
 // What handlers work on.
 struct Context {
   engine::Engine& engine;
   LogFollower& follower;
   sys::EventLoop& loop;
+  StatsStreams& stats;
 };
 
 using RouteHandler = void (*)(Context&, Call&);
@@ -40,6 +43,9 @@ struct Route {
 };
 
 std::span<const Route> container_routes();
+std::span<const Route> file_routes();      // changes, archive, export of a container
+std::span<const Route> stats_routes();
+std::span<const Route> websocket_routes();
 std::span<const Route> exec_routes();
 std::span<const Route> image_routes();
 std::span<const Route> system_routes();
@@ -47,6 +53,9 @@ std::span<const Route> object_routes();   // networks, volumes
 std::span<const Route> missing_routes();  // families of later releases
 
 inline constexpr int kMinVersion = 24, kMaxVersion = 51;
+
+// The container that the route's first argument names, or nullptr and the error was sent.
+std::shared_ptr<engine::Container> find_container(Context& context, Call& call);
 
 http::Router make_router(Context& context);
 

@@ -106,20 +106,7 @@ Result<> set_modes(JsonValue& host, const ParsedFlags& flags) {
 }
 
 Result<> set_limits(JsonValue& host, const ParsedFlags& flags) {
-  static constexpr Mapping kSizes[] = {{"memory", "Memory"}, {"memory-reservation", "MemoryReservation"},
-                                       {"shm-size", "ShmSize"}};
-  for (const Mapping& item : kSizes)
-    if (!flags.text(item.flag).empty()) host.set(item.member, TRY(parse_bytes(flags.text(item.flag))));
-  if (std::string_view swap = flags.text("memory-swap"); !swap.empty())
-    host.set("MemorySwap", swap == "-1" ? -1 : TRY(parse_bytes(swap)));
-  static constexpr Mapping kNumbers[] = {{"cpu-shares", "CpuShares"}, {"cpu-period", "CpuPeriod"},
-                                         {"cpu-quota", "CpuQuota"}, {"cpu-rt-period", "CpuRealtimePeriod"},
-                                         {"cpu-rt-runtime", "CpuRealtimeRuntime"}, {"oom-score-adj", "OomScoreAdj"},
-                                         {"blkio-weight", "BlkioWeight"}};
-  for (const Mapping& item : kNumbers)
-    if (int64_t value = flags.integer(item.flag)) host.set(item.member, value);
-  if (flags.changed("pids-limit")) host.set("PidsLimit", flags.integer("pids-limit"));
-  if (!flags.text("cpus").empty()) host.set("NanoCpus", TRY(parse_nano_cpus(flags.text("cpus"))));
+  TRY(set_resource_limits(host, flags));
   int64_t swappiness = flags.integer("memory-swappiness");
   if (swappiness != -1 && (swappiness < 0 || swappiness > 100))
     return invalid(format("invalid value: %lld. Valid memory swappiness range is 0-100", static_cast<long long>(swappiness)));
@@ -265,6 +252,24 @@ Result<> set_restart(JsonValue& host, const ParsedFlags& flags) {
 }
 
 }  // namespace
+
+Result<> set_resource_limits(JsonValue& host, const ParsedFlags& flags) {
+  static constexpr Mapping kSizes[] = {{"memory", "Memory"}, {"memory-reservation", "MemoryReservation"},
+                                       {"shm-size", "ShmSize"}};
+  for (const Mapping& item : kSizes)
+    if (!flags.text(item.flag).empty()) host.set(item.member, TRY(parse_bytes(flags.text(item.flag))));
+  if (std::string_view swap = flags.text("memory-swap"); !swap.empty())
+    host.set("MemorySwap", swap == "-1" ? -1 : TRY(parse_bytes(swap)));
+  static constexpr Mapping kNumbers[] = {{"cpu-shares", "CpuShares"}, {"cpu-period", "CpuPeriod"},
+                                         {"cpu-quota", "CpuQuota"}, {"cpu-rt-period", "CpuRealtimePeriod"},
+                                         {"cpu-rt-runtime", "CpuRealtimeRuntime"}, {"oom-score-adj", "OomScoreAdj"},
+                                         {"blkio-weight", "BlkioWeight"}};
+  for (const Mapping& item : kNumbers)
+    if (int64_t value = flags.integer(item.flag)) host.set(item.member, value);
+  if (flags.changed("pids-limit")) host.set("PidsLimit", flags.integer("pids-limit"));
+  if (!flags.text("cpus").empty()) host.set("NanoCpus", TRY(parse_nano_cpus(flags.text("cpus"))));
+  return {};
+}
 
 Result<> set_host_config(ContainerRequest& out, const ParsedFlags& flags, const std::string& working_directory) {
   JsonValue& host = out.host_config;

@@ -19,6 +19,7 @@
 #include "engine/mount_plan.h"
 #include "engine/names.h"
 #include "engine/spec_builder.h"
+#include "engine/update.h"
 #include "spec/reference.h"
 #include "sys/files.h"
 #include "sys/read_only_program.h"
@@ -46,6 +47,7 @@ struct Engine::Parts {
   std::unique_ptr<Lifecycle> lifecycle;
   std::unique_ptr<HealthChecks> health;
   std::unique_ptr<ContainerRoots> roots;
+  std::unique_ptr<Services> services;
   HostFacts host;
   // Last, so that its tasks are done before anything they use goes.
   std::unique_ptr<Executor> executor;
@@ -165,6 +167,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.execs = std::make_unique<ExecManager>(services);
   parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
   parts.roots = std::make_unique<ContainerRoots>(services);
+  parts.services = std::make_unique<Services>(services);
   parts.health = std::make_unique<HealthChecks>(services, *parts.execs, *parts.lifecycle);
   parts.lifecycle->set_observer(*parts.health);
   for (const auto& container : parts.containers->list()) parts.lifecycle->adopt(container);
@@ -255,6 +258,10 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
   undo.commit();
   parts_->events.publish_container(record, "create");
   return created;
+}
+
+Result<std::vector<std::string>> Engine::update(const ContainerPtr& container, const spec::HostConfig& change) {
+  return update_container(*parts_->services, container, change);
 }
 
 void Engine::warm_up() {

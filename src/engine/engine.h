@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/container_root.h"
 #include "engine/exec_manager.h"
 #include "engine/lifecycle.h"
 #include "engine/options.h"
@@ -28,11 +29,15 @@ class Engine {
   // `name` may be empty. Nothing is left behind on failure.
   Result<Created> create(std::string name, spec::ContainerConfig config, spec::CreateExtras extras);
 
+  // Limits and restart policy, with what `change` names; the warnings.
+  Result<std::vector<std::string>> update(const ContainerPtr& container, const spec::HostConfig& change);
+
   const EngineOptions& options() const;
   const Paths& paths() const;
   ContainerRegistry& containers();
   Lifecycle& lifecycle();
   ExecManager& execs();
+  ContainerRoots& roots();
   image::ImageStore& images();
   network::NetworkManager& network();
   volume::VolumeStore& volumes();

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -32,17 +31,5 @@ std::string human_duration(int64_t seconds);
 // A name of the bridge network that stays the same as long as the bridge's own name does.
 std::string network_id_of(const std::string& name);
 extern const char* const kBridgeNetwork;
-
-// Filters of GET /containers/json: {"status": ["exited"], ...}; kInvalid for unknown names and values.
-class ContainerFilter {
- public:
-  static Result<ContainerFilter> parse(const std::string& json);
-  bool matches(const ContainerRecord& record, const std::vector<ContainerPtr>& all) const;
-  // Names an explicit status, so stopped containers are wanted without all=1.
-  bool wants_stopped() const { return values_.contains("status") || values_.contains("exited"); }
-
- private:
-  std::map<std::string, std::set<std::string>> values_;
-};
 
 }  // namespace caisson::engine

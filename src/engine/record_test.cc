@@ -111,27 +111,6 @@ TEST_CASE("inspect: words of docker ps") {
   CHECK(summarise_container(record, "busybox", 0).command == "sh -c 'echo hi'");
 }
 
-TEST_CASE("inspect: filters") {
-  auto record = sample();
-  record.config.labels["tier"] = "web";
-  auto matches = [&](const char* text) {
-    auto filter = ContainerFilter::parse(text);
-    REQUIRE(filter);
-    return filter->matches(record, {});
-  };
-  CHECK(matches(R"({"name": ["we"]})"));
-  CHECK(matches(R"({"name": {"we": true}})"));
-  CHECK(!matches(R"({"name": ["other"]})"));
-  CHECK(matches(R"({"status": ["created", "exited"]})"));
-  CHECK(matches(R"({"label": ["tier=web"]})"));
-  CHECK(!matches(R"({"label": ["tier=db"]})"));
-  CHECK(matches(R"({"ancestor": ["busybox"], "id": ["aaa"]})"));
-  for (const char* bad : {"[", R"({"nope": ["x"]})", R"({"status": ["odd"]})", R"({"exited": ["x"]})", R"({"name": 3})"}) {
-    CAPTURE(bad);
-    CHECK(ContainerFilter::parse(bad).error().kind == ErrorKind::kInvalid);
-  }
-}
-
 TEST_CASE("host files: hosts and resolv.conf") {
   auto record = sample();
   record.host_config.extra_hosts = {"db:10.0.0.9", "gw:host-gateway"};

@@ -225,6 +225,9 @@ Result<std::vector<Shown>> choose_columns(const std::string& ps_args) {
 
 Result<spec::TopResponse> top(const std::vector<pid_t>& pids, const std::string& ps_args) {
   auto columns = TRY(choose_columns(ps_args));
+  // Docker finds a line's process by this column, and so may its clients.
+  if (std::none_of(columns.begin(), columns.end(), [](const Shown& shown) { return shown.title == "PID"; }))
+    return fail(ErrorKind::kInternal, "Couldn't find PID field in ps output");
   Moment moment = current_moment();
   spec::TopResponse out;
   for (const auto& shown : columns) out.titles.push_back(shown.title);

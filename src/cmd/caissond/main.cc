@@ -18,6 +18,7 @@
 
 #include "api/log_follower.h"
 #include "api/router.h"
+#include "api/stats_streams.h"
 #include "api/version.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -86,6 +87,7 @@ Result<> run(const DaemonOptions& options) {
 
   std::unique_ptr<engine::Engine> engine;
   api::LogFollower follower;
+  api::StatsStreams stats;
   struct Late {
     api::Context* context = nullptr;
     http::Router router;
@@ -94,7 +96,7 @@ Result<> run(const DaemonOptions& options) {
   // arrive before run().
   auto server = TRY(http::Server::create([&late](const http::Request& head) { return late.router(head); }));
   engine = TRY(engine::Engine::open(options.engine, server->loop()));
-  api::Context context{*engine, follower, server->loop()};
+  api::Context context{*engine, follower, server->loop(), stats};
   late.router = api::make_router(context);
   http::Headers headers;
   headers.add("Server", format("Caisson/%s (linux)", api::kEngineVersion));

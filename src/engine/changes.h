@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a container has changed of its image: `docker diff`. Reads the upper directory of its overlay against
+// the image's merged layers; the container may be running.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/container_root.h"
+#include "wire/json.h"
+
+namespace caisson::engine {
+
+enum ChangeKind : int64_t { kModified = 0, kAdded = 1, kDeleted = 2 };
+
+struct Change {
+  std::string path;
+  int64_t kind = kModified;
+  bool operator==(const Change&) const = default;
+};
+CAISSON_JSON(Change, CAISSON_FIELD("Path", path), CAISSON_FIELD("Kind", kind))
+
+// Sorted by path. Mount points that every start makes are left out, as Docker leaves out its init layer's.
+Result<std::vector<Change>> find_changes(const ContainerRoots::Layers& layers);
+
+}  // namespace caisson::engine
