@@ -185,7 +185,9 @@ std::string systemd_program() { return sys::program_directory() + "/caisson-syst
 
 Result<> remove_cgroups(const Record& record) {
   // Processes outside the container's pid namespace do not die with its first one.
-  if (!record.cgroup.empty())
+  // Killing freezes, which costs more than looking whether there is anybody.
+  auto pids = sys::cgroup_pids(record.cgroup);
+  if (!pids || !pids->empty())
     if (auto killed = sys::kill_cgroup(record.cgroup); !killed)
       log_debug("%s, ignoring", killed.error().message.c_str());
   if (!record.systemd_unit.empty())
