@@ -62,7 +62,7 @@ void add_capabilities(const spec::OciCapabilities& in, ProcessPlan& out) {
   for (const auto& name : unknown) log_warn("capability %s is unknown, ignoring", quoted(name).c_str());
   uint64_t possible = out.cap_permitted & out.cap_inheritable;
   if (out.cap_ambient & ~possible)
-    log_warn("ambient capabilities that are not permitted and inheritable (mask %lx) cannot be raised, ignoring",
+    log_debug("ambient capabilities that are not permitted and inheritable (mask %lx) cannot be raised, ignoring",
              static_cast<unsigned long>(out.cap_ambient & ~possible));
   out.cap_ambient &= possible;
 }

@@ -361,7 +361,7 @@ CAISSON_JSON(RuntimeSpec, CAISSON_FIELD("ociVersion", oci_version), CAISSON_FIEL
              CAISSON_FIELD_OMIT("linux", linux_part))
 
 struct OciState {
-  std::string oci_version = "1.2.0";
+  std::string oci_version = "1.3.0";
   std::string id, status;
   std::optional<int64_t> pid;
   std::string bundle;
@@ -373,7 +373,7 @@ CAISSON_JSON(OciState, CAISSON_FIELD("ociVersion", oci_version), CAISSON_FIELD("
 
 // What a seccomp agent is sent, together with the descriptors that `fds` names.
 struct OciContainerProcessState {
-  std::string oci_version = "1.2.0";
+  std::string oci_version = "1.3.0";
   std::vector<std::string> fds;
   int64_t pid = 0;
   std::string metadata;

@@ -25,6 +25,7 @@
 #include "cmd/caissond/daemon_options.h"
 #include "engine/engine.h"
 #include "sys/files.h"
+#include "sys/service_manager.h"
 #include "sys/unix_socket.h"
 #include "wire/http_server.h"
 
@@ -51,7 +52,7 @@ Result<UniqueFd> open_listener(const std::string& host, std::string& unix_path) 
     log_warn("host '%s' is open to everyone who can reach it, without encryption or password", host.c_str());
     return http::listen_tcp(host.substr(6));
   }
-  return fail(ErrorKind::kInvalid, "host '%s': expected unix:///path or tcp://address:port", host.c_str());
+  return fail(ErrorKind::kInvalid, "host '%s': expected unix:///path, tcp://address:port or fd://", host.c_str());
 }
 
 void remove_traces(const std::vector<std::string>& sockets, const std::string& pidfile) {
@@ -82,6 +83,7 @@ Result<> run(const DaemonOptions& options) {
   UniqueFd signals(signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals) return fail_errno("signalfd");
   umask(0022);
+  auto activated = TRY(sys::take_activation_sockets());
   // Threads come and go with the load; two arenas are enough and keep idle memory small.
   mallopt(M_ARENA_MAX, 2);
 
@@ -107,6 +109,12 @@ Result<> run(const DaemonOptions& options) {
 
   std::vector<std::string> sockets;
   for (const auto& host : options.engine.hosts) {
+    if (host.starts_with("fd://")) {
+      if (activated.empty()) return fail(ErrorKind::kInvalid, "host '%s': no sockets were handed over (LISTEN_FDS)", host.c_str());
+      for (auto& socket : activated) TRY(server->add_listener(std::move(socket)));
+      activated.clear();
+      continue;
+    }
     std::string unix_path;
     TRY(server->add_listener(TRY(open_listener(host, unix_path))));
     if (!unix_path.empty()) sockets.push_back(unix_path);
@@ -121,6 +129,7 @@ Result<> run(const DaemonOptions& options) {
         continue;
       }
       log_info("stopping; containers go on");
+      if (auto told = sys::notify_service_manager("STOPPING=1"); !told) log_debug("%s, ignoring", told.error().message.c_str());
       server->stop();
       leave_in_time(sockets, options.pidfile);
     }
@@ -130,6 +139,7 @@ Result<> run(const DaemonOptions& options) {
     malloc_trim(0);
   });
   log_info("caisson engine %s, data in '%s'", api::kEngineVersion, options.engine.data_root.c_str());
+  if (auto told = sys::notify_service_manager("READY=1"); !told) log_warn("%s, ignoring", told.error().message.c_str());
   server->run();
   remove_traces(sockets, options.pidfile);
   return {};
