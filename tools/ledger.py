@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The feature ledger, docs/compatibility.md: which feature is shown by which test.
+"""The feature ledger, docs/compatibility.md: which feature is shown by which test. Rows of the area `spec` are the fields
+of the OCI runtime specification.
 
     ledger.py            per area: shown, open, out
     ledger.py --check    every named test exists and was green in the last ./dev test; where the list of all
@@ -15,6 +16,7 @@ TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LEDGER = os.path.join(TREE, "docs/compatibility.md")
 RESULTS = os.path.join(TREE, "build/test-results.json")
 FEATURES = os.environ.get("CAISSON_FEATURES") or os.path.join(os.path.dirname(TREE), "shared/reference/FEATURES.md")
+SCHEMAS = os.environ.get("CAISSON_OCI_SCHEMAS") or os.path.join(os.path.dirname(TREE), "shared/spec/oci-runtime")
 # Which column of a table names the feature, by the title of its first column.
 NAME_COLUMN = {"command": 0, "flag": 0, "tag": 1, "S": 1}
 
@@ -45,12 +47,51 @@ def feature_rows(path):
     return rows
 
 
+def schema_fields(folder):
+    """Every property of the runtime specification's JSON schemas as a dotted path; those of features and state under their names."""
+    files = {}
+
+    def resolve(reference, current):
+        name, _, pointer = reference.partition("#")
+        name = name or current
+        if name not in files:
+            path = os.path.join(folder, name)
+            files[name] = None
+            if os.path.exists(path):  # other platforms' are not kept
+                with open(path, encoding="utf-8") as file:
+                    files[name] = json.load(file)
+        node = files[name]
+        for part in pointer.strip("/").split("/") if node is not None and pointer.strip("/") else []:
+            node = node[part]
+        return node, name
+
+    def walk(node, current, path, out):
+        if "$ref" in node:
+            target, name = resolve(node["$ref"], current)
+            if target is not None:
+                walk(target, name, path, out)
+        for part in node.get("allOf", []) + node.get("anyOf", []):
+            walk(part, current, path, out)
+        if isinstance(node.get("items"), dict):
+            walk(node["items"], current, path, out)
+        if isinstance(node.get("additionalProperties"), dict):
+            walk(node["additionalProperties"], current, path + ".*", out)
+        for key, value in node.get("properties", {}).items():
+            field = f"{path}.{key}" if path else key
+            out.setdefault(field)
+            walk(value, current, field, out)
+    found = {}
+    for name, prefix in (("config-schema.json", ""), ("state-schema.json", "state"), ("features-schema.json", "features")):
+        walk(resolve(name, name)[0], name, prefix, found)
+    return list(found)
+
+
 def ledger_rows(path=LEDGER):
     """[(line number, area, name, state)] of our own file."""
     rows = []
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
-            if re.match(r"\| [A-Z] \|", line):
+            if re.match(r"\| ([A-Z]|spec) \|", line):
                 row = cells(line)
                 if len(row) != 3:
                     raise ValueError(f"docs/compatibility.md:{number}: a row has three cells: area, name, state")
@@ -93,6 +134,8 @@ def check():
         if (area, name) in seen:
             problems.append(f"{where} stands there twice")
         seen.add((area, name))
+        if area == "spec" and tests_of(state) is None:
+            problems.append(f"{where}: a field of the specification needs its test")
         for test in tests_of(state) or ():
             found = state_of_test(test, results)
             if not re.match(r"tests/|unit:|layers:|fuzz-smoke:|tools:|guest:", test):
@@ -102,9 +145,15 @@ def check():
     if os.path.exists(FEATURES):
         known = {(area, name) for area, _, name in feature_rows(FEATURES)}
         problems += [f"row {a} '{n}' is missing from docs/compatibility.md" for a, n in sorted(known - seen)]
-        problems += [f"row {a} '{n}' of docs/compatibility.md is no known feature" for a, n in sorted(seen - known)]
+        problems += [f"row {a} '{n}' of docs/compatibility.md is no known feature" for a, n in sorted(seen - known) if a != "spec"]
     else:
         print("SKIPPED ledger:completeness: the list of all features is not beside the tree")
+    if os.path.isdir(SCHEMAS):
+        known, mine = set(schema_fields(SCHEMAS)), {name for area, name in seen if area == "spec"}
+        problems += [f"the field '{n}' of the runtime specification is missing from docs/compatibility.md" for n in sorted(known - mine)]
+        problems += [f"docs/compatibility.md names '{n}', which is no field of the runtime specification" for n in sorted(mine - known)]
+    else:
+        print("SKIPPED ledger:specification: the schemas of the runtime specification are not beside the tree")
     return problems
 
 
@@ -112,7 +161,7 @@ def summary():
     titles = {}
     with open(LEDGER, encoding="utf-8") as file:
         for line in file:
-            head = re.match(r"## ([A-Z])\. (.+)", line)
+            head = re.match(r"## ([A-Z]|spec)\. (.+)", line)
             if head:
                 titles[head[1]] = head[2].strip()
     results = load_results()

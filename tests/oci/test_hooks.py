@@ -260,7 +260,7 @@ def test_program_that_cannot_be_run(oci, path, word):
 @pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
 def test_timeout(oci, kind):
     hooks = Hooks(oci)
-    hooks.write("sleep 30")
+    hooks.write("exec sleep 30")
     done = oci.run("true", {"hooks": {kind: [hooks.hook(kind, timeout=1)]}}, rc=None, timeout=10)
     oci.refused(done, "hook|" + kind, "time|1 s|timed out")
 
