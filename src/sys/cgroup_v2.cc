@@ -65,7 +65,7 @@ Result<> apply_memory(const std::string& dir, const CgroupLimits& limits, bool u
   return {};
 }
 
-Result<> apply_quota(const std::string& dir, const CgroupLimits& limits) {
+Result<> set_quota(const std::string& dir, const CgroupLimits& limits) {
   // The new burst may not fit the old quota: once more after the quota, then.
   Result<> burst;
   auto set_burst = [&] { return set(dir, "cpu.max.burst", std::to_string(*limits.cpu_burst)); };
@@ -90,7 +90,7 @@ Result<> apply_cpu(const std::string& dir, const CgroupLimits& limits) {
   if (limits.cpu_idle) TRY(set(dir, "cpu.idle", std::to_string(*limits.cpu_idle)));
   if (limits.cpu_shares && *limits.cpu_shares)
     TRY(set(dir, "cpu.weight", std::to_string(cpu_weight_of_shares(*limits.cpu_shares))));
-  TRY(apply_quota(dir, limits));
+  TRY(set_quota(dir, limits));
   if (limits.cpu_realtime_runtime.value_or(0) > 0)
     return fail(ErrorKind::kUnsupported, "realtime cpu limits need cgroup v1");
   if (!limits.cpuset_cpus.empty()) TRY(set(dir, "cpuset.cpus", limits.cpuset_cpus));

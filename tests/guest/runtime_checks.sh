@@ -135,7 +135,7 @@ bundle huge /rt/huge '"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]'
 refused missing-hugetlb "hugetlb" huge
 
 # --- groups inside ----------------------------------------------------------------------------------------------
-bundle nest /rt/nest '' 'while ! [ -e /tmp/nested ]; do sleep 0.1; done; exec sleep 300'
+bundle nest /rt/nest '' 'exec sleep 300'
 started nest
 mkdir $TOP/rt/nest/inner
 cat $BUNDLES/nest/pid >$TOP/rt/nest/inner/cgroup.procs
