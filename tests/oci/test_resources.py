@@ -261,8 +261,7 @@ def test_unified_on_version_1_is_refused(oci):
 
 
 @pytest.mark.parametrize("key, value, word", [("cpu.shares", -5, "shares|integer|negative"), ("cpu.quota", 5, "cpu|quota"), ("cpu.period", 1, "cpu|period"), ("cpu.cpus", "100-200", "cpuset|cpus"),
-                                              ("cpu.cpus", "x", "cpuset|cpus"), ("cpu.mems", "99", "cpuset|mems"), ("memory.swappiness", 2000, "swappiness"), ("memory.limit", 4096, "memory"),
-                                              ("blockIO.weight", 5, "weight|blkio")])
+                                              ("cpu.cpus", "x", "cpuset|cpus"), ("cpu.mems", "99", "cpuset|mems"), ("memory.swappiness", 2000, "swappiness"), ("memory.limit", 4096, "memory")])
 def test_value_bad(oci, key, value, word):
     """Refused by the kernel or by the runtime: either way the value's name is told and nothing runs."""
     done = oci.run("true", {"linux.resources." + key: value}, rc=None)
