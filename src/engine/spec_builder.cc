@@ -276,6 +276,7 @@ Result<spec::RuntimeSpec> build_spec(const ContainerRecord& record, const Paths&
   const auto& host = record.host_config;
   auto security = TRY(parse_security_options(host.security_opt));
   spec::RuntimeSpec spec;
+  spec.oci_version = "1.0.2";
   spec.hostname = record.config.hostname;
   spec.domainname = record.config.domainname;
   if (host.uts_mode == "host") spec.hostname = spec.domainname = "";

@@ -114,7 +114,7 @@ void join_namespaces(const ChildSetup& setup) {
   }
   if (setup.joins_done) return;
   for (const auto& join : setup.joins)
-    if (setns(join.fd.get(), static_cast<int>(join.type)) < 0) child_fail(setup, "setns to a namespace");
+    if (setns(join.fd.get(), static_cast<int>(join.type)) < 0) child_fail(setup, "join the namespace of type", namespace_name(join.type));
 }
 
 bool groups_may_be_set() {

@@ -125,6 +125,9 @@ struct ChildSetup {
 // Everything from right behind clone to exec. Never returns.
 [[noreturn]] void run_child(ChildSetup& setup);
 
+// "network" for CLONE_NEWNET.
+const char* namespace_name(uint64_t type);
+
 // --- between the child's own files ---
 
 // Reports over the sync socket and exits.

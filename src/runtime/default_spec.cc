@@ -146,6 +146,7 @@ spec::OciCapabilities capability_sets(const std::vector<std::string>& names, boo
 
 spec::RuntimeSpec default_runtime_spec() {
   spec::RuntimeSpec out;
+  out.oci_version = "1.0.2";  // older runtimes refuse a config.json of 1.1 and later
   auto& process = out.process.emplace();
   process.cwd = "/";
   process.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};

@@ -79,7 +79,8 @@ Result<> add_memory(const spec::OciMemory& in, sys::CgroupLimits& out) {
   }
   out.oom_kill_disable = in.disable_oom_killer;
   out.memory_check_before_update = in.check_before_update.value_or(false);
-  // kernel, kernelTCP and useHierarchy: kernels gave up on them, every runtime passes over them.
+  out.memory_kernel_tcp = unless_zero(in.kernel_tcp);
+  // kernel and useHierarchy: kernels gave up on them, every runtime passes over them.
   return {};
 }
 

@@ -105,6 +105,7 @@ TEST_CASE("the root's propagation and devices of a spec") {
 
 TEST_CASE("a mount label goes to file systems that can carry one") {
   spec::RuntimeSpec spec;
+  spec.oci_version = "1.0.2";
   spec.linux_part.emplace().mount_label = "system_u:object_r:x:s0:c1,c2";
   spec.mounts = {
       {"/t", "tmpfs", "t", {"size=1m"}, {}, {}}, {"/proc", "proc", "p", {}, {}, {}}, {"/b", "bind", "/s", {}, {}, {}}};

@@ -129,7 +129,7 @@ template <class Io>
 void fields(Io& io, sys::RdmaLimit& v) { all(io, v.device, v.handles, v.objects); }
 template <class Io>
 void fields(Io& io, sys::CgroupLimits& v) {
-  all(io, v.memory, v.memory_swap, v.memory_reservation, v.memory_swappiness, v.oom_kill_disable,
+  all(io, v.memory, v.memory_swap, v.memory_reservation, v.memory_swappiness, v.memory_kernel_tcp, v.oom_kill_disable,
       v.memory_check_before_update, v.cpu_shares, v.cpu_quota, v.cpu_period, v.cpu_burst, v.cpu_realtime_runtime,
       v.cpu_realtime_period, v.cpu_idle, v.cpuset_cpus, v.cpuset_mems, v.pids, v.blkio_weight, v.blkio_leaf_weight,
       v.blkio_weight_devices, v.blkio_leaf_weight_devices, v.read_bps, v.write_bps, v.read_iops, v.write_iops,

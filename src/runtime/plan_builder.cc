@@ -45,6 +45,8 @@ Result<> add_namespaces(const spec::OciLinux& in, Plan& plan) {
     if (type == std::end(kNamespaces)) return fail(ErrorKind::kInvalid, "unknown namespace type %s", quoted(entry.type).c_str());
     if (seen & type->flag) return fail(ErrorKind::kInvalid, "namespace '%s' is listed twice", type->name);
     seen |= type->flag;
+    if (!entry.path.empty() && entry.path[0] != '/')
+      return fail(ErrorKind::kInvalid, "path %s of namespace '%s' is not absolute", quoted(entry.path).c_str(), type->name);
     if (entry.path.empty()) plan.create_namespaces |= type->flag;
     else plan.join_namespaces.push_back({type->flag, entry.path});
   }
@@ -185,6 +187,8 @@ Result<Plan> build_plan(const spec::RuntimeSpec& spec, const BuildOptions& optio
   if (!spec.process) return fail(ErrorKind::kInvalid, "process is missing");
   if (!spec.root) return fail(ErrorKind::kInvalid, "root is missing");
   plan.process = TRY(build_process(*spec.process));
+  for (const auto& [name, text] : {std::pair{"hostname", &spec.hostname}, {"domainname", &spec.domainname}, {"root.path", &spec.root->path}})
+    if (text->find('\0') != std::string::npos) return fail(ErrorKind::kInvalid, "%s holds a zero byte", name);
   plan.hostname = spec.hostname;
   plan.domainname = spec.domainname;
   if (plan.hostname.size() > 64 || plan.domainname.size() > 64)

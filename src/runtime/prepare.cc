@@ -44,6 +44,8 @@ void prepare_environment(const ProcessPlan& plan, PreparedProcess& out) {
   out.envp.push_back(nullptr);
 }
 
+}  // namespace
+
 const char* namespace_name(uint64_t type) {
   switch (type) {
     case CLONE_NEWNS: return "mount";
@@ -56,8 +58,6 @@ const char* namespace_name(uint64_t type) {
     default: return "time";
   }
 }
-
-}  // namespace
 
 Result<PreparedProcess> prepare_process(const ProcessPlan& plan, const Stdio& stdio) {
   if (plan.args.empty() || plan.args[0].empty()) return fail(ErrorKind::kInvalid, "no command specified");

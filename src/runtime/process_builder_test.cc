@@ -26,6 +26,7 @@ static std::string refusal(const spec::OciProcess& in) {
 
 static Result<Plan> plan_of(spec::OciLinux part, spec::OciUser user = {}) {
   spec::RuntimeSpec spec;
+  spec.oci_version = "1.0.2";
   spec.process = process();
   spec.process->user = std::move(user);
   spec.root = spec::OciRoot{"/r", false};

@@ -345,7 +345,7 @@ CAISSON_JSON(OciLinux, CAISSON_FIELD_OMIT("uidMappings", uid_mappings),
              CAISSON_FIELD_OMIT("intelRdt", intel_rdt), CAISSON_FIELD_OMIT("memoryPolicy", memory_policy))
 
 struct RuntimeSpec {
-  std::string oci_version = "1.0.2";  // older runtimes refuse a config.json of 1.1 and later
+  std::string oci_version;
   std::optional<OciProcess> process;
   std::optional<OciRoot> root;
   std::string hostname, domainname;

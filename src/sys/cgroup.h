@@ -68,6 +68,7 @@ struct RdmaLimit {
 struct CgroupLimits {
   std::optional<int64_t> memory, memory_swap, memory_reservation;  // -1: unlimited; swap includes memory
   std::optional<uint64_t> memory_swappiness;
+  std::optional<int64_t> memory_kernel_tcp;  // v1, where the kernel has the file
   bool oom_kill_disable = false;
   bool memory_check_before_update = false;  // a limit at or below the usage is refused, nothing is written
   std::optional<uint64_t> cpu_shares;

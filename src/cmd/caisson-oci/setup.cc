@@ -79,6 +79,15 @@ Result<std::string> absolute_path(const std::string& path) {
   return out;
 }
 
+// A pipe in its place must not hold us up.
+static Result<std::string> read_config(const std::string& path) {
+  auto file = TRY(sys::open_file(path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
+  struct stat info {};
+  if (fstat(file.get(), &info) < 0) return fail_errno("stat '%s'", path.c_str());
+  if (!S_ISREG(info.st_mode)) return fail(ErrorKind::kInvalid, "'%s' is not a regular file", path.c_str());
+  return sys::read_fd(file.get());
+}
+
 Result<Setup> read_bundle(const Options& options, const Parsed& flags, const std::string& id) {
   char* real = realpath(flags.value("bundle", ".").c_str(), nullptr);
   if (!real) return fail_errno("bundle '%s'", flags.value("bundle").c_str());
@@ -86,7 +95,7 @@ Result<Setup> read_bundle(const Options& options, const Parsed& flags, const std
   Record& record = out.record;
   record.bundle = real;
   free(real);
-  auto text = sys::read_file(record.bundle + "/config.json");
+  auto text = read_config(record.bundle + "/config.json");
   if (!text && text.error().err == ENOENT)
     return fail(ErrorKind::kNotFound, "JSON specification file %s/config.json not found", record.bundle.c_str());
   auto spec = TRY(spec::parse_runtime_spec(TRY(std::move(text))));
