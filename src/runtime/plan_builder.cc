@@ -204,7 +204,7 @@ Result<Plan> build_plan(const spec::RuntimeSpec& spec, const BuildOptions& optio
   uint64_t uts = plan.create_namespaces & CLONE_NEWUTS;
   for (const auto& join : plan.join_namespaces) uts |= join.type & CLONE_NEWUTS;
   if ((!plan.hostname.empty() || !plan.domainname.empty()) && !uts)
-    return fail(ErrorKind::kInvalid, "unable to set hostname without a private UTS namespace");
+    return fail(ErrorKind::kInvalid, "unable to set %s without a private UTS namespace", plan.hostname.empty() ? "domainname" : "hostname");
   TRY(check_mount_namespace(plan));
   plan.cgroup.system = options.cgroups;
   plan.cgroup.take_over = options.take_over_cgroup;
