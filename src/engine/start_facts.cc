@@ -198,12 +198,12 @@ static Result<std::string> resolve_syslog_address(const std::string& address) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_socktype = address.starts_with("udp") ? SOCK_DGRAM : SOCK_STREAM;
   int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
-  if (error != 0) return fail(ErrorKind::kUnavailable, "looking up syslog host '%s': %s", host.c_str(), gai_strerror(error));
+  if (error != 0) return fail(ErrorKind::kInternal, "looking up syslog host '%s': %s", host.c_str(), gai_strerror(error));
   char number[64];
   error = getnameinfo(found->ai_addr, found->ai_addrlen, number, sizeof number, nullptr, 0, NI_NUMERICHOST);
   bool six = found->ai_family == AF_INET6;
   freeaddrinfo(found);
-  if (error != 0) return fail(ErrorKind::kUnavailable, "looking up syslog host '%s': %s", host.c_str(), gai_strerror(error));
+  if (error != 0) return fail(ErrorKind::kInternal, "looking up syslog host '%s': %s", host.c_str(), gai_strerror(error));
   return address.substr(0, 6) + (six ? "[" + std::string(number) + "]" : number) + ":" + port;
 }
 

@@ -236,6 +236,7 @@ TEST_CASE("clearing while the writer and a follower are at work") {
     auto follower = *LogReader::open(config, {});
     (void)read_all(*follower);
     REQUIRE(clear_logs(config));
+    CHECK(sys::list_dir(dir.path)->size() == 1);
     CHECK(all_of(config).empty());
     CHECK(tail_of(config, 5).empty());
     for (int i = 0; i < 2; ++i) REQUIRE(writer->append(StreamId::kStdout, "new " + std::to_string(i) + "\n", kTime));

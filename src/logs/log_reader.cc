@@ -276,13 +276,16 @@ Result<> remove_logs(const LogConfig& config) {
 
 Result<> clear_logs(const LogConfig& config) {
   if (!config.has_files()) return unreadable();
-  // First the current one: what a rotation makes old meanwhile is empty.
+  // First the current one: what a rotation makes old meanwhile is empty. A compression that is under way finds at its
+  // end that there is nothing left to replace.
   if (truncate(config.path.c_str(), 0) < 0 && errno != ENOENT) return fail_errno("truncate '%s'", config.path.c_str());
   for (int index = 1, missed = 0; missed < kGap && index <= kMaxFiles; ++index) {
     bool plain = unlink(file_name(config.path, index).c_str()) == 0,
          packed = unlink(gzip_name(config.path, index).c_str()) == 0;
     missed = plain || packed ? 0 : missed + 1;
   }
+  if (unlink(temporary_gzip_name(config.path).c_str()) < 0 && errno != ENOENT)
+    return fail_errno("unlink '%s'", temporary_gzip_name(config.path).c_str());
   return {};
 }
 
