@@ -158,6 +158,7 @@ void top(Context& context, Call& call) {
   if (!pids) return call.reply_error(pids.error());
   auto table = engine::top(*pids, call.query().get("ps_args"));
   if (!table) return call.reply_error(table.error());
+  context.engine.events().publish_container(*record, "top");
   call.reply_with(200, *table);
 }
 

@@ -210,7 +210,8 @@ TEST_CASE("top: columns as ps names them") {
   REQUIRE(table->processes.size() == 1);
   CHECK(table->processes[0][1] == std::to_string(getpid()));
   CHECK(top({}, "-o pid,comm")->titles == std::vector<std::string>{"PID", "COMMAND"});
-  CHECK(top({}, "-o pid=NUMBER")->titles == std::vector<std::string>{"NUMBER"});
+  CHECK(top({}, "-o pid,comm=NAME")->titles == std::vector<std::string>{"PID", "NAME"});
+  CHECK(top({}, "-o pid=NUMBER").error().message == "Couldn't find PID field in ps output");
   CHECK(top({}, "aux")->titles[0] == "USER");
   for (const char* bad : {"-o", "-o nope", "--bad", "-Z"}) {
     CAPTURE(bad);
