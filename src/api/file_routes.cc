@@ -6,7 +6,6 @@
 #include "engine/changes.h"
 #include "engine/container_path.h"
 #include "engine/engine.h"
-#include "runtime/users.h"
 #include "wire/base64.h"
 #include "wire/compress.h"
 #include "wire/tar_extract.h"
@@ -123,8 +122,7 @@ Result<> extract(Context& context, const Call& call, const ContainerPtr& contain
   options.keep_kinds = call.query().flag("noOverwriteDirNonDir");
   auto record = container->snapshot();
   if (call.query().flag("copyUIDGID") && !record->config.user.empty()) {
-    auto user = TRY(runtime::resolve_user(view.fd(), record->config.user));
-    options.owner.emplace(user.uid, user.gid);
+    options.owner = TRY(engine::ids_of_user(view.fd(), record->config.user));
   }
   std::string destination = TRY(engine::find_extraction_point(view.fd(), path.absolute));
   auto plain = TRY(compress::Decompressor::open(body));

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "runtime/users.h"
 #include "sys/files.h"
 
 namespace caisson::engine {
@@ -112,6 +113,11 @@ Result<std::string> find_extraction_point(int root, const std::string& absolute)
     return fail(ErrorKind::kDenied, "%s is marked read-only",
                 mount_of(destination.get()) == mount_of(root) ? "container rootfs" : "mounted volume");
   return resolved;
+}
+
+Result<std::pair<uint32_t, uint32_t>> ids_of_user(int root, const std::string& user) {
+  auto resolved = TRY(runtime::resolve_user(root, user));
+  return std::pair(resolved.uid, resolved.gid);
 }
 
 }  // namespace caisson::engine

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 #include "sys/nodes.h"
@@ -37,5 +38,7 @@ Result<std::string> follow_links(int root, const std::string& absolute);
 // Where an archive may be extracted to, links followed: kInvalid when it is no directory, kDenied when it is
 // read-only.
 Result<std::string> find_extraction_point(int root, const std::string& absolute);
+// uid and gid of the container's user, by its own passwd.
+Result<std::pair<uint32_t, uint32_t>> ids_of_user(int root, const std::string& user);
 
 }  // namespace caisson::engine
