@@ -24,7 +24,7 @@ LaunchRequest with_policy(LaunchRequest request, const char* name, int64_t retri
 }
 
 // The monitor's end, without a trace of its container.
-ExitRecord end_of(const LiveContainer& box, const Running& running) {
+ExitRecord final_record(const LiveContainer& box, const Running& running) {
   if (auto pidfd = sys::open_pidfd(running.monitor_pid)) REQUIRE(sys::wait_readable(pidfd->get(), 20000));
   CHECK(reap(running.monitor_pid));
   CHECK(sys::list_dir(box.state_dir)->empty());
@@ -42,7 +42,7 @@ TEST_CASE("live: on-failure tries as often as it is told, alone") {
   LiveContainer box;
   auto running = launch(with_policy(box.shell("echo run >> /count; exit 7"), "on-failure", 2));
   REQUIRE_MESSAGE(running, running.error().message);
-  auto record = end_of(box, *running);
+  auto record = final_record(box, *running);
   CHECK(record.exit_code == 7);
   CHECK(record.restart_count == 2);
   CHECK(*sys::read_file(box.base + "/root/count") == "run\nrun\nrun\n");
@@ -53,7 +53,7 @@ TEST_CASE("live: on-failure ends with a success") {
   LiveContainer box;
   auto running = launch(with_policy(box.shell("echo run >> /count; [ $(grep -c run /count) = 2 ]"), "on-failure"));
   REQUIRE_MESSAGE(running, running.error().message);
-  auto record = end_of(box, *running);
+  auto record = final_record(box, *running);
   CHECK(record.exit_code == 0);
   CHECK(record.restart_count == 1);
 }
@@ -88,7 +88,7 @@ TEST_CASE("live: every run is told, the state comes with the subscription") {
   CHECK(back.running.pid != state.running.pid);
   REQUIRE(signal(box.state_dir, SIGKILL, true));
   CHECK(wait_event(subscription->get(), Event::Kind::kExit).exit.exit_code == 137);
-  CHECK(end_of(box, *running).restart_count == 3);
+  CHECK(final_record(box, *running).restart_count == 3);
 }
 
 TEST_CASE("live: one that waits for its next start is stopped at once") {
@@ -103,7 +103,7 @@ TEST_CASE("live: one that waits for its next start is stopped at once") {
   REQUIRE_FALSE(refused);
   CHECK(refused.error().kind == ErrorKind::kConflict);
   REQUIRE(signal(box.state_dir, SIGTERM, true));
-  CHECK(end_of(box, *running).exit_code == 1);
+  CHECK(final_record(box, *running).exit_code == 1);
 }
 
 TEST_CASE("live: the policy may change, and a start that fails is the end") {
@@ -114,12 +114,12 @@ TEST_CASE("live: the policy may change, and a start that fails is the end") {
   SUBCASE("to no") {
     REQUIRE(set_restart_policy(box.state_dir, {}));
     REQUIRE(signal(box.state_dir, SIGKILL));
-    CHECK(end_of(box, *running).exit_code == 137);
+    CHECK(final_record(box, *running).exit_code == 137);
   }
   SUBCASE("the program is gone") {
     REQUIRE(sys::remove_file(box.base + "/root/bin/busybox"));
     REQUIRE(signal(box.state_dir, SIGKILL));
-    auto record = end_of(box, *running);
+    auto record = final_record(box, *running);
     CHECK(record.exit_code == 127);
     CHECK(record.error.find("/bin/sh") != std::string::npos);
   }

@@ -64,6 +64,24 @@ void ask_parent(ChildSetup& setup, ChildMessage::Kind kind) {
   child_ask_parent(setup, message);
 }
 
+// Exec would close them, but that may be far: among them are copies of our creator's standard streams, whose
+// reader waits for their end, and files of the host.
+void let_go_while_waiting(const ChildSetup& setup) {
+  unsigned low = static_cast<unsigned>(setup.gate), high = static_cast<unsigned>(setup.process.proc.get());
+  if (low > high) {
+    unsigned other = low;
+    low = high;
+    high = other;
+  }
+  unsigned first = 3 + setup.process.plan->preserve_fds;
+  auto drop = [](unsigned from, unsigned to) {
+    if (from <= to) raw::close_range(from, to, 0);
+  };
+  drop(first, low - 1);
+  drop(low + 1 > first ? low + 1 : first, high - 1);
+  drop(high + 1 > first ? high + 1 : first, ~0u);
+}
+
 // Whoever created us may be gone when the order to start comes, so it comes to a socket of our own. A
 // connection without an order only looked whether we wait.
 void wait_at_gate(ChildSetup& setup) {
@@ -71,6 +89,7 @@ void wait_at_gate(ChildSetup& setup) {
   send_plain(setup, message);
   wait_for(setup, ParentMessage::Kind::kRecorded);
   close(setup.sync);
+  let_go_while_waiting(setup);
   fcntl(setup.gate, F_SETFL, 0);  // it may have come to us non-blocking
   for (;;) {
     int connection = accept4(setup.gate, nullptr, nullptr, SOCK_CLOEXEC);

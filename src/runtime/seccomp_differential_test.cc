@@ -24,6 +24,9 @@
 
 #if defined(__x86_64__)
 
+// libseccomp keeps what it has collected for a filter that it gives up on.
+extern "C" const char* __lsan_default_suppressions() { return "leak:libseccomp.so"; }
+
 namespace caisson::runtime {
 
 // Without those that 32-bit x86 has behind a multiplexer only, and masks that leave out half of an argument:

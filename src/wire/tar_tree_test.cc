@@ -27,7 +27,7 @@ struct Scratch {
   UniqueFd root;
 };
 
-class StringSink : public ByteSink {
+class TreeSink : public ByteSink {
  public:
   Result<> write(std::string_view data) override {
     text += data;
@@ -37,7 +37,7 @@ class StringSink : public ByteSink {
 };
 
 std::string archive(std::initializer_list<std::pair<tar::Entry, std::string_view>> members) {
-  StringSink sink;
+  TreeSink sink;
   tar::Writer writer(sink);
   for (auto& [entry, data] : members) REQUIRE(writer.add(entry, data));
   REQUIRE(writer.finish());

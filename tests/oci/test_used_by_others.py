@@ -13,7 +13,7 @@ import pytest
 
 from harness.clients import find_docker
 from harness.netns import NetworkNamespace
-from harness.oci import Oci
+from harness.oci import Oci, cgroup_mounts
 from harness.shell import IMAGES, TREE, run, wait_for
 from harness.terminal import Terminal
 
@@ -370,6 +370,13 @@ class Containerd:
         self.oci.machine.popens.pop(self.process.pid, None)
 
 
+def hierarchies_are_mounted():
+    """Every cgroup hierarchy that processes are in: one that was mounted once and is in use lives on without."""
+    with open("/proc/self/cgroup", encoding="ascii") as file:
+        named = {name.removeprefix("name=") for line in file for name in line.split(":")[1].split(",") if name}
+    return named <= set(cgroup_mounts())
+
+
 @pytest.fixture(scope="module")
 def containerd(oci_machine, tmp_path_factory):
     work = f"{TREE}/build/tests/oci-containerd-{os.getpid()}"
@@ -406,7 +413,8 @@ def test_containerd_task(containerd):
     containerd("tasks", "pause", "task")
     assert "PAUSED" in containerd("tasks", "ls").out
     containerd("tasks", "resume", "task")
-    assert json.loads(containerd("tasks", "metrics", "--format", "json", "task").out)
+    if hierarchies_are_mounted():  # else containerd gives up, whatever the runtime
+        assert json.loads(containerd("tasks", "metrics", "--format", "json", "task").out)
     containerd("tasks", "kill", "-s", "TERM", "task")
     wait_for(lambda: "STOPPED" in containerd("tasks", "ls").out, "it has stopped", 10)
     containerd("tasks", "rm", "task", rc=None)
