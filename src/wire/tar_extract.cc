@@ -108,7 +108,9 @@ Result<bool> Extraction::clear_way(int dir, const std::string& name, const Entry
   if (!st) return true;
   bool was = S_ISDIR(st->st_mode), will = entry.type == EntryType::kDirectory;
   if (options_.keep_kinds && was != will) {
-    std::string shown = json::quote(destination_ + "/" + entry.path);
+    std::string_view path = entry.path;
+    while (path.ends_with('/')) path.remove_suffix(1);
+    std::string shown = json::quote(destination_ + "/" + std::string(path));
     return fail(ErrorKind::kInvalid,
                 was ? "cannot overwrite directory %s with non-directory %s"
                     : "cannot overwrite non-directory %s with directory %s",

@@ -127,12 +127,6 @@ def test_attach_half_close_ends_stdin(api):
     peer.close()
 
 
-def test_attach_with_logs_is_refused_for_now(api):
-    ident = run(api, "sleep", "99")
-    answer = api.post(f"/containers/{ident}/attach?logs=1&stream=1&stdout=1")
-    assert answer.status == 501 and "logs=1" in answer.message
-
-
 def test_exec(api):
     ident = run(api, "sleep", "99")
     made = api.post(f"/containers/{ident}/exec", {"Cmd": ["sh", "-c", "echo in; exit 3"], "AttachStdout": True, "AttachStderr": True})

@@ -83,6 +83,10 @@ network_cmd_path = "/bin/false"
         left = run([*self.client, "ps", "-aq"], self.env, rc=None).out
         for mount in sorted(self.oci_mounts(), reverse=True):
             subprocess.run(["umount", "-l", mount], check=False)
+        # podman makes this one for its own program and keeps it.
+        for folder in (top + self.oci.machine.parent + "/conmon" for top in set(cgroup_mounts().values())):
+            if os.path.isdir(folder):
+                os.rmdir(folder)
         assert left == ""
 
     def oci_mounts(self):
