@@ -285,7 +285,8 @@ def test_mount_target_swapped_while_mounting(oci, outside):
         if done.rc == 0:
             good += 1
             targets = [line.split()[4] for line in done.out.splitlines() if "victim" in line]
-            assert targets == ["/s/d/mnt"] or targets == [outside + "/mnt"] or targets == ["/s/l/mnt"] or targets == ["/s/t/mnt"], targets
+            # In the volume, wherever the renames have put the directory meanwhile, or where the link leads inside the root.
+            assert len(targets) == 1 and (targets[0].startswith("/s/") or targets == [outside + "/mnt"]), targets
         assert os.listdir(outside) == ["secret"]
         if time.monotonic() > end:
             break
