@@ -138,6 +138,8 @@ void Lifecycle::handle_gone(const ContainerPtr& container) {
     // The monitor itself was killed: what it watched over must not go on unwatched.
     auto cgroup = sys::cgroup_paths(services_.cgroups, container->snapshot()->cgroup_path);
     if (auto killed = sys::kill_cgroup(cgroup); !killed) log_warn("%s, ignoring", killed.error().message.c_str());
+    // The next start makes it anew.
+    if (auto removed = sys::remove_cgroup(cgroup); !removed) log_warn("%s, ignoring", removed.error().message.c_str());
     exit = monitor::ExitRecord{137, false, container->snapshot()->started_ns, now_ns(), container->snapshot()->restart_count, ""};
   }
   handle_exit(container, *exit);

@@ -3,6 +3,8 @@
 
 #include <thread>
 
+#include "base/log.h"
+#include "monitor/client.h"
 #include "base/text.h"
 
 namespace caisson::engine {
@@ -103,6 +105,15 @@ sys::CgroupLimits limits_of_update(const spec::HostConfig& change) {
   return out;
 }
 
+// A monitor that was started without a policy has nothing to start from again: there the engine does it.
+static void tell_policy(const Services& services, const ContainerRecord& record) {
+  const auto& policy = record.host_config.restart_policy;
+  auto known = monitor::restart_policy_of(policy.name, policy.maximum_retry_count);
+  if (!known) return;
+  if (auto told = monitor::set_restart_policy(services.paths.run(record.id), *known); !told)
+    log_warn("container %s: %s, ignoring", record.id.substr(0, 12).c_str(), told.error().message.c_str());
+}
+
 Result<std::vector<std::string>> update_container(const Services& services, const ContainerPtr& container,
                                                   const spec::HostConfig& change) {
   auto operation = container->begin_operation();
@@ -126,6 +137,7 @@ Result<std::vector<std::string>> update_container(const Services& services, cons
     if (!updated) return fail(ErrorKind::kInternal, "%s: %s", context.c_str(), updated.error().message.c_str());
   }
   TRY(services.containers.save(*container, record, db::Durability::kFull));
+  if (!change.restart_policy.name.empty() && record.running()) tell_policy(services, record);
   services.events.publish_container(record, "update");
   return warnings;
 }

@@ -83,3 +83,34 @@ def test_after_the_machine_went_down(own_engine, client_of):
     assert inspect(client, idents["no"])["State"]["Running"] is False
     for ident in [after, *idents.values()]:
         client("rm", "-f", ident)
+
+
+def test_a_killed_monitor_is_an_end_like_any_other(own_engine, client_of):
+    engine = own_engine()
+    client = client_of(engine)
+    always = client.out("run", "-d", "--restart", "always", "busybox", "sleep", "99")
+    plain = client.out("run", "-d", "busybox", "sleep", "99")
+    before = pid_of(client, always)
+    for pid in engine.processes():
+        os.kill(pid, 9)
+    wait_for(lambda: not inspect(client, plain)["State"]["Running"], "the plain one has ended", timeout=10)
+    wait_for(lambda: pid_of(client, always) not in (0, before), "the other one is started again", timeout=10)
+    client("start", plain)
+    assert inspect(client, plain)["State"]["Running"] is True
+    client("rm", "-f", always, plain)
+
+
+def test_a_policy_that_is_given_later(own_engine, client_of):
+    engine = own_engine()
+    client = client_of(engine)
+    ident = client.out("run", "-d", "busybox", "sleep", "99")
+    client("update", "--restart", "always", ident)
+    before = pid_of(client, ident)
+    os.kill(before, 9)
+    wait_for(lambda: pid_of(client, ident) not in (0, before), "it is started again", timeout=10)
+    # And one that is taken away, from a monitor that has it.
+    client("update", "--restart", "no", ident)
+    os.kill(pid_of(client, ident), 9)
+    wait_for(lambda: not inspect(client, ident)["State"]["Running"], "it stays down", timeout=10)
+    time.sleep(0.5)
+    assert inspect(client, ident)["State"]["Running"] is False
