@@ -232,6 +232,11 @@ void attach(Context& context, Call& call) {
     if (client) return std::move(*client);
     return hijack(call, tty);
   });
+  if (!attached && attached.error().kind == ErrorKind::kNotModified && client) {
+    // It ended while its log was being sent: the rest is in the log, too.
+    (void)send_log(client->socket.get(), *reader, LogShape{!tty});
+    return;
+  }
   // After the hand-over there is no answer to give an error in; the client sees its stream end.
   if (!attached && !handed) call.reply_error(attached.error());
 }

@@ -187,6 +187,9 @@ Result<> Lifecycle::attach(const ContainerPtr& container, monitor::AttachOptions
     return fail(ErrorKind::kConflict, "container %s is restarting, wait until the container is running", record->id.c_str());
   if (record->status() == Status::kRemoving || record->status() == Status::kDead)
     return fail(ErrorKind::kConflict, "container %s is marked for removal", record->id.c_str());
+  // Its log has been sent; what waits for a next start is somebody else's wish.
+  if (record->status() == Status::kExited && options.log_after)
+    return fail(ErrorKind::kNotModified, "container %s has ended", record->id.c_str());
   auto& pending = container->pending_attachments();
   std::erase_if(pending, [](const monitor::Attachment& old) { return peer_gone(old.socket.get()); });
   if (pending.size() >= kMaxPendingAttachments)
