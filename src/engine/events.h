@@ -50,7 +50,7 @@ class EventHub {
   void publish_image(const std::string& action, const std::string& id, const std::string& name);
 
   // The callback runs under the hub's lock, in order, on whichever thread publishes: it must not block.
-  // Past events from `since_ns` on come first (negative: none).
+  // Past events from `since_ns` on come first (negative: none), those of the journal in this thread and without it.
   using Callback = std::function<void(const Event&)>;
   uint64_t subscribe(int64_t since_ns, Callback callback);
   void unsubscribe(uint64_t id);

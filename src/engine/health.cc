@@ -82,7 +82,7 @@ struct HealthChecks::Check {
   std::atomic<bool> over = false;
 };
 
-// One run of the command. Touched by the loop alone once its socket is registered.
+// One run of the command. The rest of it is touched by the loop alone between registering and finishing.
 struct HealthChecks::Probe {
   std::shared_ptr<Check> check;
   std::string exec_id;
@@ -90,7 +90,7 @@ struct HealthChecks::Probe {
   sys::EventLoop::TimerId timer = 0;
   int64_t start_ns = 0;
   std::string frames;
-  bool late = false, done = false;
+  std::atomic<bool> late = false, done = false;  // the loop and a worker look at them
 };
 
 struct HealthChecks::State {
@@ -199,7 +199,7 @@ void HealthChecks::time_out(const std::shared_ptr<Probe>& probe) {
 }
 
 void HealthChecks::finish(const std::shared_ptr<Probe>& probe, std::optional<Error> error) {
-  if (std::exchange(probe->done, true)) return;
+  if (probe->done.exchange(true)) return;
   spec::HealthResult result;
   result.start = format_rfc3339(probe->start_ns);
   result.end = format_rfc3339(now_ns());
