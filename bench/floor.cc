@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The floor of `run --rm busybox true`: one single-threaded program without an engine, a client, a log or a database that
-// makes the same container by the same system calls, waits for it and cleans up. What a run costs above it is ours.
+// The floor of `run --rm busybox true`: one single-threaded program without an engine, a client, a log or a database
+// that makes the same container by the same system calls, waits for it and cleans up. What a run costs above it is
+// ours.
 //
-//   floor --lower DIR [--lower DIR...] --scratch DIR --bpf FILE --net bridge|none [--bridge NAME --address A --gateway G] CMD...
-//   floor --make-bpf FILE        compiles the system call filter once, as an engine would keep it in its cache
+//   floor --lower DIR [--lower DIR...] --scratch DIR --bpf FILE --net bridge|none [--bridge NAME --address A --gateway
+//   G] CMD... floor --make-bpf FILE        compiles the system call filter once, as an engine would keep it in its
+//   cache
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
@@ -47,7 +49,9 @@ struct Options {
   std::vector<char*> command;
 };
 
-int sys_move_mount(int from, int to, const char* path, unsigned flags) { return static_cast<int>(syscall(SYS_move_mount, from, "", to, path, flags)); }
+int sys_move_mount(int from, int to, const char* path, unsigned flags) {
+  return static_cast<int>(syscall(SYS_move_mount, from, "", to, path, flags));
+}
 
 // A detached mount; options are key, value pairs, a null value sets a flag.
 int make_mount(const char* type, const std::vector<std::pair<const char*, const char*>>& options, unsigned attributes) {
@@ -67,7 +71,9 @@ void attach(int mount, int root, const char* path) {
   close(mount);
 }
 
-int clone_tree(const char* path) { return static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)); }
+int clone_tree(const char* path) {
+  return static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+}
 
 void write_file(const std::string& path, const char* data) {
   int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
@@ -82,7 +88,8 @@ struct Cgroups {
   bool v2 = false;
 };
 
-const char* const kDeviceRules[] = {"c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm", "c *:* m", "b *:* m"};
+const char* const kDeviceRules[] = {"c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm",   "c 1:8 rwm", "c 1:9 rwm",
+                                    "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm", "c *:* m",   "b *:* m"};
 
 Cgroups make_cgroups(const std::string& name) {
   Cgroups groups;
@@ -92,7 +99,8 @@ Cgroups make_cgroups(const std::string& name) {
     roots.push_back("/sys/fs/cgroup");
   } else {
     for (const char* controller : {"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"})
-      if (access((std::string("/sys/fs/cgroup/") + controller).c_str(), F_OK) == 0) roots.push_back(std::string("/sys/fs/cgroup/") + controller);
+      if (access((std::string("/sys/fs/cgroup/") + controller).c_str(), F_OK) == 0)
+        roots.push_back(std::string("/sys/fs/cgroup/") + controller);
   }
   for (const std::string& root : roots) {
     std::string dir = root + "/" + name;
@@ -128,16 +136,26 @@ void make_dev(int root) {
     unsigned major, minor;
   };
   umask(0);
-  for (Node n : {Node{"null", 1, 3}, Node{"zero", 1, 5}, Node{"full", 1, 7}, Node{"random", 1, 8}, Node{"urandom", 1, 9}, Node{"tty", 5, 0}})
+  for (Node n : {Node{"null", 1, 3}, Node{"zero", 1, 5}, Node{"full", 1, 7}, Node{"random", 1, 8},
+                 Node{"urandom", 1, 9}, Node{"tty", 5, 0}})
     if (mknodat(dev, n.name, S_IFCHR | 0666, makedev(n.major, n.minor))) die("mknodat");
   umask(022);
-  for (auto [target, name] : {std::pair{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"}, {"/proc/kcore", "core"}})
+  for (auto [target, name] : {std::pair{"/proc/self/fd", "fd"},
+                              {"/proc/self/fd/0", "stdin"},
+                              {"/proc/self/fd/1", "stdout"},
+                              {"/proc/self/fd/2", "stderr"},
+                              {"pts/ptmx", "ptmx"},
+                              {"/proc/kcore", "core"}})
     if (symlinkat(target, dev, name)) die("symlinkat");
   for (const char* name : {"pts", "shm", "mqueue"})
     if (mkdirat(dev, name, 0755)) die("mkdirat");
   attach(dev, root, "dev");
-  attach(make_mount("devpts", {{"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), root, "dev/pts");
-  attach(make_mount("tmpfs", {{"mode", "1777"}, {"size", "65536k"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC), root, "dev/shm");
+  attach(make_mount("devpts", {{"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}},
+                    MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
+         root, "dev/pts");
+  attach(make_mount("tmpfs", {{"mode", "1777"}, {"size", "65536k"}},
+                    MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC),
+         root, "dev/shm");
   attach(make_mount("mqueue", {}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC), root, "dev/mqueue");
 }
 
@@ -166,7 +184,9 @@ void make_cgroup_view(int root, const Cgroups& groups) {
 }
 
 void mask_paths(int root) {
-  for (const char* path : {"proc/kcore", "proc/keys", "proc/latency_stats", "proc/timer_list", "proc/timer_stats", "proc/sched_debug", "proc/asound", "proc/acpi", "proc/scsi", "sys/firmware", "sys/devices/virtual/powercap"}) {
+  for (const char* path :
+       {"proc/kcore", "proc/keys", "proc/latency_stats", "proc/timer_list", "proc/timer_stats", "proc/sched_debug",
+        "proc/asound", "proc/acpi", "proc/scsi", "sys/firmware", "sys/devices/virtual/powercap"}) {
     struct stat status;
     if (fstatat(root, path, &status, 0)) continue;
     if (S_ISDIR(status.st_mode)) {
@@ -180,8 +200,12 @@ void mask_paths(int root) {
   for (const char* path : {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"}) {
     int tree = static_cast<int>(syscall(SYS_open_tree, root, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
     if (tree < 0) continue;
-    mount_attr read_only{.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, .attr_clr = 0, .propagation = 0, .userns_fd = 0};
-    if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &read_only, sizeof read_only)) die("mount_setattr");
+    mount_attr read_only{.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+                         .attr_clr = 0,
+                         .propagation = 0,
+                         .userns_fd = 0};
+    if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &read_only, sizeof read_only))
+      die("mount_setattr");
     attach(tree, root, path);
   }
 }
@@ -192,7 +216,8 @@ sock_fprog map_filter(const std::string& path) {
   if (fd < 0 || fstat(fd, &status)) die(path.c_str());
   void* code = mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
   close(fd);
-  return {static_cast<unsigned short>(static_cast<size_t>(status.st_size) / sizeof(sock_filter)), static_cast<sock_filter*>(code)};
+  return {static_cast<unsigned short>(static_cast<size_t>(status.st_size) / sizeof(sock_filter)),
+          static_cast<sock_filter*>(code)};
 }
 
 void drop_privileges(sock_fprog filter) {
@@ -204,7 +229,8 @@ void drop_privileges(sock_fprog filter) {
   if (syscall(SYS_capset, &header, data)) die("capset");
 }
 
-[[noreturn]] void run_inside(const Options& options, const Cgroups& groups, int rootfs, int ready, const std::vector<std::string>& files) {
+[[noreturn]] void run_inside(const Options& options, const Cgroups& groups, int rootfs, int ready,
+                             const std::vector<std::string>& files) {
   sock_fprog filter = map_filter(options.bpf);
   join_cgroups(groups);
   if (unshare(CLONE_NEWCGROUP)) die("unshare cgroup");
@@ -251,7 +277,8 @@ int make_filter(const char* path) {
     char* name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number);
     if (!name) continue;
     bool refused = false;
-    for (const char* other : {"mount", "umount2", "bpf", "keyctl", "add_key", "setns", "unshare", "reboot", "kexec_load", "init_module", "swapon", "acct"})
+    for (const char* other : {"mount", "umount2", "bpf", "keyctl", "add_key", "setns", "unshare", "reboot",
+                              "kexec_load", "init_module", "swapon", "acct"})
       if (strcmp(name, other) == 0) refused = true;
     if (!refused) seccomp_rule_add(context, SCMP_ACT_ALLOW, number, 0);
     free(name);
@@ -266,13 +293,20 @@ Options parse(int argc, char** argv) {
   int i = 1;
   for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
     std::string key = argv[i], value = argv[i + 1];
-    if (key == "--lower") o.lowers.push_back(value);
-    else if (key == "--scratch") o.scratch = value;
-    else if (key == "--bpf") o.bpf = value;
-    else if (key == "--net") o.net = value;
-    else if (key == "--bridge") o.bridge = value;
-    else if (key == "--address") o.address = value;
-    else if (key == "--gateway") o.gateway = value;
+    if (key == "--lower")
+      o.lowers.push_back(value);
+    else if (key == "--scratch")
+      o.scratch = value;
+    else if (key == "--bpf")
+      o.bpf = value;
+    else if (key == "--net")
+      o.net = value;
+    else if (key == "--bridge")
+      o.bridge = value;
+    else if (key == "--address")
+      o.address = value;
+    else if (key == "--gateway")
+      o.gateway = value;
   }
   for (; i < argc; ++i) o.command.push_back(argv[i]);
   if (o.command.empty() || o.lowers.empty() || o.scratch.empty() || o.bpf.empty()) {
@@ -331,7 +365,8 @@ int main(int argc, char** argv) {
   if (waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED)) die("waitid");
   for (const std::string& group : groups.dirs)
     if (rmdir(group.c_str())) die(group.c_str());
-  std::string inner = work + "/work", incompat = inner + "/incompat", mark = incompat + "/volatile", dirty = mark + "/dirty";
+  std::string inner = work + "/work", incompat = inner + "/incompat", mark = incompat + "/volatile",
+              dirty = mark + "/dirty";
   for (const std::string& path : {dirty, mark, incompat, inner, work}) remove(path.c_str());
   for (const char* name : {"hosts", "hostname", "resolv.conf"}) {
     unlink((upper + "/etc/" + name).c_str());

@@ -89,7 +89,12 @@ int open_socket(unsigned groups) {
 }
 
 void add_link_up(Batch& batch, int index) {
-  ifinfomsg up{.ifi_family = AF_UNSPEC, .__ifi_pad = 0, .ifi_type = 0, .ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+  ifinfomsg up{.ifi_family = AF_UNSPEC,
+               .__ifi_pad = 0,
+               .ifi_type = 0,
+               .ifi_index = index,
+               .ifi_flags = IFF_UP,
+               .ifi_change = IFF_UP};
   batch.begin(RTM_NEWLINK, 0, &up, sizeof up);
 }
 
@@ -99,7 +104,12 @@ int create_veth(const std::string& host_end, int bridge_index, int netns) {
   int events = open_socket(RTMGRP_LINK);
   int socket = open_socket(0);
   Batch batch;
-  ifinfomsg host{.ifi_family = AF_UNSPEC, .__ifi_pad = 0, .ifi_type = 0, .ifi_index = 0, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+  ifinfomsg host{.ifi_family = AF_UNSPEC,
+                 .__ifi_pad = 0,
+                 .ifi_type = 0,
+                 .ifi_index = 0,
+                 .ifi_flags = IFF_UP,
+                 .ifi_change = IFF_UP};
   batch.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &host, sizeof host);
   batch.attribute(IFLA_IFNAME, host_end);
   batch.attribute(IFLA_MASTER, static_cast<uint32_t>(bridge_index));
@@ -149,7 +159,11 @@ void configure_inside(const std::string& address, int prefix, const std::string&
   int index = static_cast<int>(if_nametoindex("eth0"));
   Batch batch;
   add_link_up(batch, 1);
-  ifaddrmsg message{.ifa_family = AF_INET, .ifa_prefixlen = static_cast<uint8_t>(prefix), .ifa_flags = 0, .ifa_scope = 0, .ifa_index = static_cast<uint32_t>(index)};
+  ifaddrmsg message{.ifa_family = AF_INET,
+                    .ifa_prefixlen = static_cast<uint8_t>(prefix),
+                    .ifa_flags = 0,
+                    .ifa_scope = 0,
+                    .ifa_index = static_cast<uint32_t>(index)};
   in_addr ip, via;
   inet_pton(AF_INET, address.c_str(), &ip);
   inet_pton(AF_INET, gateway.c_str(), &via);

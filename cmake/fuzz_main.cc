@@ -49,8 +49,12 @@ void mutate(std::string& data, const std::vector<std::string>& seeds, Random& ra
     switch (random.below(7)) {
       case 0: data.insert(at, 1, static_cast<char>(random.below(256))); break;
       case 1: data.erase(at, random.below(16)); break;
-      case 2: if (at < data.size()) data[at] = static_cast<char>(random.below(256)); break;
-      case 3: if (at < data.size()) data[at] ^= static_cast<char>(1 << random.below(8)); break;
+      case 2:
+        if (at < data.size()) data[at] = static_cast<char>(random.below(256));
+        break;
+      case 3:
+        if (at < data.size()) data[at] ^= static_cast<char>(1 << random.below(8));
+        break;
       case 4: data.resize(at); break;
       case 5: data.insert(at, data.substr(random.below(data.size() + 1), random.below(64))); break;
       default: {

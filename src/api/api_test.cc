@@ -19,7 +19,8 @@ TEST_CASE("router: patterns") {
   CHECK(match("/containers/json", {"containers", "json"}).empty());
   CHECK(match("/containers/{}/json", {"containers", "a", "json"}) == std::vector<std::string>{"a"});
   CHECK(match("/containers/{}/json", {"containers", "", "json"}) == std::vector<std::string>{"no match"});
-  CHECK(match("/images/{*}/json", {"images", "host:5000", "a", "b", "json"}) == std::vector<std::string>{"host:5000/a/b"});
+  CHECK(match("/images/{*}/json", {"images", "host:5000", "a", "b", "json"}) ==
+        std::vector<std::string>{"host:5000/a/b"});
   CHECK(match("/images/{*}/json", {"images", "a", "json", "json"}) == std::vector<std::string>{"a/json"});
   CHECK(match("/images/{*}", {"images"}) == std::vector<std::string>{"no match"});
   CHECK(match("/info", {"info", "more"}) == std::vector<std::string>{"no match"});
@@ -28,11 +29,12 @@ TEST_CASE("router: patterns") {
 TEST_CASE("router: every route is matched by its own pattern first") {
   // A pattern that swallows a later one of the same method would make that route unreachable.
   std::vector<const Route*> all;
-  for (auto table : {container_routes(), exec_routes(), image_routes(), system_routes(), object_routes(), missing_routes()})
+  for (auto table :
+       {container_routes(), exec_routes(), image_routes(), system_routes(), object_routes(), missing_routes()})
     for (const Route& route : table) all.push_back(&route);
   for (const Route* wanted : all) {
     std::vector<std::string> segments;
-    for (std::string_view rest = wanted->pattern + 1; ; ) {
+    for (std::string_view rest = wanted->pattern + 1;;) {
       size_t slash = rest.find('/');
       std::string part(rest.substr(0, slash));
       segments.push_back(part.starts_with('{') ? "thing" : part);
@@ -42,7 +44,9 @@ TEST_CASE("router: every route is matched by its own pattern first") {
     const Route* first = nullptr;
     for (const Route* route : all) {
       std::vector<std::string> arguments;
-      if (!first && std::string_view(route->method) == wanted->method && match_pattern(route->pattern, segments, arguments)) first = route;
+      if (!first && std::string_view(route->method) == wanted->method &&
+          match_pattern(route->pattern, segments, arguments))
+        first = route;
     }
     CAPTURE(wanted->pattern);
     CHECK(first == wanted);
@@ -63,7 +67,8 @@ TEST_CASE("streams: detach keys") {
   CHECK(*parse_detach_keys("ctrl-a,x") == "\x01x");
   CHECK(*parse_detach_keys("ctrl-@") == std::string(1, '\0'));
   CHECK(*parse_detach_keys("Ctrl-[") == "\x1b");
-  for (const char* bad : {"ctrl-", "ctrl-1", "ab", "ctrl-a,,b"}) CHECK(parse_detach_keys(bad).error().kind == ErrorKind::kInvalid);
+  for (const char* bad : {"ctrl-", "ctrl-1", "ab", "ctrl-a,,b"})
+    CHECK(parse_detach_keys(bad).error().kind == ErrorKind::kInvalid);
 }
 
 TEST_CASE("logs: shape of an entry") {

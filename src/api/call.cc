@@ -59,7 +59,8 @@ bool Call::check_body(bool may_be_empty) const {
   }
   auto type = request().headers.find("content-type");
   if (!type || !to_lower(trim(split(*type, ';')[0])).ends_with("/json")) {
-    reply_error(400, format("Content-Type specified (%s) must be 'application/json'", type ? std::string(*type).substr(0, 64).c_str() : ""));
+    reply_error(400, format("Content-Type specified (%s) must be 'application/json'",
+                            type ? std::string(*type).substr(0, 64).c_str() : ""));
     return false;
   }
   return true;
@@ -72,7 +73,8 @@ std::optional<int64_t> Call::number(std::string_view name, bool& good) const {
   auto value = parse_int(*text);
   if (!value) {
     good = false;
-    reply_error(400, format("invalid value for query parameter '%s': %s", std::string(name).c_str(), quoted(*text).c_str()));
+    reply_error(400,
+                format("invalid value for query parameter '%s': %s", std::string(name).c_str(), quoted(*text).c_str()));
   }
   return value;
 }

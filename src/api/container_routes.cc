@@ -10,8 +10,8 @@
 #include "engine/container_filter.h"
 #include "engine/engine.h"
 #include "engine/inspect.h"
-#include "engine/top.h"
 #include "engine/start_facts.h"
+#include "engine/top.h"
 #include "sys/files.h"
 
 namespace caisson::api {
@@ -50,7 +50,8 @@ void list_containers(Context& context, Call& call) {
   if (!good) return;
   auto filter = engine::ContainerFilter::parse(call.query().get("filters"));
   if (!filter) return call.reply_error(filter.error());
-  if (auto resolved = filter->resolve(context.engine.containers(), context.engine.images()); !resolved) return call.reply_error(resolved.error());
+  if (auto resolved = filter->resolve(context.engine.containers(), context.engine.images()); !resolved)
+    return call.reply_error(resolved.error());
   bool all = call.query().flag("all") || (limit && *limit > 0) || filter->wants_stopped();
   bool with_size = call.query().flag("size");
   auto containers = context.engine.containers().list();
@@ -120,7 +121,8 @@ void restart(Context& context, Call& call) {
 }
 
 void kill(Context& context, Call& call) {
-  if (auto container = find(context, call)) call.reply(context.engine.lifecycle().kill(container, call.query().get("signal")));
+  if (auto container = find(context, call))
+    call.reply(context.engine.lifecycle().kill(container, call.query().get("signal")));
 }
 
 void pause(Context& context, Call& call) {
@@ -132,7 +134,8 @@ void unpause(Context& context, Call& call) {
 }
 
 void rename(Context& context, Call& call) {
-  if (auto container = find(context, call)) call.reply(context.engine.lifecycle().rename(container, call.query().get("name")));
+  if (auto container = find(context, call))
+    call.reply(context.engine.lifecycle().rename(container, call.query().get("name")));
 }
 
 void remove(Context& context, Call& call) {

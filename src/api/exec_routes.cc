@@ -54,7 +54,8 @@ void start(Context& context, Call& call) {
 }
 
 void resize(Context& context, Call& call) {
-  if (auto size = window_size(call)) call.reply(context.engine.execs().resize(call.argument(), size->rows, size->columns), 200);
+  if (auto size = window_size(call))
+    call.reply(context.engine.execs().resize(call.argument(), size->rows, size->columns), 200);
 }
 
 void inspect(Context& context, Call& call) {

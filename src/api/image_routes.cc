@@ -85,7 +85,8 @@ Result<std::string> registry_auth(const http::Request& request) {
 
 void pull(Context& context, Call& call) {
   const auto& query = call.query();
-  if (!query.get("fromSrc").empty()) return call.reply_error(501, "importing an image (fromSrc) is not supported by this release");
+  if (!query.get("fromSrc").empty())
+    return call.reply_error(501, "importing an image (fromSrc) is not supported by this release");
   std::string name = query.get("fromImage"), tag = query.get("tag");
   if (name.empty()) return call.reply_error(400, "invalid reference format");
   if (!tag.empty()) name += (tag.find(':') != std::string::npos ? "@" : ":") + tag;
@@ -169,7 +170,8 @@ void list(Context& context, Call& call) {
     auto raw = json::decode<std::map<std::string, json::Raw>>(filter_text);
     if (!raw) return call.reply_error(400, "invalid filter: " + raw.error().message);
     for (const auto& [key, value] : *raw) {
-      if (key != "reference" && key != "dangling" && key != "label" && key != "before" && key != "since" && key != "until")
+      if (key != "reference" && key != "dangling" && key != "label" && key != "before" && key != "since" &&
+          key != "until")
         return call.reply_error(400, format("invalid filter '%s'", key.substr(0, 64).c_str()));
       if (auto values = json::decode<std::vector<std::string>>(value.text))
         filters[key].insert(values->begin(), values->end());
@@ -178,7 +180,8 @@ void list(Context& context, Call& call) {
           if (wanted) filters[key].insert(entry);
     }
   }
-  if (filters.contains("until")) return call.reply_error(501, "the image filter 'until' is not supported by this release");
+  if (filters.contains("until"))
+    return call.reply_error(501, "the image filter 'until' is not supported by this release");
   auto created_of = [&](const std::string& key) -> std::optional<int64_t> {
     if (!filters.contains(key) || filters[key].empty()) return std::nullopt;
     auto image = context.engine.images().find(*filters[key].begin());
@@ -275,14 +278,15 @@ void tag(Context& context, Call& call) {
   std::string repo = call.query().get("repo"), name = call.query().get("tag");
   auto tagged = context.engine.images().tag(call.argument(), repo, name.empty() ? "latest" : name);
   if (tagged)
-    if (auto image = context.engine.images().find(call.argument())) context.engine.events().publish_image("tag", image->id, repo + ":" + (name.empty() ? "latest" : name));
+    if (auto image = context.engine.images().find(call.argument()))
+      context.engine.events().publish_image("tag", image->id, repo + ":" + (name.empty() ? "latest" : name));
   call.reply(tagged, 201);
 }
 
 void remove(Context& context, Call& call) {
-  auto removed = context.engine.images().remove(call.argument(), call.query().flag("force"), [&](const std::string& id) {
-    return context.engine.containers().user_of_image(id);
-  });
+  auto removed = context.engine.images().remove(
+      call.argument(), call.query().flag("force"),
+      [&](const std::string& id) { return context.engine.containers().user_of_image(id); });
   if (!removed) return call.reply_error(removed.error());
   std::vector<spec::ImageDeleteItem> out;
   for (auto& entry : *removed) {

@@ -25,8 +25,14 @@ void LogShape::render(const logs::LogEntry& entry, std::string& out) const {
   std::string stamp = timestamps ? format_rfc3339_fixed(entry.time_ns) + " " : "";
   if (framed) {
     size_t size = stamp.size() + (details ? entry.details.size() + 1 : 0) + entry.text.size();
-    const char header[8] = {static_cast<char>(entry.stream), 0, 0, 0, static_cast<char>(size >> 24), static_cast<char>(size >> 16),
-                            static_cast<char>(size >> 8), static_cast<char>(size)};
+    const char header[8] = {static_cast<char>(entry.stream),
+                            0,
+                            0,
+                            0,
+                            static_cast<char>(size >> 24),
+                            static_cast<char>(size >> 16),
+                            static_cast<char>(size >> 8),
+                            static_cast<char>(size)};
     out.append(header, sizeof header);
   }
   out += stamp;
@@ -196,9 +202,10 @@ Result<> LogFollower::follow(std::shared_ptr<http::Stream> stream, std::unique_p
         });
     });
     state->pump(id);
-    if (first) state->loop->after_ms(kPollMs, [weak] {
-      if (auto again = weak.lock()) again->tick();
-    });
+    if (first)
+      state->loop->after_ms(kPollMs, [weak] {
+        if (auto again = weak.lock()) again->tick();
+      });
   });
   return {};
 }

@@ -13,9 +13,9 @@ namespace caisson::api {
 
 // How entries become bytes of the answer.
 struct LogShape {
-  bool framed = true;       // 8-byte frames; raw with a tty
+  bool framed = true;  // 8-byte frames; raw with a tty
   bool timestamps = false;
-  bool details = false;     // before the text, as Docker: "key=value,key=value text"
+  bool details = false;  // before the text, as Docker: "key=value,key=value text"
   void render(const logs::LogEntry& entry, std::string& out) const;
 };
 
@@ -25,8 +25,8 @@ class LogFollower {
   ~LogFollower();
   // Sends what is there, then what comes, until the container has ended (a restart is an end, as in Docker)
   // or the clock shows `until_ns` (0: never), and all is sent. The stream is ended by us.
-  Result<> follow(std::shared_ptr<http::Stream> stream, std::unique_ptr<logs::LogReader> reader, const std::string& log_path,
-                  LogShape shape, const engine::ContainerPtr& container, int64_t until_ns);
+  Result<> follow(std::shared_ptr<http::Stream> stream, std::unique_ptr<logs::LogReader> reader,
+                  const std::string& log_path, LogShape shape, const engine::ContainerPtr& container, int64_t until_ns);
 
  private:
   struct State;

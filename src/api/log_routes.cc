@@ -90,7 +90,8 @@ void logs_of(Context& context, Call& call) {
   bool over = options->until_ns != 0 && options->until_ns <= now_ns();
   if (follow && record->running() && !over) {
     auto stream = call.exchange->start_stream(200, headers);
-    auto followed = context.follower.follow(stream, std::move(*reader), config->path, shape, container, options->until_ns);
+    auto followed =
+        context.follower.follow(stream, std::move(*reader), config->path, shape, container, options->until_ns);
     if (!followed) stream->end();
     return;
   }

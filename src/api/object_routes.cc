@@ -65,8 +65,8 @@ struct VolumeEntry {
   spec::StringMap labels, options;
 };
 CAISSON_JSON(VolumeEntry, CAISSON_FIELD("Driver", driver), CAISSON_FIELD_NULL("Labels", labels),
-             CAISSON_FIELD("Mountpoint", mountpoint), CAISSON_FIELD("Name", name), CAISSON_FIELD_NULL("Options", options),
-             CAISSON_FIELD("Scope", scope))
+             CAISSON_FIELD("Mountpoint", mountpoint), CAISSON_FIELD("Name", name),
+             CAISSON_FIELD_NULL("Options", options), CAISSON_FIELD("Scope", scope))
 struct VolumeList {
   std::vector<VolumeEntry> volumes;
   std::vector<std::string> warnings;

@@ -9,7 +9,8 @@ namespace caisson::api {
 
 namespace {
 
-bool match_segments(std::span<const std::string> pattern, std::span<const std::string> segments, std::vector<std::string>& arguments) {
+bool match_segments(std::span<const std::string> pattern, std::span<const std::string> segments,
+                    std::vector<std::string>& arguments) {
   if (pattern.empty()) return segments.empty();
   if (segments.empty()) return false;
   if (pattern[0] != "{*}") {
@@ -25,7 +26,8 @@ bool match_segments(std::span<const std::string> pattern, std::span<const std::s
     std::vector<std::string> words(segments.begin(), segments.begin() + static_cast<std::ptrdiff_t>(taken));
     size_t depth = arguments.size();
     arguments.push_back(join(words, "/"));
-    if (!arguments.back().empty() && match_segments(pattern.subspan(1), segments.subspan(taken), arguments)) return true;
+    if (!arguments.back().empty() && match_segments(pattern.subspan(1), segments.subspan(taken), arguments))
+      return true;
     arguments.resize(depth);
   }
   return false;
@@ -52,7 +54,8 @@ http::RouteDecision answer(int status, std::string message) {
 
 }  // namespace
 
-bool match_pattern(std::string_view pattern, const std::vector<std::string>& segments, std::vector<std::string>& arguments) {
+bool match_pattern(std::string_view pattern, const std::vector<std::string>& segments,
+                   std::vector<std::string>& arguments) {
   auto parts = split(pattern.substr(1), '/');
   return match_segments(parts, segments, arguments);
 }
@@ -64,17 +67,20 @@ http::Router make_router(Context& context) {
     if (auto asked = parse_version(segments[0])) {
       std::string text = segments[0].substr(1, 16);
       if (*asked < kMinVersion)
-        return answer(400, format("client version %s is too old. Minimum supported API version is 1.%d, please upgrade your client to a newer version",
+        return answer(400, format("client version %s is too old. Minimum supported API version is 1.%d, please upgrade "
+                                  "your client to a newer version",
                                   text.c_str(), kMinVersion));
       if (*asked > kMaxVersion)
-        return answer(400, format("client version %s is too new. Maximum supported API version is 1.%d", text.c_str(), kMaxVersion));
+        return answer(400, format("client version %s is too new. Maximum supported API version is 1.%d", text.c_str(),
+                                  kMaxVersion));
       version = *asked;
       segments.erase(segments.begin());
     }
     if (segments.empty()) return answer(404, "page not found");
     bool path_known = false;
     // HEAD is answered like GET, without the body; the server takes care of that.
-    for (auto table : {container_routes(), file_routes(), stats_routes(), websocket_routes(), exec_routes(), image_routes(), system_routes(), object_routes(), missing_routes()}) {
+    for (auto table : {container_routes(), file_routes(), stats_routes(), websocket_routes(), exec_routes(),
+                       image_routes(), system_routes(), object_routes(), missing_routes()}) {
       for (const Route& route : table) {
         std::vector<std::string> arguments;
         if (!match_pattern(route.pattern, segments, arguments)) continue;
@@ -82,7 +88,8 @@ http::Router make_router(Context& context) {
         if (head.method != route.method) continue;
         if (!route.handler)
           return answer(501, format("%s %s is not supported by this release", route.method, route.pattern));
-        return {[&context, handler = route.handler, version, arguments = std::move(arguments)](std::shared_ptr<http::Exchange> exchange) {
+        return {[&context, handler = route.handler, version,
+                 arguments = std::move(arguments)](std::shared_ptr<http::Exchange> exchange) {
                   Call call{std::move(exchange), version, arguments};
                   handler(context, call);
                 },

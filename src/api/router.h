@@ -13,7 +13,7 @@
 namespace caisson::engine {
 class Container;
 class Engine;
-}
+}  // namespace caisson::engine
 namespace caisson::sys {
 class EventLoop;
 }
@@ -37,13 +37,13 @@ struct Route {
   const char* method;
   // Segments; "{}" matches one, "{*}" one or more (image names hold slashes).
   const char* pattern;
-  RouteHandler handler;        // nullptr: known to Docker, not in this release (501)
-  bool stream_body = false;    // the handler takes the connection over and reads the body itself
-  bool on_loop = false;        // reads snapshots only: cheaper on the loop thread than on a worker
+  RouteHandler handler;      // nullptr: known to Docker, not in this release (501)
+  bool stream_body = false;  // the handler takes the connection over and reads the body itself
+  bool on_loop = false;      // reads snapshots only: cheaper on the loop thread than on a worker
 };
 
 std::span<const Route> container_routes();
-std::span<const Route> file_routes();      // changes, archive, export of a container
+std::span<const Route> file_routes();  // changes, archive, export of a container
 std::span<const Route> stats_routes();
 std::span<const Route> websocket_routes();
 std::span<const Route> exec_routes();
@@ -60,6 +60,7 @@ std::shared_ptr<engine::Container> find_container(Context& context, Call& call);
 http::Router make_router(Context& context);
 
 // Pure: does `path` (split, without the version) match `pattern`?
-bool match_pattern(std::string_view pattern, const std::vector<std::string>& segments, std::vector<std::string>& arguments);
+bool match_pattern(std::string_view pattern, const std::vector<std::string>& segments,
+                   std::vector<std::string>& arguments);
 
 }  // namespace caisson::api

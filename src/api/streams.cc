@@ -32,9 +32,11 @@ Result<std::string> parse_detach_keys(const std::string& text) {
       continue;
     }
     static constexpr std::string_view symbols = "@abcdefghijklmnopqrstuvwxyz[\\]^_";
-    size_t at = word.size() == 6 && to_lower(word).starts_with("ctrl-") ? symbols.find(to_lower(word)[5]) : std::string_view::npos;
+    size_t at = word.size() == 6 && to_lower(word).starts_with("ctrl-") ? symbols.find(to_lower(word)[5])
+                                                                        : std::string_view::npos;
     if (at == std::string_view::npos)
-      return fail(ErrorKind::kInvalid, "Invalid detach keys (%s) provided: unknown character inside sequence: %s", text.c_str(), quoted(word).c_str());
+      return fail(ErrorKind::kInvalid, "Invalid detach keys (%s) provided: unknown character inside sequence: %s",
+                  text.c_str(), quoted(word).c_str());
     keys += static_cast<char>(at);
   }
   return keys;

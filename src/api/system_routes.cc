@@ -56,9 +56,15 @@ void version(Context&, Call& call) {
   spec::VersionComponent engine_part;
   engine_part.name = "Engine";
   engine_part.version = kEngineVersion;
-  engine_part.details = {{"ApiVersion", out.api_version}, {"Arch", out.arch},       {"BuildTime", out.build_time},
-                         {"Experimental", "false"},       {"GitCommit", kGitCommit}, {"GoVersion", ""},
-                         {"KernelVersion", out.kernel_version}, {"MinAPIVersion", out.min_api_version}, {"Os", "linux"}};
+  engine_part.details = {{"ApiVersion", out.api_version},
+                         {"Arch", out.arch},
+                         {"BuildTime", out.build_time},
+                         {"Experimental", "false"},
+                         {"GitCommit", kGitCommit},
+                         {"GoVersion", ""},
+                         {"KernelVersion", out.kernel_version},
+                         {"MinAPIVersion", out.min_api_version},
+                         {"Os", "linux"}};
   out.components.push_back(std::move(engine_part));
   call.reply_with(200, out);
 }
@@ -104,7 +110,8 @@ void info(Context& context, Call& call) {
   out.cpu_set = cgroups.has("cpuset");
   out.pids_limit = cgroups.has("pids");
   out.oom_kill_disable = !cgroups.v2 && cgroups.has("memory");
-  if (auto forwarding = sys::read_file("/proc/sys/net/ipv4/ip_forward", 16)) out.ipv4_forwarding = trim(*forwarding) == "1";
+  if (auto forwarding = sys::read_file("/proc/sys/net/ipv4/ip_forward", 16))
+    out.ipv4_forwarding = trim(*forwarding) == "1";
   out.debug = context.engine.options().debug;
   if (auto fds = sys::list_dir("/proc/self/fd")) out.n_fd = static_cast<int64_t>(fds->size());
   out.system_time = format_rfc3339(now_ns());
@@ -133,15 +140,20 @@ void events(Context& context, Call& call) {
   if (!since) return call.reply_error(since.error());
   if (!until) return call.reply_error(until.error());
   if (*since && *until && *since > *until)
-    return call.reply_error(400, "`since` time (" + call.query().get("since") + ") cannot be after `until` time (" + call.query().get("until") + ")");
+    return call.reply_error(400, "`since` time (" + call.query().get("since") + ") cannot be after `until` time (" +
+                                     call.query().get("until") + ")");
   http::Headers headers;
   headers.add("Content-Type", "application/json");
   auto stream = call.exchange->start_stream(200, headers);
   int64_t end_ns = *until;
   auto& hub = context.engine.events();
-  uint64_t id = hub.subscribe(*since ? *since : end_ns ? 0 : -1, [stream, filter = *filter, end_ns](const engine::Event& event) {
-    if ((end_ns == 0 || event.time_ns <= end_ns) && filter.matches(event)) stream->write(engine::event_json(event));
-  });
+  uint64_t id = hub.subscribe(*since   ? *since
+                              : end_ns ? 0
+                                       : -1,
+                              [stream, filter = *filter, end_ns](const engine::Event& event) {
+                                if ((end_ns == 0 || event.time_ns <= end_ns) && filter.matches(event))
+                                  stream->write(engine::event_json(event));
+                              });
   if (end_ns && end_ns <= now_ns()) {
     hub.unsubscribe(id);
     return stream->end();
@@ -177,9 +189,9 @@ void disk_usage(Context& context, Call& call) {
       summary.created = image.created_ns / 1000000000;
       summary.size = image.size;
       summary.labels = image.config.config.labels;
-      summary.containers = std::count_if(containers.begin(), containers.end(), [&](const engine::ContainerPtr& container) {
-        return container->snapshot()->image_id == image.id;
-      });
+      summary.containers = std::count_if(
+          containers.begin(), containers.end(),
+          [&](const engine::ContainerPtr& container) { return container->snapshot()->image_id == image.id; });
       for (const auto& entry : usage.images)
         if (entry.id == image.id) summary.shared_size = entry.shared_size;
       out.images.push_back(std::move(summary));

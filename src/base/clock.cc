@@ -27,8 +27,8 @@ static std::string seconds_text(int64_t ns, int64_t* fraction) {
   }
   tm parts{};
   gmtime_r(&seconds, &parts);
-  return format("%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                parts.tm_hour, parts.tm_min, parts.tm_sec);
+  return format("%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
+                parts.tm_min, parts.tm_sec);
 }
 
 std::string format_rfc3339(int64_t ns) {
@@ -55,11 +55,11 @@ std::optional<int64_t> parse_rfc3339(std::string_view text) {
     if (!value) return std::nullopt;
     return static_cast<int64_t>(*value);
   };
-  if (text.size() < 20 || text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != 't') ||
-      text[13] != ':' || text[16] != ':')
+  if (text.size() < 20 || text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != 't') || text[13] != ':' ||
+      text[16] != ':')
     return std::nullopt;
-  auto year = number(0, 4), month = number(5, 2), day = number(8, 2), hour = number(11, 2),
-       minute = number(14, 2), second = number(17, 2);
+  auto year = number(0, 4), month = number(5, 2), day = number(8, 2), hour = number(11, 2), minute = number(14, 2),
+       second = number(17, 2);
   if (!year || !month || !day || !hour || !minute || !second) return std::nullopt;
   if (*month < 1 || *month > 12 || *day < 1 || *day > 31 || *hour > 23 || *minute > 59 || *second > 60)
     return std::nullopt;
@@ -79,8 +79,7 @@ std::optional<int64_t> parse_rfc3339(std::string_view text) {
   if (text[at] == 'Z' || text[at] == 'z') {
     ++at;
   } else {
-    if ((text[at] != '+' && text[at] != '-') || at + 6 > text.size() || text[at + 3] != ':')
-      return std::nullopt;
+    if ((text[at] != '+' && text[at] != '-') || at + 6 > text.size() || text[at + 3] != ':') return std::nullopt;
     auto oh = number(at + 1, 2), om = number(at + 4, 2);
     if (!oh || !om) return std::nullopt;
     offset = (*oh * 60 + *om) * 60 * (text[at] == '-' ? -1 : 1);

@@ -35,12 +35,12 @@ static void emit(LogLevel level, const char* fmt, va_list args) {
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }
 
-#define CAISSON_DEFINE_LOG(name, level)  \
-  void name(const char* fmt, ...) {      \
-    va_list args;                        \
-    va_start(args, fmt);                 \
-    emit(level, fmt, args);              \
-    va_end(args);                        \
+#define CAISSON_DEFINE_LOG(name, level) \
+  void name(const char* fmt, ...) {     \
+    va_list args;                       \
+    va_start(args, fmt);                \
+    emit(level, fmt, args);             \
+    va_end(args);                       \
   }
 CAISSON_DEFINE_LOG(log_debug, LogLevel::kDebug)
 CAISSON_DEFINE_LOG(log_info, LogLevel::kInfo)

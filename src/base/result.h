@@ -70,11 +70,11 @@ inline void take(std::expected<void, Error>&&) {}
 // Each use has a variable of its own name, so that TRY(f(TRY(g()))) shadows nothing.
 #define CAISSON_TRY_NAME2(line) caisson_try_##line
 #define CAISSON_TRY_NAME(line) CAISSON_TRY_NAME2(line)
-#define CAISSON_TRY_AS(name, expr, on_error)                 \
-  ({                                                         \
-    auto name = (expr);                                      \
-    if (!name) return on_error;                              \
-    ::caisson::detail::take(std::move(name));                \
+#define CAISSON_TRY_AS(name, expr, on_error)  \
+  ({                                          \
+    auto name = (expr);                       \
+    if (!name) return on_error;               \
+    ::caisson::detail::take(std::move(name)); \
   })
 #define CAISSON_TRY_PLAIN(name, expr) CAISSON_TRY_AS(name, expr, std::unexpected(std::move(name).error()))
 #define CAISSON_TRY_CONTEXT(name, expr, context) \

@@ -28,8 +28,8 @@ static std::string last_line(const std::string& path) {
 Result<> start_engine(const std::string& socket, bool name_host, const std::vector<std::string>& environment) {
   std::string program = TRY(sys::program_dir()) + "/caissond";
   if (!sys::path_exists(program))
-    return fail(ErrorKind::kUnavailable, "Cannot connect to the Docker daemon at unix://%s. Is the docker daemon running?",
-                socket.c_str());
+    return fail(ErrorKind::kUnavailable,
+                "Cannot connect to the Docker daemon at unix://%s. Is the docker daemon running?", socket.c_str());
   std::string directory = socket.substr(0, socket.rfind('/'));
   std::string log_path = directory + "/caissond.log";
   sys::SpawnRequest request;

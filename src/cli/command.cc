@@ -31,17 +31,16 @@ void App::complain(std::string_view text) {
 std::vector<std::string> command_names(const Command& command) { return split(command.names, ';'); }
 
 std::span<const Group> command_groups() {
-  static constexpr Group kGroups[] = {{"container", "Manage containers"},
-                                      {"image", "Manage images"},
-                                      {"system", "Manage Caisson"}};
+  static constexpr Group kGroups[] = {
+      {"container", "Manage containers"}, {"image", "Manage images"}, {"system", "Manage Caisson"}};
   return kGroups;
 }
 
 std::span<const std::span<const Command>> command_tables() {
   static const std::span<const Command> kTables[] = {
-      run_commands(),   list_commands(),     lifecycle_commands(), stream_commands(), exec_commands(),      file_commands(),
-      stats_commands(), update_commands(),   container_prune_commands(), inspect_commands(),
-      image_commands(), transfer_commands(), system_commands(),    events_commands(), disk_usage_commands()};
+      run_commands(),   list_commands(),     lifecycle_commands(), stream_commands(),          exec_commands(),
+      file_commands(),  stats_commands(),    update_commands(),    container_prune_commands(), inspect_commands(),
+      image_commands(), transfer_commands(), system_commands(),    events_commands(),          disk_usage_commands()};
   return kTables;
 }
 
@@ -167,8 +166,9 @@ int run_group(App& app, const Group& group, const std::vector<std::string>& rest
   }
   if (rest[0].starts_with('-')) {
     bool is_long = rest[0].starts_with("--");
-    std::string what = is_long ? "unknown flag: " + rest[0].substr(0, rest[0].find('='))
-                               : format("unknown shorthand flag: '%c' in %s", rest[0].size() > 1 ? rest[0][1] : '-', rest[0].c_str());
+    std::string what =
+        is_long ? "unknown flag: " + rest[0].substr(0, rest[0].find('='))
+                : format("unknown shorthand flag: '%c' in %s", rest[0].size() > 1 ? rest[0][1] : '-', rest[0].c_str());
     app.complain(what + "\n\nUsage:  " + path + "\n\nRun '" + path + " --help' for more information");
     return kFlagError;
   }
@@ -184,7 +184,9 @@ int run_program(App& app, const std::vector<std::string>& args) {
   const std::span<const FlagSpec> tables[] = {global_flags()};
   auto line = parse_flags(tables, args, false);
   if (!line) {
-    app.complain(line.error().message + format("\n\nUsage:  %s [OPTIONS] COMMAND [ARG...]\n\nRun '%s --help' for more information", kProgram, kProgram));
+    app.complain(line.error().message +
+                 format("\n\nUsage:  %s [OPTIONS] COMMAND [ARG...]\n\nRun '%s --help' for more information", kProgram,
+                        kProgram));
     return kFlagError;
   }
   const ParsedFlags& flags = line->flags;

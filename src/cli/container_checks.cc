@@ -75,10 +75,11 @@ Result<JsonValue> parse_device_rate(std::string_view value, bool bytes) {
     rate = static_cast<uint64_t>(*size);
   }
   if (!rate)
-    return invalid(bytes ? "invalid rate for device: %s. The correct format is <device-path>:<number>[<unit>]. Number "
-                           "must be a positive integer. Unit is optional and can be kb, mb, or gb"
-                         : "invalid rate for device: %s. The correct format is <device-path>:<number>. Number must be a "
-                           "positive integer",
+    return invalid(bytes
+                       ? "invalid rate for device: %s. The correct format is <device-path>:<number>[<unit>]. Number "
+                         "must be a positive integer. Unit is optional and can be kb, mb, or gb"
+                       : "invalid rate for device: %s. The correct format is <device-path>:<number>. Number must be a "
+                         "positive integer",
                    text_of(value).c_str());
   JsonValue out = JsonValue::object();
   out.set("Path", parts->first);
@@ -120,7 +121,8 @@ Result<> check_dns_search(std::string_view value) {
   if (value == ".") return {};
   bool letter = false;
   for (char c : value) {
-    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_'))
+    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+          c == '_'))
       return invalid("%s is not a valid domain", text_of(value).c_str());
     letter = letter || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
   }
@@ -129,7 +131,8 @@ Result<> check_dns_search(std::string_view value) {
 }
 
 Result<> check_env(std::string_view value) {
-  if (value.empty() || value.starts_with('=')) return invalid("invalid environment variable: %s", text_of(value).c_str());
+  if (value.empty() || value.starts_with('='))
+    return invalid("invalid environment variable: %s", text_of(value).c_str());
   return {};
 }
 
@@ -140,15 +143,17 @@ Result<> check_label(std::string_view value) {
 
 Result<> check_link(std::string_view value) {
   if (value.empty()) return invalid("empty string specified for links");
-  if (std::count(value.begin(), value.end(), ':') > 1) return invalid("bad format for links: %s", text_of(value).c_str());
+  if (std::count(value.begin(), value.end(), ':') > 1)
+    return invalid("bad format for links: %s", text_of(value).c_str());
   return {};
 }
 
 Result<> check_map(std::string_view) { return {}; }
 
 Result<> check_sysctl(std::string_view value) {
-  static constexpr std::string_view kNames[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
-                                                "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+  static constexpr std::string_view kNames[] = {"kernel.msgmax", "kernel.msgmnb",         "kernel.msgmni",
+                                                "kernel.sem",    "kernel.shmall",         "kernel.shmmax",
+                                                "kernel.shmmni", "kernel.shm_rmid_forced"};
   auto pair = split_once(value, '=');
   if (pair) {
     for (std::string_view name : kNames)
@@ -159,14 +164,16 @@ Result<> check_sysctl(std::string_view value) {
 }
 
 Result<JsonValue> parse_ulimit(std::string_view value) {
-  static constexpr std::string_view kNames[] = {"core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
-                                                "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"};
+  static constexpr std::string_view kNames[] = {"core",    "cpu",      "data",   "fsize",      "locks",
+                                                "memlock", "msgqueue", "nice",   "nofile",     "nproc",
+                                                "rss",     "rtprio",   "rttime", "sigpending", "stack"};
   auto pair = split_once(value, '=');
   if (!pair) return invalid("invalid ulimit argument: %s", text_of(value).c_str());
   if (std::find(std::begin(kNames), std::end(kNames), pair->first) == std::end(kNames))
     return invalid("invalid ulimit type: %s", pair->first.c_str());
   std::vector<std::string> limits = split(pair->second, ':');
-  if (limits.size() > 2) return invalid("too many limit value arguments - %s, can only have up to two, `soft[:hard]`", pair->second.c_str());
+  if (limits.size() > 2)
+    return invalid("too many limit value arguments - %s, can only have up to two, `soft[:hard]`", pair->second.c_str());
   auto soft = parse_int(limits[0]), hard = soft;
   if (limits.size() == 2) hard = parse_int(limits[1]);
   for (const std::string& limit : limits)
@@ -231,7 +238,8 @@ Result<JsonValue> parse_gpus(std::string_view value) {
     }
   }
   if (!counted && ids.items().empty()) count = 1;
-  if (std::find(capabilities.begin(), capabilities.end(), "gpu") == capabilities.end()) capabilities.emplace_back("gpu");
+  if (std::find(capabilities.begin(), capabilities.end(), "gpu") == capabilities.end())
+    capabilities.emplace_back("gpu");
   out.set("Driver", driver);
   out.set("Count", count);
   out.set("DeviceIDs", ids.items().empty() ? JsonValue() : ids);

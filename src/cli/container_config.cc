@@ -74,7 +74,8 @@ Result<> set_health(JsonValue& config, const ParsedFlags& flags) {
     if (retries < 0) return invalid("--health-retries cannot be negative");
     health.set("Retries", retries);
   }
-  if (std::string_view action = flags.text("health-on-failure"); !action.empty()) health.set("OnFailure", std::string(action));
+  if (std::string_view action = flags.text("health-on-failure"); !action.empty())
+    health.set("OnFailure", std::string(action));
   if (flags.on("no-healthcheck")) {
     if (!health.members().empty()) return invalid("--no-healthcheck conflicts with --health-* options");
     health.set("Test", std::vector<std::string>{"NONE"});

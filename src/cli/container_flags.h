@@ -14,9 +14,9 @@ namespace caisson::cli {
 std::span<const FlagSpec> container_flags();
 
 struct ContainerRequest {
-  JsonValue config = JsonValue::object();       // top level of the body
+  JsonValue config = JsonValue::object();  // top level of the body
   JsonValue host_config = JsonValue::object();
-  JsonValue networking = JsonValue::object();   // EndpointsConfig
+  JsonValue networking = JsonValue::object();  // EndpointsConfig
   std::string image;
   std::string name, platform, cid_file, pull;
   bool tty = false, open_stdin = false, auto_remove = false, quiet = false;

@@ -11,12 +11,21 @@
 namespace caisson::cli {
 
 std::span<const Column> container_columns() {
-  static constexpr Column kColumns[] = {
-      {"ID", "CONTAINER ID"},   {"Image", "IMAGE"},       {"Command", "COMMAND"}, {"RunningFor", "CREATED"},
-      {"Status", "STATUS"},     {"Ports", "PORTS"},       {"Names", "NAMES"},     {"Size", "SIZE"},
-      {"Labels", "LABELS"},     {"Mounts", "MOUNTS"},     {"LocalVolumes", "LOCAL VOLUMES"},
-      {"Networks", "NETWORKS"}, {"State", "STATE"},       {"CreatedAt", "CREATED AT"},
-      {"Platform", "PLATFORM"}};
+  static constexpr Column kColumns[] = {{"ID", "CONTAINER ID"},
+                                        {"Image", "IMAGE"},
+                                        {"Command", "COMMAND"},
+                                        {"RunningFor", "CREATED"},
+                                        {"Status", "STATUS"},
+                                        {"Ports", "PORTS"},
+                                        {"Names", "NAMES"},
+                                        {"Size", "SIZE"},
+                                        {"Labels", "LABELS"},
+                                        {"Mounts", "MOUNTS"},
+                                        {"LocalVolumes", "LOCAL VOLUMES"},
+                                        {"Networks", "NETWORKS"},
+                                        {"State", "STATE"},
+                                        {"CreatedAt", "CREATED AT"},
+                                        {"Platform", "PLATFORM"}};
   return kColumns;
 }
 
@@ -85,7 +94,8 @@ std::string ports_text(const JsonValue& ports) {
     std::string key = port.type;
     if (!port.ip.empty()) {
       if (port.outside != port.inside) {
-        mapped.push_back(host_port(port.ip, std::to_string(port.outside)) + "->" + std::to_string(port.inside) + "/" + port.type);
+        mapped.push_back(host_port(port.ip, std::to_string(port.outside)) + "->" + std::to_string(port.inside) + "/" +
+                         port.type);
         continue;
       }
       key = port.ip + "/" + port.type;
@@ -93,7 +103,7 @@ std::string ports_text(const JsonValue& ports) {
     auto [group, added] = groups.try_emplace(key, port, port);
     if (added) {
       keys.push_back(key);
-    } else if (port.inside == group->second.second.inside + 1 ) {
+    } else if (port.inside == group->second.second.inside + 1) {
       group->second.second = port;
     } else if (port.inside != group->second.second.inside) {
       mapped.push_back(range_text(group->second.first, group->second.second));

@@ -17,7 +17,8 @@ Result<std::string> parse_detach_keys(std::string_view text) {
     static constexpr std::string_view kSpecial = "@abcdefghijklmnopqrstuvwxyz[\\]^_";
     size_t code = name.starts_with("ctrl-") && name.size() == 6 ? kSpecial.find(name[5]) : kSpecial.npos;
     if (code == kSpecial.npos)
-      return fail(ErrorKind::kInvalid, "invalid detach keys (%s): Unknown character: '%s'", std::string(text).c_str(), key.c_str());
+      return fail(ErrorKind::kInvalid, "invalid detach keys (%s): Unknown character: '%s'", std::string(text).c_str(),
+                  key.c_str());
     out += static_cast<char>(code);
   }
   return out;

@@ -44,7 +44,8 @@ Usage image_usage(const JsonValue& df) {
 }
 
 bool is_active(const std::string& state) {
-  return state.find("running") != state.npos || state.find("paused") != state.npos || state.find("restarting") != state.npos;
+  return state.find("running") != state.npos || state.find("paused") != state.npos ||
+         state.find("restarting") != state.npos;
 }
 
 Usage container_usage(const JsonValue& df) {
@@ -87,8 +88,8 @@ Usage cache_usage(const JsonValue& df) {
   return out;
 }
 
-constexpr Column kColumns[] = {{"Type", "TYPE"}, {"TotalCount", "TOTAL"}, {"Active", "ACTIVE"},
-                               {"Size", "SIZE"}, {"Reclaimable", "RECLAIMABLE"}};
+constexpr Column kColumns[] = {
+    {"Type", "TYPE"}, {"TotalCount", "TOTAL"}, {"Active", "ACTIVE"}, {"Size", "SIZE"}, {"Reclaimable", "RECLAIMABLE"}};
 
 struct Detail {
   JsonValue images = JsonValue::array(), containers = JsonValue::array(), volumes = JsonValue::array(),
@@ -119,7 +120,8 @@ JsonValue cache_row(const JsonValue& record) {
   row.set("Created", age_text(unix_seconds(record.at("CreatedAt").text())));
   row.set("ID", short_id(record.at("ID").text()) + (record.at("InUse").as_bool() ? "*" : ""));
   row.set("InUse", record.at("InUse").as_bool() ? "true" : "false");
-  row.set("LastUsed", record.at("LastUsedAt").is_string() ? age_text(unix_seconds(record.at("LastUsedAt").text())) : "");
+  row.set("LastUsed",
+          record.at("LastUsedAt").is_string() ? age_text(unix_seconds(record.at("LastUsedAt").text())) : "");
   row.set("Shared", record.at("Shared").as_bool() ? "true" : "false");
   row.set("Size", human_size(record.at("Size").as_double(), 3));
   row.set("UsageCount", record.at("UsageCount").text());
@@ -150,7 +152,8 @@ std::string table_of(const JsonValue& rows, std::initializer_list<Column> column
   text += "\n";
   for (const JsonValue& row : rows.items()) {
     bool first = true;
-    for (const Column& column : columns) text += (std::exchange(first, false) ? "" : "\t") + row.at(column.field).text();
+    for (const Column& column : columns)
+      text += (std::exchange(first, false) ? "" : "\t") + row.at(column.field).text();
     text += "\n";
   }
   return align_table(text);
@@ -159,26 +162,41 @@ std::string table_of(const JsonValue& rows, std::initializer_list<Column> column
 void print_detail(Output& out, const JsonValue& df) {
   Detail detail = detail_of(df, true);
   out.print("Images space usage:\n\n");
-  out.print(table_of(detail.images, {{"Repository", "REPOSITORY"}, {"Tag", "TAG"}, {"ID", "IMAGE ID"},
-                                     {"CreatedSince", "CREATED"}, {"Size", "SIZE"}, {"SharedSize", "SHARED SIZE"},
-                                     {"UniqueSize", "UNIQUE SIZE"}, {"Containers", "CONTAINERS"}}));
+  out.print(table_of(detail.images, {{"Repository", "REPOSITORY"},
+                                     {"Tag", "TAG"},
+                                     {"ID", "IMAGE ID"},
+                                     {"CreatedSince", "CREATED"},
+                                     {"Size", "SIZE"},
+                                     {"SharedSize", "SHARED SIZE"},
+                                     {"UniqueSize", "UNIQUE SIZE"},
+                                     {"Containers", "CONTAINERS"}}));
   out.print("\nContainers space usage:\n\n");
-  out.print(table_of(detail.containers, {{"ID", "CONTAINER ID"}, {"Image", "IMAGE"}, {"Command", "COMMAND"},
-                                         {"LocalVolumes", "LOCAL VOLUMES"}, {"Size", "SIZE"}, {"RunningFor", "CREATED"},
-                                         {"Status", "STATUS"}, {"Names", "NAMES"}}));
+  out.print(table_of(detail.containers, {{"ID", "CONTAINER ID"},
+                                         {"Image", "IMAGE"},
+                                         {"Command", "COMMAND"},
+                                         {"LocalVolumes", "LOCAL VOLUMES"},
+                                         {"Size", "SIZE"},
+                                         {"RunningFor", "CREATED"},
+                                         {"Status", "STATUS"},
+                                         {"Names", "NAMES"}}));
   out.print("\nLocal Volumes space usage:\n\n");
   out.print(table_of(detail.volumes, {{"Name", "VOLUME NAME"}, {"Links", "LINKS"}, {"Size", "SIZE"}}));
   out.print("\nBuild cache usage: " + human_size(static_cast<double>(cache_usage(df).size)) + "\n\n");
-  out.print(table_of(detail.cache, {{"ID", "CACHE ID"}, {"CacheType", "CACHE TYPE"}, {"Size", "SIZE"},
-                                    {"Created", "CREATED"}, {"LastUsed", "LAST USED"}, {"UsageCount", "USAGE"},
+  out.print(table_of(detail.cache, {{"ID", "CACHE ID"},
+                                    {"CacheType", "CACHE TYPE"},
+                                    {"Size", "SIZE"},
+                                    {"Created", "CREATED"},
+                                    {"LastUsed", "LAST USED"},
+                                    {"UsageCount", "USAGE"},
                                     {"Shared", "SHARED"}}));
 }
 
 Result<int> disk_usage(App& app, const Invocation& call) {
   std::string format(call.flags.text("format"));
   bool verbose = call.flags.on("verbose");
-  Listing listing = TRY(Listing::make(verbose ? "" : format, "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
-                                      kColumns, "*formatter.diskUsageImagesContext"));
+  Listing listing =
+      TRY(Listing::make(verbose ? "" : format, "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
+                        kColumns, "*formatter.diskUsageImagesContext"));
   auto response = TRY(app.engine().get("/system/df"));
   JsonValue df = TRY(JsonValue::parse(response.body));
   if (verbose && format.empty()) {
@@ -217,7 +235,10 @@ constexpr FlagSpec kFlags[] = {
 
 std::span<const Command> disk_usage_commands() {
   static constexpr Command kCommands[] = {
-      {.names = "system df", .usage = "[OPTIONS]", .summary = "Show disk usage", .flags = kFlags,
+      {.names = "system df",
+       .usage = "[OPTIONS]",
+       .summary = "Show disk usage",
+       .flags = kFlags,
        .function = disk_usage},
   };
   return kCommands;

@@ -42,9 +42,9 @@ static bool nobody_listens(const Error& error) { return error.err == ENOENT || e
 
 Result<std::unique_ptr<http::Client>> Engine::connect() {
   Host host = TRY(parse_host(options_.host_text));
-  Result<std::unique_ptr<http::Transport>> transport =
-      host.kind == Host::Kind::kUnix ? http::connect_unix_transport(host.path)
-                                     : http::connect_tcp_transport(host.name, host.port, 30000);
+  Result<std::unique_ptr<http::Transport>> transport = host.kind == Host::Kind::kUnix
+                                                           ? http::connect_unix_transport(host.path)
+                                                           : http::connect_tcp_transport(host.name, host.port, 30000);
   if (!transport && host.kind == Host::Kind::kUnix && options_.autostart && nobody_listens(transport.error())) {
     TRY(start_engine(host.path, options_.host_text != kDefaultHost, environment_));
     transport = http::connect_unix_transport(host.path);

@@ -18,11 +18,13 @@ static std::optional<std::string> lookup(const std::vector<std::string>& environ
 }
 
 // `environment` null: a name alone is kept as it is (labels).
-static Result<std::vector<std::string>> read_lines(const std::string& path, const std::vector<std::string>* environment) {
+static Result<std::vector<std::string>> read_lines(const std::string& path,
+                                                   const std::vector<std::string>* environment) {
   auto text = sys::read_file(path, kMaxFile);
   if (!text) {
     // As Go says it, which is what users of env files search for.
-    if (text.error().err) return fail(text.error().kind, "open %s: %s", path.c_str(), to_lower(errno_text(text.error().err)).c_str());
+    if (text.error().err)
+      return fail(text.error().kind, "open %s: %s", path.c_str(), to_lower(errno_text(text.error().err)).c_str());
     return std::unexpected(text.error());
   }
   std::vector<std::string> out;
@@ -38,9 +40,11 @@ static Result<std::vector<std::string>> read_lines(const std::string& path, cons
     auto pair = split_once(line, '=');
     std::string name = pair ? pair->first : line;
     if (name.find_first_of(" \t\v\f\r") != name.npos)
-      return fail(ErrorKind::kInvalid, "invalid env file (%s): variable '%s' contains whitespaces", path.c_str(), name.c_str());
+      return fail(ErrorKind::kInvalid, "invalid env file (%s): variable '%s' contains whitespaces", path.c_str(),
+                  name.c_str());
     if (name.empty())
-      return fail(ErrorKind::kInvalid, "invalid env file (%s): no variable name on line '%s'", path.c_str(), line.c_str());
+      return fail(ErrorKind::kInvalid, "invalid env file (%s): no variable name on line '%s'", path.c_str(),
+                  line.c_str());
     if (pair || !environment) {
       out.push_back(line);
     } else if (auto entry = lookup(*environment, name)) {

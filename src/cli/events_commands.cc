@@ -66,10 +66,16 @@ Result<int> events(App& app, const Invocation& call) {
 }
 
 constexpr FlagSpec kFlags[] = {
-    {.name = "filter", .shorthand = 'f', .kind = FlagKind::kList, .type_name = "filter",
-     .usage = "Filter output based on conditions provided", .check = check_filter},
+    {.name = "filter",
+     .shorthand = 'f',
+     .kind = FlagKind::kList,
+     .type_name = "filter",
+     .usage = "Filter output based on conditions provided",
+     .check = check_filter},
     {.name = "format", .kind = FlagKind::kString, .type_name = "string", .usage = kFormatUsage},
-    {.name = "since", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "since",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Show all events created since timestamp"},
     {.name = "until", .kind = FlagKind::kString, .type_name = "string", .usage = "Stream events until this timestamp"},
 };
@@ -78,8 +84,11 @@ constexpr FlagSpec kFlags[] = {
 
 std::span<const Command> events_commands() {
   static constexpr Command kCommands[] = {
-      {.names = "system events;events", .usage = "[OPTIONS]", .summary = "Get real time events from the server",
-       .flags = kFlags, .function = events},
+      {.names = "system events;events",
+       .usage = "[OPTIONS]",
+       .summary = "Get real time events from the server",
+       .flags = kFlags,
+       .function = events},
   };
   return kCommands;
 }

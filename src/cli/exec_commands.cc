@@ -105,18 +105,32 @@ Result<int> exec(App& app, const Invocation& call) {
 
 constexpr FlagSpec kFlags[] = {
     {.name = "detach", .shorthand = 'd', .usage = "Detached mode: run command in the background"},
-    {.name = "detach-keys", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "detach-keys",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Override the key sequence for detaching a container"},
-    {.name = "env", .shorthand = 'e', .kind = FlagKind::kList, .type_name = "list", .usage = "Set environment variables",
+    {.name = "env",
+     .shorthand = 'e',
+     .kind = FlagKind::kList,
+     .type_name = "list",
+     .usage = "Set environment variables",
      .check = check_env},
-    {.name = "env-file", .kind = FlagKind::kList, .type_name = "list",
+    {.name = "env-file",
+     .kind = FlagKind::kList,
+     .type_name = "list",
      .usage = "Read in a file of environment variables"},
     {.name = "interactive", .shorthand = 'i', .usage = "Keep STDIN open even if not attached"},
     {.name = "privileged", .usage = "Give extended privileges to the command"},
     {.name = "tty", .shorthand = 't', .usage = "Allocate a pseudo-TTY"},
-    {.name = "user", .shorthand = 'u', .kind = FlagKind::kString, .type_name = "string",
+    {.name = "user",
+     .shorthand = 'u',
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Username or UID (format: \"<name|uid>[:<group|gid>]\")"},
-    {.name = "workdir", .shorthand = 'w', .kind = FlagKind::kString, .type_name = "string",
+    {.name = "workdir",
+     .shorthand = 'w',
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Working directory inside the container"},
 };
 
@@ -124,9 +138,14 @@ constexpr FlagSpec kFlags[] = {
 
 std::span<const Command> exec_commands() {
   static constexpr Command kCommands[] = {
-      {.names = "container exec;exec", .usage = "[OPTIONS] CONTAINER COMMAND [ARG...]",
-       .summary = "Execute a command in a running container", .flags = kFlags, .min_args = 2, .max_args = -1,
-       .interspersed = false, .function = exec},
+      {.names = "container exec;exec",
+       .usage = "[OPTIONS] CONTAINER COMMAND [ARG...]",
+       .summary = "Execute a command in a running container",
+       .flags = kFlags,
+       .min_args = 2,
+       .max_args = -1,
+       .interspersed = false,
+       .function = exec},
   };
   return kCommands;
 }

@@ -140,8 +140,7 @@ class Parser {
           line_.help = line_.deprecated_help = true;
           return {};
         }
-        return fail(ErrorKind::kInvalid, "unknown shorthand flag: '%c' in %s", arg[i],
-                    ("-" + arg.substr(i)).c_str());
+        return fail(ErrorKind::kInvalid, "unknown shorthand flag: '%c' in %s", arg[i], ("-" + arg.substr(i)).c_str());
       }
       if (i + 2 < arg.size() && arg[i + 1] == '=') return set_flag(line_.flags, *spec, arg.substr(i + 2));
       if (spec->kind == FlagKind::kBool) {

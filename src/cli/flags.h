@@ -54,8 +54,8 @@ class ParsedFlags {
 struct ParsedLine {
   ParsedFlags flags;
   std::vector<std::string> args;
-  bool help = false;                  // --help (or a lone -h) stood among the flags
-  bool deprecated_help = false;       // it was -h
+  bool help = false;             // --help (or a lone -h) stood among the flags
+  bool deprecated_help = false;  // it was -h
 };
 
 // `interspersed`: flags may follow arguments; otherwise parsing stops at the first argument.

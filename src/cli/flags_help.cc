@@ -9,8 +9,8 @@ namespace caisson::cli {
 
 namespace {
 
-constexpr size_t kSlop = 5;          // a last word may stand out by this much instead of wrapping
-constexpr size_t kNarrowest = 24;    // below this the text goes under the flag
+constexpr size_t kSlop = 5;        // a last word may stand out by this much instead of wrapping
+constexpr size_t kNarrowest = 24;  // below this the text goes under the flag
 constexpr size_t kNarrowIndent = 16;
 
 // Cuts one line off `rest`: at the last blank before `width`, or at a line break before that.
@@ -57,8 +57,8 @@ std::string flags_help(std::span<const std::span<const FlagSpec>> tables, size_t
   std::vector<std::string> heads;
   size_t widest = 0;
   for (const FlagSpec* spec : specs) {
-    std::string head = spec->shorthand ? format("  -%c, --%s", spec->shorthand, spec->name)
-                                       : format("      --%s", spec->name);
+    std::string head =
+        spec->shorthand ? format("  -%c, --%s", spec->shorthand, spec->name) : format("      --%s", spec->name);
     if (*spec->type_name) head += std::string(" ") + spec->type_name;
     widest = std::max(widest, head.size());
     heads.push_back(std::move(head));

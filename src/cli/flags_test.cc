@@ -16,7 +16,11 @@ constexpr FlagSpec kFlags[] = {
     {.name = "interactive", .shorthand = 'i', .usage = "Keep STDIN open"},
     {.name = "tty", .shorthand = 't', .usage = "Allocate a pseudo-TTY"},
     {.name = "detach", .shorthand = 'd', .usage = "Background"},
-    {.name = "env", .shorthand = 'e', .kind = FlagKind::kList, .type_name = "list", .usage = "Set environment variables"},
+    {.name = "env",
+     .shorthand = 'e',
+     .kind = FlagKind::kList,
+     .type_name = "list",
+     .usage = "Set environment variables"},
     {.name = "memory", .shorthand = 'm', .kind = FlagKind::kBytes, .type_name = "bytes", .usage = "Memory limit"},
     {.name = "timeout", .kind = FlagKind::kInt, .type_name = "int", .usage = "Seconds"},
     {.name = "time", .kind = FlagKind::kInt, .hidden = true, .alias_of = "timeout"},
@@ -80,9 +84,11 @@ TEST_CASE("flags: errors as Docker's client words them") {
   CHECK(error_of("-ie") == "flag needs an argument: 'e' in -e");
   CHECK(error_of("---x") == "bad flag syntax: ---x");
   CHECK(error_of("--=x") == "bad flag syntax: --=x");
-  CHECK(error_of("--tty=abc") == "invalid argument \"abc\" for \"-t, --tty\" flag: strconv.ParseBool: parsing \"abc\": invalid syntax");
+  CHECK(error_of("--tty=abc") ==
+        "invalid argument \"abc\" for \"-t, --tty\" flag: strconv.ParseBool: parsing \"abc\": invalid syntax");
   CHECK(error_of("-m abc") == "invalid argument \"abc\" for \"-m, --memory\" flag: invalid size: 'abc'");
-  CHECK(error_of("--timeout x") == "invalid argument \"x\" for \"--timeout\" flag: strconv.ParseInt: parsing \"x\": invalid syntax");
+  CHECK(error_of("--timeout x") ==
+        "invalid argument \"x\" for \"--timeout\" flag: strconv.ParseInt: parsing \"x\": invalid syntax");
 }
 
 TEST_CASE("flags: help is sorted, aligned and wrapped") {
@@ -91,12 +97,15 @@ TEST_CASE("flags: help is sorted, aligned and wrapped") {
   CHECK(help.starts_with("  -d, --detach         Background\n  -e, --env list       Set environment variables\n"));
   CHECK(help.find("time ") == std::string::npos);
   static constexpr FlagSpec kLong[] = {
-      {.name = "add-host", .kind = FlagKind::kList, .type_name = "list", .usage = "Add a custom host-to-IP mapping (host:ip)"},
+      {.name = "add-host",
+       .kind = FlagKind::kList,
+       .type_name = "list",
+       .usage = "Add a custom host-to-IP mapping (host:ip)"},
       {.name = "health-start-interval", .kind = FlagKind::kDuration, .type_name = "duration", .usage = "x"}};
   const std::span<const FlagSpec> wide[] = {kLong};
-  CHECK(flags_help(wide, 79, false).starts_with(
-      "      --add-host list                    Add a custom host-to-IP mapping\n"
-      "                                         (host:ip)\n"));
+  CHECK(flags_help(wide, 79, false)
+            .starts_with("      --add-host list                    Add a custom host-to-IP mapping\n"
+                         "                                         (host:ip)\n"));
 }
 
 TEST_CASE("flags: every name and shorthand of a command is there once") {
@@ -128,10 +137,12 @@ TEST_CASE("flags: container flags become the request body") {
     auto request = parse_container(line->flags, line->args, {"HOME=/h", "FROM_ENV=yes"});
     return request ? request->body() : "error: " + request.error().message;
   };
-  CHECK(body({"x"}) ==
-        R"({"AttachStdin":false,"AttachStdout":true,"AttachStderr":true,"Image":"x","HostConfig":{"NetworkMode":"default"},"NetworkingConfig":{"EndpointsConfig":{}}})");
-  std::string text = body({"-i", "-e", "FROM_ENV", "-e", "A=b", "-p", "127.0.0.1:80:8080", "-m", "1g", "--cpus", "1.5",
-                           "--rm", "--entrypoint", "", "--network", "n1", "--ip", "10.0.0.2", "x", "sh", "-c", "y"});
+  CHECK(
+      body({"x"}) ==
+      R"({"AttachStdin":false,"AttachStdout":true,"AttachStderr":true,"Image":"x","HostConfig":{"NetworkMode":"default"},"NetworkingConfig":{"EndpointsConfig":{}}})");
+  std::string text = body({"-i",   "-e",       "FROM_ENV", "-e",   "A=b",          "-p", "127.0.0.1:80:8080", "-m",
+                           "1g",   "--cpus",   "1.5",      "--rm", "--entrypoint", "",   "--network",         "n1",
+                           "--ip", "10.0.0.2", "x",        "sh",   "-c",           "y"});
   CHECK(text.find(R"("Env":["FROM_ENV=yes","A=b"])") != std::string::npos);
   CHECK(text.find(R"("PortBindings":{"8080/tcp":[{"HostIp":"127.0.0.1","HostPort":"80"}]})") != std::string::npos);
   CHECK(text.find(R"("ExposedPorts":{"8080/tcp":{}})") != std::string::npos);
@@ -141,10 +152,12 @@ TEST_CASE("flags: container flags become the request body") {
   CHECK(text.find(R"("Cmd":["sh","-c","y"])") != std::string::npos);
   CHECK(text.find(R"("StdinOnce":true)") != std::string::npos);
   CHECK(text.find(R"({"n1":{"IPAMConfig":{"IPv4Address":"10.0.0.2"}}})") != std::string::npos);
-  CHECK(body({"--rm", "--restart", "always", "x"}) == "error: conflicting options: cannot specify both --restart and --rm");
+  CHECK(body({"--rm", "--restart", "always", "x"}) ==
+        "error: conflicting options: cannot specify both --restart and --rm");
   CHECK(body({"--pid", "foo", "x"}) == "error: --pid: invalid PID mode");
   CHECK(body({"--security-opt", "a", "x"}) == "error: Invalid --security-opt: \"a\"");
-  CHECK(body({"--memory-swappiness", "200", "x"}) == "error: invalid value: 200. Valid memory swappiness range is 0-100");
+  CHECK(body({"--memory-swappiness", "200", "x"}) ==
+        "error: invalid value: 200. Valid memory swappiness range is 0-100");
   CHECK(body({"--mac-address", "foo", "x"}) == "error: foo is not a valid mac address");
   CHECK(body({"UPPER"}).find("must be lowercase") != std::string::npos);
 }

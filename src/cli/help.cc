@@ -8,15 +8,27 @@ namespace caisson::cli {
 
 std::span<const FlagSpec> global_flags() {
   static constexpr FlagSpec kFlags[] = {
-      {.name = "config", .kind = FlagKind::kString, .type_name = "string",
+      {.name = "config",
+       .kind = FlagKind::kString,
+       .type_name = "string",
        .usage = "Location of client config files (default \"~/.docker\")"},
-      {.name = "context", .shorthand = 'c', .kind = FlagKind::kString, .type_name = "string",
-       .usage = "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context "
-                "set with \"docker context use\")"},
+      {.name = "context",
+       .shorthand = 'c',
+       .kind = FlagKind::kString,
+       .type_name = "string",
+       .usage =
+           "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context "
+           "set with \"docker context use\")"},
       {.name = "debug", .shorthand = 'D', .usage = "Enable debug mode"},
-      {.name = "host", .shorthand = 'H', .kind = FlagKind::kList, .type_name = "list",
+      {.name = "host",
+       .shorthand = 'H',
+       .kind = FlagKind::kList,
+       .type_name = "list",
        .usage = "Daemon socket to connect to"},
-      {.name = "log-level", .shorthand = 'l', .kind = FlagKind::kString, .type_name = "string",
+      {.name = "log-level",
+       .shorthand = 'l',
+       .kind = FlagKind::kString,
+       .type_name = "string",
        .usage = "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\") (default \"info\")",
        .initial = "info"},
       {.name = "version", .shorthand = 'v', .usage = "Print version information and quit"},
@@ -31,12 +43,12 @@ struct Line {
 };
 
 std::string lines_text(std::vector<Line> lines, bool sort) {
-  if (sort)
-    std::sort(lines.begin(), lines.end(), [](const Line& a, const Line& b) { return a.name < b.name; });
+  if (sort) std::sort(lines.begin(), lines.end(), [](const Line& a, const Line& b) { return a.name < b.name; });
   std::string out;
   size_t widest = 11;
   for (const Line& line : lines) widest = std::max(widest, line.name.size());
-  for (const Line& line : lines) out += "  " + line.name + std::string(widest - line.name.size() + 1, ' ') + line.summary + "\n";
+  for (const Line& line : lines)
+    out += "  " + line.name + std::string(widest - line.name.size() + 1, ' ') + line.summary + "\n";
   return out;
 }
 
@@ -61,8 +73,8 @@ std::string top_help(size_t columns) {
   std::string program = kProgram;
   return "Usage:  " + program + " [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n\nCommon Commands:\n" +
          lines_text(common, false) + "\nManagement Commands:\n" + lines_text(management, true) + "\nCommands:\n" +
-         lines_text(other, true) + "\nGlobal Options:\n" + flags_help(tables, columns - 1, false) + "\nRun '" + program +
-         " COMMAND --help' for more information on a command.\n";
+         lines_text(other, true) + "\nGlobal Options:\n" + flags_help(tables, columns - 1, false) + "\nRun '" +
+         program + " COMMAND --help' for more information on a command.\n";
 }
 
 std::string group_help(const Group& group) {

@@ -24,7 +24,8 @@ static Result<Host> parse_tcp(std::string_view text, std::string_view whole) {
   size_t colon = text.rfind(':');
   if (text.starts_with('[')) {
     size_t close = text.find(']');
-    if (close == text.npos) return fail(ErrorKind::kInvalid, "invalid proto, expected tcp: %s", std::string(whole).c_str());
+    if (close == text.npos)
+      return fail(ErrorKind::kInvalid, "invalid proto, expected tcp: %s", std::string(whole).c_str());
     host.name = std::string(text.substr(1, close - 1));
     if (close + 1 < text.size() && text[close + 1] == ':') port = text.substr(close + 2);
   } else if (colon != text.npos) {
@@ -70,7 +71,8 @@ static Result<std::string> context_host(const std::string& config_dir, const std
     }
   }
   return fail(ErrorKind::kNotFound,
-              "Failed to initialize: unable to resolve docker endpoint: context \"%s\": context not found", name.c_str());
+              "Failed to initialize: unable to resolve docker endpoint: context \"%s\": context not found",
+              name.c_str());
 }
 
 Result<> choose_host(GlobalOptions& options, const std::vector<std::string>& environment) {

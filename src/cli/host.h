@@ -29,8 +29,8 @@ struct GlobalOptions {
   std::string context;             // -c; then the one in use, "default" for none
   std::string config_dir;          // --config
   bool debug = false;
-  std::string host_text;           // the one chosen
-  bool autostart = false;          // may start the engine when nobody listens
+  std::string host_text;   // the one chosen
+  bool autostart = false;  // may start the engine when nobody listens
 };
 
 // Chooses host_text and autostart. `environment` is "K=V" texts.

@@ -69,26 +69,38 @@ Result<> set_modes(JsonValue& host, const ParsedFlags& flags) {
   };
   std::string_view pid = flags.text("pid"), uts = flags.text("uts"), userns = flags.text("userns"),
                    cgroupns = flags.text("cgroupns");
-  if (!one_of(pid, {"", "host"}) && !(pid.starts_with("container:") && pid.size() > 10)) return invalid("--pid: invalid PID mode");
+  if (!one_of(pid, {"", "host"}) && !(pid.starts_with("container:") && pid.size() > 10))
+    return invalid("--pid: invalid PID mode");
   if (!one_of(uts, {"", "host"})) return invalid("--uts: invalid UTS mode");
   if (!one_of(userns, {"", "host"})) return invalid("--userns: invalid USER mode");
   if (!one_of(cgroupns, {"", "host", "private"})) return invalid("--cgroupns: invalid CGROUP mode");
-  static constexpr Mapping kTexts[] = {{"pid", "PidMode"},       {"uts", "UTSMode"},         {"userns", "UsernsMode"},
-                                       {"cgroupns", "CgroupnsMode"}, {"ipc", "IpcMode"},     {"runtime", "Runtime"},
-                                       {"isolation", "Isolation"},   {"cgroup-parent", "CgroupParent"},
-                                       {"volume-driver", "VolumeDriver"}, {"cpuset-cpus", "CpusetCpus"},
-                                       {"cpuset-mems", "CpusetMems"}, {"cidfile", "ContainerIDFile"}};
+  static constexpr Mapping kTexts[] = {{"pid", "PidMode"},
+                                       {"uts", "UTSMode"},
+                                       {"userns", "UsernsMode"},
+                                       {"cgroupns", "CgroupnsMode"},
+                                       {"ipc", "IpcMode"},
+                                       {"runtime", "Runtime"},
+                                       {"isolation", "Isolation"},
+                                       {"cgroup-parent", "CgroupParent"},
+                                       {"volume-driver", "VolumeDriver"},
+                                       {"cpuset-cpus", "CpusetCpus"},
+                                       {"cpuset-mems", "CpusetMems"},
+                                       {"cidfile", "ContainerIDFile"}};
   for (const Mapping& item : kTexts)
     if (!flags.text(item.flag).empty()) host.set(item.member, flags.text(item.flag));
-  static constexpr Mapping kSwitches[] = {{"privileged", "Privileged"}, {"read-only", "ReadonlyRootfs"},
-                                          {"rm", "AutoRemove"}, {"publish-all", "PublishAllPorts"},
+  static constexpr Mapping kSwitches[] = {{"privileged", "Privileged"},
+                                          {"read-only", "ReadonlyRootfs"},
+                                          {"rm", "AutoRemove"},
+                                          {"publish-all", "PublishAllPorts"},
                                           {"oom-kill-disable", "OomKillDisable"}};
   for (const Mapping& item : kSwitches)
     if (flags.on(item.flag)) host.set(item.member, true);
   if (flags.changed("init")) host.set("Init", flags.on("init"));
   static constexpr Mapping kLists[] = {{"dns", "Dns"},
-                                       {"dns-option", "DnsOptions"}, {"dns-search", "DnsSearch"},
-                                       {"group-add", "GroupAdd"}, {"volumes-from", "VolumesFrom"},
+                                       {"dns-option", "DnsOptions"},
+                                       {"dns-search", "DnsSearch"},
+                                       {"group-add", "GroupAdd"},
+                                       {"volumes-from", "VolumesFrom"},
                                        {"device-cgroup-rule", "DeviceCgroupRules"}};
   for (const Mapping& item : kLists)
     if (std::vector<std::string> values = flags.list(item.flag); !values.empty()) host.set(item.member, values);
@@ -109,7 +121,8 @@ Result<> set_limits(JsonValue& host, const ParsedFlags& flags) {
   TRY(set_resource_limits(host, flags));
   int64_t swappiness = flags.integer("memory-swappiness");
   if (swappiness != -1 && (swappiness < 0 || swappiness > 100))
-    return invalid(format("invalid value: %lld. Valid memory swappiness range is 0-100", static_cast<long long>(swappiness)));
+    return invalid(
+        format("invalid value: %lld. Valid memory swappiness range is 0-100", static_cast<long long>(swappiness)));
   if (swappiness != -1) host.set("MemorySwappiness", swappiness);
   static constexpr Mapping kRates[] = {{"device-read-bps", "BlkioDeviceReadBps"},
                                        {"device-write-bps", "BlkioDeviceWriteBps"},
@@ -194,7 +207,8 @@ Result<> set_security(JsonValue& host, const ParsedFlags& flags) {
         return invalid("opening seccomp profile (" + value + ") failed: open " + value + ": " +
                        to_lower(errno_text(profile.error().err)));
       auto parsed = JsonValue::parse(*profile);
-      if (!parsed) return invalid("compacting json for seccomp profile (" + value + ") failed: " + parsed.error().message);
+      if (!parsed)
+        return invalid("compacting json for seccomp profile (" + value + ") failed: " + parsed.error().message);
       options.push("seccomp=" + parsed->dump());
       continue;
     }
@@ -215,7 +229,8 @@ Result<> set_maps(JsonValue& host, const ParsedFlags& flags) {
   };
   for (const std::string& text : flags.list("storage-opt"))
     if (text.find('=') == text.npos) return invalid("invalid storage option");
-  static constexpr Mapping kMaps[] = {{"sysctl", "Sysctls"}, {"annotation", "Annotations"}, {"storage-opt", "StorageOpt"}};
+  static constexpr Mapping kMaps[] = {
+      {"sysctl", "Sysctls"}, {"annotation", "Annotations"}, {"storage-opt", "StorageOpt"}};
   for (const Mapping& item : kMaps)
     if (JsonValue map = map_of(item.flag); !map.members().empty()) host.set(item.member, map);
   std::string driver(flags.text("log-driver"));
@@ -254,15 +269,18 @@ Result<> set_restart(JsonValue& host, const ParsedFlags& flags) {
 }  // namespace
 
 Result<> set_resource_limits(JsonValue& host, const ParsedFlags& flags) {
-  static constexpr Mapping kSizes[] = {{"memory", "Memory"}, {"memory-reservation", "MemoryReservation"},
-                                       {"shm-size", "ShmSize"}};
+  static constexpr Mapping kSizes[] = {
+      {"memory", "Memory"}, {"memory-reservation", "MemoryReservation"}, {"shm-size", "ShmSize"}};
   for (const Mapping& item : kSizes)
     if (!flags.text(item.flag).empty()) host.set(item.member, TRY(parse_bytes(flags.text(item.flag))));
   if (std::string_view swap = flags.text("memory-swap"); !swap.empty())
     host.set("MemorySwap", swap == "-1" ? -1 : TRY(parse_bytes(swap)));
-  static constexpr Mapping kNumbers[] = {{"cpu-shares", "CpuShares"}, {"cpu-period", "CpuPeriod"},
-                                         {"cpu-quota", "CpuQuota"}, {"cpu-rt-period", "CpuRealtimePeriod"},
-                                         {"cpu-rt-runtime", "CpuRealtimeRuntime"}, {"oom-score-adj", "OomScoreAdj"},
+  static constexpr Mapping kNumbers[] = {{"cpu-shares", "CpuShares"},
+                                         {"cpu-period", "CpuPeriod"},
+                                         {"cpu-quota", "CpuQuota"},
+                                         {"cpu-rt-period", "CpuRealtimePeriod"},
+                                         {"cpu-rt-runtime", "CpuRealtimeRuntime"},
+                                         {"oom-score-adj", "OomScoreAdj"},
                                          {"blkio-weight", "BlkioWeight"}};
   for (const Mapping& item : kNumbers)
     if (int64_t value = flags.integer(item.flag)) host.set(item.member, value);

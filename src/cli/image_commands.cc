@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // images, rmi, tag, history.
+#include "base/clock.h"
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/container_checks.h"
@@ -7,7 +8,6 @@
 #include "cli/image_rows.h"
 #include "cli/listing.h"
 #include "cli/units.h"
-#include "base/clock.h"
 #include "spec/reference.h"
 
 namespace caisson::cli {
@@ -29,10 +29,10 @@ Result<int> list_images(App& app, const Invocation& call) {
   if (std::string text = filters_json(filters); !text.empty()) query.add("filters", text);
   auto response = TRY(app.engine().get("/images/json", query));
   JsonValue images = TRY(JsonValue::parse(response.body));
-  ImageRowOptions options{.truncate = !flags.on("no-trunc"), .digests = flags.on("digests") || listing.mentions("Digest")};
+  ImageRowOptions options{.truncate = !flags.on("no-trunc"),
+                          .digests = flags.on("digests") || listing.mentions("Digest")};
   for (const JsonValue& image : images.items())
-    for (const JsonValue& row : image_rows(image, options))
-      TRY(listing.add(row, image.at("Labels")));
+    for (const JsonValue& row : image_rows(image, options)) TRY(listing.add(row, image.at("Labels")));
   listing.print(app.out);
   return 0;
 }
@@ -65,7 +65,9 @@ Result<int> remove_images(App& app, const Invocation& call) {
 
 Result<int> tag_image(App& app, const Invocation& call) {
   auto target = spec::parse_reference_with_default_tag(call.args[1]);
-  if (!target) return with_context(target.error(), "Error parsing reference: " + go_quote(call.args[1]) + " is not a valid repository/tag");
+  if (!target)
+    return with_context(target.error(),
+                        "Error parsing reference: " + go_quote(call.args[1]) + " is not a valid repository/tag");
   if (!target->digest.empty()) return fail(ErrorKind::kInvalid, "refusing to create a tag with a digest reference");
   http::Query query;
   query.add("repo", target->name());
@@ -76,8 +78,9 @@ Result<int> tag_image(App& app, const Invocation& call) {
 
 Result<int> history(App& app, const Invocation& call) {
   const ParsedFlags& flags = call.flags;
-  static constexpr Column kColumns[] = {{"ID", "IMAGE"},     {"CreatedSince", "CREATED"}, {"CreatedAt", "CREATED AT"},
-                                        {"CreatedBy", "CREATED BY"}, {"Size", "SIZE"},   {"Comment", "COMMENT"}};
+  static constexpr Column kColumns[] = {
+      {"ID", "IMAGE"},  {"CreatedSince", "CREATED"}, {"CreatedAt", "CREATED AT"}, {"CreatedBy", "CREATED BY"},
+      {"Size", "SIZE"}, {"Comment", "COMMENT"}};
   bool human = flags.on("human"), truncate = !flags.on("no-trunc");
   std::string format(flags.text("format"));
   if (flags.on("quiet") && (format.empty() || format == "table")) format = "{{.ID}}";
@@ -110,8 +113,12 @@ Result<int> history(App& app, const Invocation& call) {
 constexpr FlagSpec kImagesFlags[] = {
     {.name = "all", .shorthand = 'a', .usage = "Show all images (default hides intermediate images)"},
     {.name = "digests", .usage = "Show digests"},
-    {.name = "filter", .shorthand = 'f', .kind = FlagKind::kList, .type_name = "filter",
-     .usage = "Filter output based on conditions provided", .check = check_filter},
+    {.name = "filter",
+     .shorthand = 'f',
+     .kind = FlagKind::kList,
+     .type_name = "filter",
+     .usage = "Filter output based on conditions provided",
+     .check = check_filter},
     {.name = "format", .kind = FlagKind::kString, .type_name = "string", .usage = kFormatTableUsage},
     {.name = "no-trunc", .usage = "Don't truncate output"},
     {.name = "quiet", .shorthand = 'q', .usage = "Only show image IDs"},
@@ -119,15 +126,21 @@ constexpr FlagSpec kImagesFlags[] = {
 constexpr FlagSpec kRemoveFlags[] = {
     {.name = "force", .shorthand = 'f', .usage = "Force removal of the image"},
     {.name = "no-prune", .usage = "Do not delete untagged parents"},
-    {.name = "platform", .kind = FlagKind::kList, .type_name = "strings",
+    {.name = "platform",
+     .kind = FlagKind::kList,
+     .type_name = "strings",
      .usage = "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
 };
 constexpr FlagSpec kHistoryFlags[] = {
     {.name = "format", .kind = FlagKind::kString, .type_name = "string", .usage = kFormatTableUsage},
-    {.name = "human", .shorthand = 'H', .usage = "Print sizes and dates in human readable format (default true)",
+    {.name = "human",
+     .shorthand = 'H',
+     .usage = "Print sizes and dates in human readable format (default true)",
      .initial = "true"},
     {.name = "no-trunc", .usage = "Don't truncate output"},
-    {.name = "platform", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "platform",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
     {.name = "quiet", .shorthand = 'q', .usage = "Only show image IDs"},
 };
@@ -136,16 +149,32 @@ constexpr FlagSpec kHistoryFlags[] = {
 
 std::span<const Command> image_commands() {
   static constexpr Command kCommands[] = {
-      {.names = "image ls;image list;images", .usage = "[OPTIONS] [REPOSITORY[:TAG]]", .summary = "List images",
-       .flags = kImagesFlags, .max_args = 1, .function = list_images},
-      {.names = "image rm;image remove;rmi", .usage = "[OPTIONS] IMAGE [IMAGE...]",
-       .summary = "Remove one or more images", .flags = kRemoveFlags, .min_args = 1, .max_args = -1,
+      {.names = "image ls;image list;images",
+       .usage = "[OPTIONS] [REPOSITORY[:TAG]]",
+       .summary = "List images",
+       .flags = kImagesFlags,
+       .max_args = 1,
+       .function = list_images},
+      {.names = "image rm;image remove;rmi",
+       .usage = "[OPTIONS] IMAGE [IMAGE...]",
+       .summary = "Remove one or more images",
+       .flags = kRemoveFlags,
+       .min_args = 1,
+       .max_args = -1,
        .function = remove_images},
-      {.names = "image tag;tag", .usage = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
-       .summary = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", .min_args = 2, .max_args = 2,
+      {.names = "image tag;tag",
+       .usage = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+       .summary = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+       .min_args = 2,
+       .max_args = 2,
        .function = tag_image},
-      {.names = "image history;history", .usage = "[OPTIONS] IMAGE", .summary = "Show the history of an image",
-       .flags = kHistoryFlags, .min_args = 1, .max_args = 1, .function = history},
+      {.names = "image history;history",
+       .usage = "[OPTIONS] IMAGE",
+       .summary = "Show the history of an image",
+       .flags = kHistoryFlags,
+       .min_args = 1,
+       .max_args = 1,
+       .function = history},
   };
   return kCommands;
 }

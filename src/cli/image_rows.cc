@@ -11,11 +11,11 @@
 namespace caisson::cli {
 
 std::span<const Column> image_columns() {
-  static constexpr Column kColumns[] = {{"Repository", "REPOSITORY"},     {"Tag", "TAG"},
-                                        {"Digest", "DIGEST"},             {"ID", "IMAGE ID"},
-                                        {"CreatedSince", "CREATED"},      {"Size", "SIZE"},
-                                        {"CreatedAt", "CREATED AT"},      {"SharedSize", "SHARED SIZE"},
-                                        {"UniqueSize", "UNIQUE SIZE"},    {"Containers", "CONTAINERS"},
+  static constexpr Column kColumns[] = {{"Repository", "REPOSITORY"},  {"Tag", "TAG"},
+                                        {"Digest", "DIGEST"},          {"ID", "IMAGE ID"},
+                                        {"CreatedSince", "CREATED"},   {"Size", "SIZE"},
+                                        {"CreatedAt", "CREATED AT"},   {"SharedSize", "SHARED SIZE"},
+                                        {"UniqueSize", "UNIQUE SIZE"}, {"Containers", "CONTAINERS"},
                                         {"VirtualSize", "SIZE"}};
   return kColumns;
 }
@@ -42,7 +42,8 @@ std::vector<Name> names_of(const JsonValue& image, bool digests) {
     names.push_back(std::move(name));
   }
   for (const auto& [repository, digest] : known) {
-    bool tagged = std::any_of(names.begin(), names.end(), [&](const Name& name) { return name.repository == repository; });
+    bool tagged =
+        std::any_of(names.begin(), names.end(), [&](const Name& name) { return name.repository == repository; });
     if (!tagged) names.push_back({repository, "<none>", digests ? digest : "<none>"});
   }
   if (names.empty()) names.push_back({"<none>", "<none>", "<none>"});
@@ -55,7 +56,8 @@ std::vector<JsonValue> image_rows(const JsonValue& image, const ImageRowOptions&
   std::vector<JsonValue> out;
   int64_t created = image.at("Created").as_int(), size = image.at("Size").as_int(),
           shared = image.at("SharedSize").as_int(), containers = image.at("Containers").as_int();
-  bool has_shared = image.find("SharedSize") && shared != -1, has_containers = image.find("Containers") && containers != -1;
+  bool has_shared = image.find("SharedSize") && shared != -1,
+       has_containers = image.find("Containers") && containers != -1;
   for (const Name& name : names_of(image, options.digests)) {
     JsonValue row = JsonValue::object();
     row.set("Containers", has_containers ? std::to_string(containers) : "N/A");

@@ -162,7 +162,8 @@ void security(InfoText& out, const JsonValue& info) {
       if (pair->first == "name")
         out.out += "  " + pair->second + "\n";
       else
-        out.out += "   " + std::string(1, static_cast<char>(pair->first[0] & ~0x20)) + pair->first.substr(1) + ": " + pair->second + "\n";
+        out.out += "   " + std::string(1, static_cast<char>(pair->first[0] & ~0x20)) + pair->first.substr(1) + ": " +
+                   pair->second + "\n";
     }
   }
 }

@@ -16,8 +16,10 @@ struct ObjectKind {
   bool sized;
 };
 
-constexpr ObjectKind kKinds[] = {{"container", "/containers/", "/json", true}, {"image", "/images/", "/json", false},
-                                 {"network", "/networks/", "", false},        {"volume", "/volumes/", "", false},
+constexpr ObjectKind kKinds[] = {{"container", "/containers/", "/json", true},
+                                 {"image", "/images/", "/json", false},
+                                 {"network", "/networks/", "", false},
+                                 {"volume", "/volumes/", "", false},
                                  {"plugin", "/plugins/", "/json", false}};
 
 Result<std::string> fetch(App& app, const ObjectKind& kind, const std::string& name, const ParsedFlags& flags) {
@@ -80,7 +82,9 @@ Result<int> inspect(App& app, const Invocation& call) {
   if (type.empty() && !call.flags.changed("type")) return inspect_all(app, call, nullptr);
   for (const ObjectKind& kind : kKinds)
     if (type == kind.type) return inspect_all(app, call, &kind);
-  return fail(ErrorKind::kInvalid, "unknown type: \"%s\": must be one of \"container\", \"image\", \"network\", \"plugin\", \"volume\"", type.c_str());
+  return fail(ErrorKind::kInvalid,
+              "unknown type: \"%s\": must be one of \"container\", \"image\", \"network\", \"plugin\", \"volume\"",
+              type.c_str());
 }
 
 Result<int> container_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[0]); }
@@ -89,7 +93,9 @@ Result<int> image_inspect(App& app, const Invocation& call) { return inspect_all
 constexpr FlagSpec kInspectFlags[] = {
     {.name = "format", .shorthand = 'f', .kind = FlagKind::kString, .type_name = "string", .usage = kFormatUsage},
     {.name = "size", .shorthand = 's', .usage = "Display total file sizes if the type is container"},
-    {.name = "type", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "type",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Only inspect objects of the given type"},
 };
 constexpr FlagSpec kContainerFlags[] = {
@@ -98,9 +104,12 @@ constexpr FlagSpec kContainerFlags[] = {
 };
 constexpr FlagSpec kImageFlags[] = {
     {.name = "format", .shorthand = 'f', .kind = FlagKind::kString, .type_name = "string", .usage = kFormatUsage},
-    {.name = "platform", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "platform",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Inspect a specific platform of the multi-platform image.\n"
-              "If the image or the server is not multi-platform capable, the command will error out if the platform does not match.\n"
+              "If the image or the server is not multi-platform capable, the command will error out if the platform "
+              "does not match.\n"
               "'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"},
 };
 
@@ -108,15 +117,27 @@ constexpr FlagSpec kImageFlags[] = {
 
 std::span<const Command> inspect_commands() {
   static constexpr Command kCommands[] = {
-      {.names = "inspect", .usage = "[OPTIONS] NAME|ID [NAME|ID...]",
-       .summary = "Return low-level information on Docker objects", .flags = kInspectFlags, .min_args = 1,
-       .max_args = -1, .function = inspect},
-      {.names = "container inspect", .usage = "[OPTIONS] CONTAINER [CONTAINER...]",
-       .summary = "Display detailed information on one or more containers", .flags = kContainerFlags, .min_args = 1,
-       .max_args = -1, .function = container_inspect},
-      {.names = "image inspect", .usage = "[OPTIONS] IMAGE [IMAGE...]",
-       .summary = "Display detailed information on one or more images", .flags = kImageFlags, .min_args = 1,
-       .max_args = -1, .function = image_inspect},
+      {.names = "inspect",
+       .usage = "[OPTIONS] NAME|ID [NAME|ID...]",
+       .summary = "Return low-level information on Docker objects",
+       .flags = kInspectFlags,
+       .min_args = 1,
+       .max_args = -1,
+       .function = inspect},
+      {.names = "container inspect",
+       .usage = "[OPTIONS] CONTAINER [CONTAINER...]",
+       .summary = "Display detailed information on one or more containers",
+       .flags = kContainerFlags,
+       .min_args = 1,
+       .max_args = -1,
+       .function = container_inspect},
+      {.names = "image inspect",
+       .usage = "[OPTIONS] IMAGE [IMAGE...]",
+       .summary = "Display detailed information on one or more images",
+       .flags = kImageFlags,
+       .min_args = 1,
+       .max_args = -1,
+       .function = image_inspect},
   };
   return kCommands;
 }

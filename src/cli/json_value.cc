@@ -24,7 +24,9 @@ class Reader {
   }
 
  private:
-  std::unexpected<Error> error(const char* what) { return fail(ErrorKind::kInvalid, "json: %s at byte %zu", what, at_); }
+  std::unexpected<Error> error(const char* what) {
+    return fail(ErrorKind::kInvalid, "json: %s at byte %zu", what, at_);
+  }
   void skip_blanks() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r'))
       ++at_;

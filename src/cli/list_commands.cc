@@ -39,11 +39,19 @@ Result<int> list_containers(App& app, const Invocation& call) {
 
 constexpr FlagSpec kFlags[] = {
     {.name = "all", .shorthand = 'a', .usage = "Show all containers (default shows just running)"},
-    {.name = "filter", .shorthand = 'f', .kind = FlagKind::kList, .type_name = "filter",
-     .usage = "Filter output based on conditions provided", .check = check_filter},
+    {.name = "filter",
+     .shorthand = 'f',
+     .kind = FlagKind::kList,
+     .type_name = "filter",
+     .usage = "Filter output based on conditions provided",
+     .check = check_filter},
     {.name = "format", .kind = FlagKind::kString, .type_name = "string", .usage = kFormatTableUsage},
-    {.name = "last", .shorthand = 'n', .kind = FlagKind::kInt, .type_name = "int",
-     .usage = "Show n last created containers (includes all states) (default -1)", .initial = "-1"},
+    {.name = "last",
+     .shorthand = 'n',
+     .kind = FlagKind::kInt,
+     .type_name = "int",
+     .usage = "Show n last created containers (includes all states) (default -1)",
+     .initial = "-1"},
     {.name = "latest", .shorthand = 'l', .usage = "Show the latest created container (includes all states)"},
     {.name = "no-trunc", .usage = "Don't truncate output"},
     {.name = "quiet", .shorthand = 'q', .usage = "Only display container IDs"},
@@ -54,8 +62,11 @@ constexpr FlagSpec kFlags[] = {
 
 std::span<const Command> list_commands() {
   static constexpr Command kCommands[] = {
-      {.names = "container ls;container list;container ps;ps", .usage = "[OPTIONS]", .summary = "List containers",
-       .flags = kFlags, .function = list_containers},
+      {.names = "container ls;container list;container ps;ps",
+       .usage = "[OPTIONS]",
+       .summary = "List containers",
+       .flags = kFlags,
+       .function = list_containers},
   };
   return kCommands;
 }

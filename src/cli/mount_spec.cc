@@ -164,7 +164,8 @@ Result<VolumeSpec> parse_volume(std::string_view text, const std::string& workin
   auto pair = split_once(text, ':');
   if (!pair) return VolumeSpec{.anonymous = std::string(text)};
   // What is wrong with the rest the engine says, as its rules depend on its platform.
-  if (pair->first.starts_with('.')) return VolumeSpec{.bind = absolute_path(pair->first, working_directory) + ":" + pair->second};
+  if (pair->first.starts_with('.'))
+    return VolumeSpec{.bind = absolute_path(pair->first, working_directory) + ":" + pair->second};
   return VolumeSpec{.bind = std::string(text)};
 }
 

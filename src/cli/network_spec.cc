@@ -39,7 +39,9 @@ Result<> set_network_field(NetworkSpec& out, const std::string& key, const std::
     out.endpoint.set("MacAddress", value);
   } else if (key == "gw-priority") {
     auto number = parse_int(value);
-    if (!number) return invalid("invalid gw-priority (" + value + "): strconv.Atoi: parsing " + go_quote(value) + ": invalid syntax");
+    if (!number)
+      return invalid("invalid gw-priority (" + value + "): strconv.Atoi: parsing " + go_quote(value) +
+                     ": invalid syntax");
     out.endpoint.set("GwPriority", *number);
   } else if (key == "driver-opt") {
     auto pair = split_once(value, '=');
@@ -60,7 +62,8 @@ struct Range {
 Result<Range> parse_range(std::string_view text) {
   auto number_error = [](std::string_view part) {
     bool digits = !part.empty() && part.find_first_not_of("0123456789") == part.npos;
-    return invalid("strconv.ParseUint: parsing " + go_quote(part) + (digits ? ": value out of range" : ": invalid syntax"));
+    return invalid("strconv.ParseUint: parsing " + go_quote(part) +
+                   (digits ? ": value out of range" : ": invalid syntax"));
   };
   if (text.empty()) return invalid("empty string specified for ports");
   auto pair = split_once(text, '-');
@@ -89,7 +92,8 @@ Result<NetworkSpec> parse_network(std::string_view text) {
   size_t equals = text.find('=');
   bool long_form = equals != text.npos && equals > 0;
   for (size_t i = 0; long_form && i < equals; ++i)
-    long_form = (text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z') || text[i] == '-' || text[i] == '_' || (text[i] >= '0' && text[i] <= '9');
+    long_form = (text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z') || text[i] == '-' ||
+                text[i] == '_' || (text[i] >= '0' && text[i] <= '9');
   if (!long_form) {
     out.target = std::string(text);
     return out;
@@ -129,7 +133,8 @@ Result<std::vector<PortBinding>> parse_publish(std::string_view given) {
   auto [port, proto] = split_proto(container);
   if (port.empty()) return invalid("no port specified: " + text + "<empty>");
   if (host_ip.starts_with('[')) {
-    if (!host_ip.ends_with(']')) return invalid("invalid IP address " + host_ip + ": address " + host_ip + ":: missing ']' in address");
+    if (!host_ip.ends_with(']'))
+      return invalid("invalid IP address " + host_ip + ": address " + host_ip + ":: missing ']' in address");
     host_ip = host_ip.substr(1, host_ip.size() - 2);
   }
   if (!host_ip.empty() && !is_ip_address(host_ip)) return invalid("invalid IP address: " + host_ip);
@@ -147,8 +152,10 @@ Result<std::vector<PortBinding>> parse_publish(std::string_view given) {
   if (proto != "tcp" && proto != "udp" && proto != "sctp") return invalid("invalid proto: " + proto);
   std::vector<PortBinding> out;
   for (uint64_t i = 0; i < count; ++i) {
-    PortBinding binding{.container_port = format("%llu/%s", static_cast<unsigned long long>(range->first + i), proto.c_str()),
-                        .host_ip = host_ip, .host_port = ""};
+    PortBinding binding{
+        .container_port = format("%llu/%s", static_cast<unsigned long long>(range->first + i), proto.c_str()),
+        .host_ip = host_ip,
+        .host_port = ""};
     if (!host_port.empty()) {
       binding.host_port = std::to_string(host.first + i);
       if (count == 1 && host_count > 1) binding.host_port += "-" + std::to_string(host.last);

@@ -12,7 +12,7 @@
 namespace caisson::cli {
 
 struct NetworkSpec {
-  std::string target;  // name, "host", "container:..."
+  std::string target;                        // name, "host", "container:..."
   JsonValue endpoint = JsonValue::object();  // EndpointSettings members that were given
 };
 // "name" or "name=x,alias=a,ip=1.2.3.4,ip6=..,mac-address=..,link-local-ip=..,driver-opt=k=v,gw-priority=1".

@@ -21,7 +21,8 @@ std::string progress_bar(const JsonValue& detail, size_t columns) {
   int half = std::clamp(static_cast<int>(static_cast<double>(current) / static_cast<double>(total) * 100) / 2, 0, 50);
   std::string out;
   if (columns > 110)
-    out = "[" + std::string(static_cast<size_t>(half), '=') + ">" + std::string(static_cast<size_t>(50 - half), ' ') + "] ";
+    out = "[" + std::string(static_cast<size_t>(half), '=') + ">" + std::string(static_cast<size_t>(50 - half), ' ') +
+          "] ";
   if (detail.at("hidecounts").as_bool()) return out;
   if (!units.empty())
     return out + format("%lld/%lld %s", static_cast<long long>(current), static_cast<long long>(total), units.c_str());

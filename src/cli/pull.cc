@@ -19,8 +19,7 @@ std::string base64url(std::string_view text) {
     uint32_t group = 0;
     size_t count = std::min<size_t>(3, text.size() - i);
     for (size_t k = 0; k < 3; ++k) group = group << 8 | (k < count ? static_cast<unsigned char>(text[i + k]) : 0);
-    for (size_t k = 0; k < 4; ++k)
-      out += k <= count ? kDigits[group >> (18 - 6 * k) & 63] : '=';
+    for (size_t k = 0; k < 4; ++k) out += k <= count ? kDigits[group >> (18 - 6 * k) & 63] : '=';
   }
   return out;
 }
@@ -81,7 +80,8 @@ Result<> pull_image(App& app, const PullOptions& options, Output& out) {
   query.add("tag", reference.digest.empty() ? reference.tag : reference.digest);
   http::Headers headers;
   if (std::string auth = registry_auth(app, reference.domain); !auth.empty()) headers.add("X-Registry-Auth", auth);
-  Engine::Stream stream = TRY(app.engine().open({.method = "POST", .path = "/images/create", .query = query, .headers = headers}));
+  Engine::Stream stream =
+      TRY(app.engine().open({.method = "POST", .path = "/images/create", .query = query, .headers = headers}));
   return show_progress(stream, out, options.quiet);
 }
 

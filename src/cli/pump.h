@@ -14,12 +14,12 @@
 namespace caisson::cli {
 
 struct PumpOptions {
-  bool tty = false;          // raw bytes instead of frames
+  bool tty = false;  // raw bytes instead of frames
   bool send_stdin = false;
   bool want_stdout = true;
   bool want_stderr = true;
   bool stdin_once_done = false;  // return when standard input ends: no output is wanted
-  std::string detach_keys;  // bytes; watched for with tty and stdin only
+  std::string detach_keys;       // bytes; watched for with tty and stdin only
   // Called for a signal that reached us; unset: signals keep their default action.
   std::function<void(int signal)> on_signal;
   std::function<void(sys::TerminalSize)> on_resize;  // with tty only

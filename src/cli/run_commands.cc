@@ -21,8 +21,8 @@ class CidFile {
     CidFile file;
     if (path.empty()) return file;
     if (sys::path_exists(path))
-      return fail(ErrorKind::kExists, "container ID file found, make sure the other container isn't running or delete %s",
-                  path.c_str());
+      return fail(ErrorKind::kExists,
+                  "container ID file found, make sure the other container isn't running or delete %s", path.c_str());
     auto opened = sys::open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0644);
     if (!opened)
       return fail(opened.error().kind, "failed to create the container ID file: open %s: %s", path.c_str(),
@@ -101,7 +101,8 @@ Result<int> run(App& app, const Invocation& call) {
   }
   // From here on the exit code tells what was wrong with the command, as a shell's would.
   auto failed = [&](const Error& error) {
-    app.complain(std::string(kProgram) + ": " + error.message + "\n\nRun '" + call.path + " --help' for more information");
+    app.complain(std::string(kProgram) + ": " + error.message + "\n\nRun '" + call.path +
+                 " --help' for more information");
     return start_error_code(error.message);
   };
   auto created = create_container(app, request);
@@ -145,27 +146,49 @@ Result<int> create(App& app, const Invocation& call) {
 
 constexpr FlagSpec kRunFlags[] = {
     {.name = "detach", .shorthand = 'd', .usage = "Run container in background and print container ID"},
-    {.name = "detach-keys", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "detach-keys",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Override the key sequence for detaching a container"},
-    {.name = "pull", .kind = FlagKind::kString, .type_name = "string",
-     .usage = "Pull image before running (\"always\", \"missing\", \"never\") (default \"missing\")", .initial = "missing"},
+    {.name = "pull",
+     .kind = FlagKind::kString,
+     .type_name = "string",
+     .usage = "Pull image before running (\"always\", \"missing\", \"never\") (default \"missing\")",
+     .initial = "missing"},
     {.name = "sig-proxy", .usage = "Proxy received signals to the process (default true)", .initial = "true"},
 };
 constexpr FlagSpec kCreateFlags[] = {
-    {.name = "pull", .kind = FlagKind::kString, .type_name = "string",
-     .usage = "Pull image before creating (\"always\", \"|missing\", \"never\") (default \"missing\")", .initial = "missing"},
+    {.name = "pull",
+     .kind = FlagKind::kString,
+     .type_name = "string",
+     .usage = "Pull image before creating (\"always\", \"|missing\", \"never\") (default \"missing\")",
+     .initial = "missing"},
 };
 
 }  // namespace
 
 std::span<const Command> run_commands() {
   static const Command kCommands[] = {
-      {.names = "container run;run", .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
-       .summary = "Create and run a new container from an image", .flags = container_flags(), .more_flags = kRunFlags,
-       .min_args = 1, .max_args = -1, .interspersed = false, .run_style = true, .function = run},
-      {.names = "container create;create", .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
-       .summary = "Create a new container", .flags = container_flags(), .more_flags = kCreateFlags,
-       .min_args = 1, .max_args = -1, .interspersed = false, .run_style = true, .function = create},
+      {.names = "container run;run",
+       .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+       .summary = "Create and run a new container from an image",
+       .flags = container_flags(),
+       .more_flags = kRunFlags,
+       .min_args = 1,
+       .max_args = -1,
+       .interspersed = false,
+       .run_style = true,
+       .function = run},
+      {.names = "container create;create",
+       .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+       .summary = "Create a new container",
+       .flags = container_flags(),
+       .more_flags = kCreateFlags,
+       .min_args = 1,
+       .max_args = -1,
+       .interspersed = false,
+       .run_style = true,
+       .function = create},
   };
   return kCommands;
 }

@@ -87,7 +87,8 @@ void Session::abandon() {
   // The engine closes the stream of a container that did not start; what it still sends is for the user.
   if (connection_) {
     pump_->restore_terminal();
-    PumpOptions quiet{.tty = options_.tty, .want_stdout = options_.attach_stdout, .want_stderr = options_.attach_stderr};
+    PumpOptions quiet{
+        .tty = options_.tty, .want_stdout = options_.attach_stdout, .want_stderr = options_.attach_stderr};
     pump_.reset();
     Pump rest(app_, std::move(quiet));
     (void)rest.run(std::move(*connection_));

@@ -39,12 +39,14 @@ TEST_CASE("publish: every form") {
   CHECK(publish("published=8080,target=80,protocol=udp") == "|8080|80/udp");
   CHECK(publish("abc") == "error: invalid containerPort: abc");
   CHECK(publish("99999999:80") == "error: invalid hostPort: 99999999");
-  CHECK(publish("8000-8002:80-81") == "error: invalid ranges specified for container and host Ports: 80-81 and 8000-8002");
+  CHECK(publish("8000-8002:80-81") ==
+        "error: invalid ranges specified for container and host Ports: 80-81 and 8000-8002");
   CHECK(publish("80/foo") == "error: invalid proto: foo");
   CHECK(publish("1.2.3:80:80") == "error: invalid IP address: 1.2.3");
   CHECK(publish("80:") == "error: no port specified: 80:<empty>");
   CHECK(*parse_expose("80-81/udp") == std::vector<std::string>{"80/udp", "81/udp"});
-  CHECK(parse_expose("abc").error().message == "invalid range format for --expose: abc, error: strconv.ParseUint: parsing \"abc\": invalid syntax");
+  CHECK(parse_expose("abc").error().message ==
+        "invalid range format for --expose: abc, error: strconv.ParseUint: parsing \"abc\": invalid syntax");
 }
 
 TEST_CASE("volume: binds and anonymous volumes") {
@@ -63,14 +65,15 @@ static std::string mount(const char* text) {
 }
 
 TEST_CASE("mount: options and errors") {
-  CHECK(mount("type=bind,source=/a,target=/b,readonly") == R"({"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true})");
+  CHECK(mount("type=bind,source=/a,target=/b,readonly") ==
+        R"({"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true})");
   CHECK(mount("src=v,dst=/b") == R"({"Type":"volume","Source":"v","Target":"/b"})");
   CHECK(mount("type=tmpfs,dst=/b,tmpfs-size=10m,tmpfs-mode=1770") ==
         R"({"Type":"tmpfs","Target":"/b","TmpfsOptions":{"SizeBytes":10485760,"Mode":1016}})");
   CHECK(mount("type=bind,src=/a,dst=/b,bind-propagation=rslave") ==
         R"({"Type":"bind","Source":"/a","Target":"/b","BindOptions":{"Propagation":"rslave"}})");
-  CHECK(mount("dst=/b,volume-driver=local,volume-opt=type=nfs,volume-label=a=b").find(
-            R"("DriverConfig":{"Name":"local","Options":{"type":"nfs"}})") != std::string::npos);
+  CHECK(mount("dst=/b,volume-driver=local,volume-opt=type=nfs,volume-label=a=b")
+            .find(R"("DriverConfig":{"Name":"local","Options":{"type":"nfs"}})") != std::string::npos);
   CHECK(mount("type=bind,\"src=/a,b\",dst=/c") == R"({"Type":"bind","Source":"/a,b","Target":"/c"})");
   CHECK(mount("a=b") == "error: unexpected key 'a' in 'a=b'");
   CHECK(mount("x") == "error: invalid field 'x' must be a key=value pair");
@@ -91,7 +94,8 @@ TEST_CASE("network and ulimit texts") {
   CHECK(parse_ulimit("nofile=100:200")->dump() == R"({"Name":"nofile","Hard":200,"Soft":100})");
   CHECK(parse_ulimit("core=-1")->dump() == R"({"Name":"core","Hard":-1,"Soft":-1})");
   CHECK(parse_ulimit("a").error().message == "invalid ulimit argument: a");
-  CHECK(parse_ulimit("nofile=3:2").error().message == "ulimit soft limit must be less than or equal to hard limit: 3 > 2");
+  CHECK(parse_ulimit("nofile=3:2").error().message ==
+        "ulimit soft limit must be less than or equal to hard limit: 3 > 2");
   CHECK(!check_add_host("a"));
   CHECK(check_add_host("a:1.2.3.4"));
   CHECK(check_add_host("a=[::1]"));
@@ -100,7 +104,11 @@ TEST_CASE("network and ulimit texts") {
 }
 
 TEST_CASE("frames: cut anywhere") {
-  std::string wire = std::string("\x01\0\0\0\0\0\0\x05hello", 13) + std::string("\x02\0\0\0\0\0\0\x03" "err", 11) +
+  std::string wire = std::string("\x01\0\0\0\0\0\0\x05hello", 13) +
+                     std::string(
+                         "\x02\0\0\0\0\0\0\x03"
+                         "err",
+                         11) +
                      std::string("\x01\0\0\0\0\0\0\0", 8) + std::string("\x01\0\0\0\0\0\0\x01!", 9);
   for (size_t step = 1; step <= wire.size(); ++step) {
     std::string out, err;
@@ -112,7 +120,8 @@ TEST_CASE("frames: cut anywhere") {
   FrameReader bad([](int, std::string_view) {});
   CHECK(bad.feed(std::string("\x07\0\0\0\0\0\0\x01x", 9)).error().kind == ErrorKind::kCorrupt);
   FrameReader engine_error([](int, std::string_view) {});
-  CHECK(engine_error.feed(std::string("\x03\0\0\0\0\0\0\x04oops", 12)).error().message == "error from daemon in stream: oops");
+  CHECK(engine_error.feed(std::string("\x03\0\0\0\0\0\0\x04oops", 12)).error().message ==
+        "error from daemon in stream: oops");
 }
 
 static std::string progress(std::initializer_list<const char*> messages, size_t columns) {
@@ -184,7 +193,9 @@ TEST_CASE("hosts") {
 
 TEST_CASE("detach keys") {
   CHECK(*parse_detach_keys("") == "\x10\x11");
-  CHECK(*parse_detach_keys("ctrl-a,b") == "\x01" "b");
+  CHECK(*parse_detach_keys("ctrl-a,b") ==
+        "\x01"
+        "b");
   CHECK(!parse_detach_keys("foo"));
   DetachDetector detector("\x10\x11");
   CHECK(!detector.feed("abc\x10"));
@@ -196,9 +207,13 @@ TEST_CASE("detach keys") {
 
 TEST_CASE("ports of a container") {
   auto text = [](const char* json) { return ports_text(*JsonValue::parse(json)); };
-  CHECK(text(R"([{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"IP":"::","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"PrivatePort":443,"Type":"tcp"}])") ==
-        "443/tcp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp");
-  CHECK(text(R"([{"IP":"127.0.0.1","PrivatePort":7000,"PublicPort":7000,"Type":"tcp"},{"IP":"127.0.0.1","PrivatePort":7001,"PublicPort":7001,"Type":"tcp"},{"PrivatePort":53,"Type":"udp"}])") ==
-        "53/udp, 127.0.0.1:7000-7001->7000-7001/tcp");
+  CHECK(
+      text(
+          R"([{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"IP":"::","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"PrivatePort":443,"Type":"tcp"}])") ==
+      "443/tcp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp");
+  CHECK(
+      text(
+          R"([{"IP":"127.0.0.1","PrivatePort":7000,"PublicPort":7000,"Type":"tcp"},{"IP":"127.0.0.1","PrivatePort":7001,"PublicPort":7001,"Type":"tcp"},{"PrivatePort":53,"Type":"udp"}])") ==
+      "53/udp, 127.0.0.1:7000-7001->7000-7001/tcp");
   CHECK(text("[]") == "");
 }

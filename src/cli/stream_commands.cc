@@ -90,8 +90,7 @@ Result<int> attach(App& app, const Invocation& call) {
 
 Result<int> top(App& app, const Invocation& call) {
   http::Query query;
-  if (call.args.size() > 1)
-    query.add("ps_args", join({call.args.begin() + 1, call.args.end()}, " "));
+  if (call.args.size() > 1) query.add("ps_args", join({call.args.begin() + 1, call.args.end()}, " "));
   auto response = TRY(app.engine().get("/containers/" + segment(call.args[0]) + "/top", query));
   JsonValue answer = TRY(JsonValue::parse(response.body));
   std::string text;
@@ -123,14 +122,16 @@ Result<int> port(App& app, const Invocation& call) {
     std::string wanted = call.args[1], key = wanted.find('/') == wanted.npos ? wanted + "/tcp" : to_lower(wanted);
     const JsonValue& bindings = ports.at(key);
     if (bindings.items().empty())
-      return fail(ErrorKind::kNotFound, "Error: No public port '%s' published for %s", wanted.c_str(), call.args[0].c_str());
+      return fail(ErrorKind::kNotFound, "Error: No public port '%s' published for %s", wanted.c_str(),
+                  call.args[0].c_str());
     for (const JsonValue& binding : bindings.items()) app.out.line(binding_text(binding));
     return 0;
   }
   std::vector<std::pair<std::string, std::string>> lines;
   for (const auto& [name, bindings] : ports.members())
     for (const JsonValue& binding : bindings.items()) lines.emplace_back(name, binding_text(binding));
-  std::stable_sort(lines.begin(), lines.end(), [](const auto& a, const auto& b) { return port_before(a.first, b.first); });
+  std::stable_sort(lines.begin(), lines.end(),
+                   [](const auto& a, const auto& b) { return port_before(a.first, b.first); });
   for (const auto& [name, binding] : lines) app.out.line(name + " -> " + binding);
   return 0;
 }
@@ -139,16 +140,26 @@ constexpr FlagSpec kLogsFlags[] = {
     {.name = "clear", .usage = "Empty the log instead of showing it"},
     {.name = "details", .usage = "Show extra details provided to logs"},
     {.name = "follow", .shorthand = 'f', .usage = "Follow log output"},
-    {.name = "since", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "since",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"},
-    {.name = "tail", .shorthand = 'n', .kind = FlagKind::kString, .type_name = "string",
-     .usage = "Number of lines to show from the end of the logs (default \"all\")", .initial = "all"},
+    {.name = "tail",
+     .shorthand = 'n',
+     .kind = FlagKind::kString,
+     .type_name = "string",
+     .usage = "Number of lines to show from the end of the logs (default \"all\")",
+     .initial = "all"},
     {.name = "timestamps", .shorthand = 't', .usage = "Show timestamps"},
-    {.name = "until", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "until",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"},
 };
 constexpr FlagSpec kAttachFlags[] = {
-    {.name = "detach-keys", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "detach-keys",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Override the key sequence for detaching a container"},
     {.name = "no-stdin", .usage = "Do not attach STDIN"},
     {.name = "sig-proxy", .usage = "Proxy all received signals to the process (default true)", .initial = "true"},
@@ -158,16 +169,32 @@ constexpr FlagSpec kAttachFlags[] = {
 
 std::span<const Command> stream_commands() {
   static constexpr Command kCommands[] = {
-      {.names = "container logs;logs", .usage = "[OPTIONS] CONTAINER", .summary = "Fetch the logs of a container",
-       .flags = kLogsFlags, .min_args = 1, .max_args = 1, .function = logs},
-      {.names = "container attach;attach", .usage = "[OPTIONS] CONTAINER",
+      {.names = "container logs;logs",
+       .usage = "[OPTIONS] CONTAINER",
+       .summary = "Fetch the logs of a container",
+       .flags = kLogsFlags,
+       .min_args = 1,
+       .max_args = 1,
+       .function = logs},
+      {.names = "container attach;attach",
+       .usage = "[OPTIONS] CONTAINER",
        .summary = "Attach local standard input, output, and error streams to a running container",
-       .flags = kAttachFlags, .min_args = 1, .max_args = 1, .function = attach},
-      {.names = "container top;top", .usage = "CONTAINER [ps OPTIONS]",
-       .summary = "Display the running processes of a container", .min_args = 1, .max_args = -1,
-       .interspersed = false, .function = top},
-      {.names = "container port;port", .usage = "CONTAINER [PRIVATE_PORT[/PROTO]]",
-       .summary = "List port mappings or a specific mapping for the container", .min_args = 1, .max_args = 2,
+       .flags = kAttachFlags,
+       .min_args = 1,
+       .max_args = 1,
+       .function = attach},
+      {.names = "container top;top",
+       .usage = "CONTAINER [ps OPTIONS]",
+       .summary = "Display the running processes of a container",
+       .min_args = 1,
+       .max_args = -1,
+       .interspersed = false,
+       .function = top},
+      {.names = "container port;port",
+       .usage = "CONTAINER [PRIVATE_PORT[/PROTO]]",
+       .summary = "List port mappings or a specific mapping for the container",
+       .min_args = 1,
+       .max_args = 2,
        .function = port},
   };
   return kCommands;

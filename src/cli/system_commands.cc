@@ -54,10 +54,16 @@ constexpr FlagSpec kFlags[] = {
 
 std::span<const Command> system_commands() {
   static constexpr Command kCommands[] = {
-      {.names = "version", .usage = "[OPTIONS]", .summary = "Show the Caisson version information", .flags = kFlags,
+      {.names = "version",
+       .usage = "[OPTIONS]",
+       .summary = "Show the Caisson version information",
+       .flags = kFlags,
        .function = version},
-      {.names = "system info;info", .usage = "[OPTIONS]", .summary = "Display system-wide information",
-       .flags = kFlags, .function = info},
+      {.names = "system info;info",
+       .usage = "[OPTIONS]",
+       .summary = "Display system-wide information",
+       .flags = kFlags,
+       .function = info},
   };
   return kCommands;
 }

@@ -14,11 +14,15 @@ constexpr size_t kMaxOutput = 64 << 20;
 
 // Fields that Docker's structs have but their JSON leaves out when empty: absent is null, not an error.
 bool optional_field(std::string_view name) {
-  static constexpr std::string_view kNames[] = {
-      "Health",      "Healthcheck", "Shell",        "StopTimeout", "StopSignal",  "ArgsEscaped", "OnBuild",
-      "Annotations", "NetworkDisabled", "MacAddress", "Tmpfs",     "Sysctls",     "Init",        "Mounts",
-      "StorageOpt",  "GraphDriver", "SizeRw",       "SizeRootFs",  "Manifests",   "Descriptor",  "Parent",
-      "Variant",     "OsVersion",   "DockerVersion", "Status",     "Options",     "ImageManifestDescriptor"};
+  static constexpr std::string_view kNames[] = {"Health",      "Healthcheck", "Shell",
+                                                "StopTimeout", "StopSignal",  "ArgsEscaped",
+                                                "OnBuild",     "Annotations", "NetworkDisabled",
+                                                "MacAddress",  "Tmpfs",       "Sysctls",
+                                                "Init",        "Mounts",      "StorageOpt",
+                                                "GraphDriver", "SizeRw",      "SizeRootFs",
+                                                "Manifests",   "Descriptor",  "Parent",
+                                                "Variant",     "OsVersion",   "DockerVersion",
+                                                "Status",      "Options",     "ImageManifestDescriptor"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
@@ -142,8 +146,7 @@ class Execution {
       bool whole_row = first.name == "json" && !type_name_.empty() && args.size() == 1 && args[0]->is_object();
       auto result = whole_row ? Result<JsonValue>(args[0]->dump(true)) : call_template_function(first.name, args);
       if (!result)
-        return error_at(first.column, source_of(call),
-                        "error calling " + first.name + ": " + result.error().message);
+        return error_at(first.column, source_of(call), "error calling " + first.name + ": " + result.error().message);
       const JsonValue* value = keep(std::move(*result));
       return fields(value, first);
     }
@@ -165,9 +168,10 @@ class Execution {
     std::string out;
     for (const TemplateOperand& operand : call.operands) {
       if (!out.empty()) out += ' ';
-      out += operand.kind == TemplateOperand::Kind::kPipe                                            ? "(...)"
-             : operand.kind == TemplateOperand::Kind::kConstant && operand.constant.is_string() ? go_quote(operand.source)
-                                                                                                      : operand.source;
+      out += operand.kind == TemplateOperand::Kind::kPipe ? "(...)"
+             : operand.kind == TemplateOperand::Kind::kConstant && operand.constant.is_string()
+                 ? go_quote(operand.source)
+                 : operand.source;
     }
     return out;
   }
@@ -249,7 +253,8 @@ class Execution {
 
 }  // namespace
 
-Result<std::string> Template::execute(const JsonValue& data, std::string_view type_name, const JsonValue* labels) const {
+Result<std::string> Template::execute(const JsonValue& data, std::string_view type_name,
+                                      const JsonValue* labels) const {
   Execution execution(data, type_name, labels);
   TRY(execution.run(syntax_->nodes, data));
   return std::move(execution.out);

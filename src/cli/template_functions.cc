@@ -12,7 +12,8 @@ namespace caisson::cli {
 // known by their members.
 static std::string struct_text(const JsonValue& value) {
   static constexpr const char* kBinding[] = {"HostIp", "HostPort"};
-  static constexpr const char* kMount[] = {"Type", "Name", "Source", "Destination", "Driver", "Mode", "RW", "Propagation"};
+  static constexpr const char* kMount[] = {"Type",   "Name", "Source", "Destination",
+                                           "Driver", "Mode", "RW",     "Propagation"};
   std::span<const char* const> names;
   if (value.find("HostIp") && value.find("HostPort") && value.members().size() == 2)
     names = kBinding;
@@ -184,7 +185,8 @@ std::string upper(std::string text) {
 Result<JsonValue> text_function(std::string_view name, const Args& args) {
   size_t want = name == "join" || name == "split" || name == "truncate" ? 2 : name == "pad" ? 3 : 1;
   if (args.size() != want)
-    return fail(ErrorKind::kInvalid, "wrong number of args for %s: want %zu got %zu", std::string(name).c_str(), want, args.size());
+    return fail(ErrorKind::kInvalid, "wrong number of args for %s: want %zu got %zu", std::string(name).c_str(), want,
+                args.size());
   const JsonValue& value = *args[0];
   if (name == "join") {
     std::string out;
@@ -222,9 +224,9 @@ Result<JsonValue> text_function(std::string_view name, const Args& args) {
   return out;
 }
 
-constexpr std::string_view kFunctions[] = {"and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "slice",
-                                           "print", "printf", "println", "json", "join", "split", "title", "lower",
-                                           "upper", "pad", "truncate"};
+constexpr std::string_view kFunctions[] = {"and",  "or",    "not",   "eq",    "ne",    "lt",     "le",      "gt",
+                                           "ge",   "len",   "index", "slice", "print", "printf", "println", "json",
+                                           "join", "split", "title", "lower", "upper", "pad",    "truncate"};
 
 }  // namespace
 
@@ -270,13 +272,16 @@ Result<std::string> go_printf(const Args& args) {
     bool integer = value.is_number() && parse_int(value.text());
     if ((verb == 'd' || verb == 'x' || verb == 'X' || verb == 'o') && integer) {
       long long number = value.as_int();
-      piece = verb == 'd' ? format("%lld", number) : verb == 'x' ? format("%llx", number)
-              : verb == 'X' ? format("%llX", number) : format("%llo", number);
+      piece = verb == 'd'   ? format("%lld", number)
+              : verb == 'x' ? format("%llx", number)
+              : verb == 'X' ? format("%llX", number)
+                            : format("%llo", number);
       if (flags.contains('+') && number >= 0) piece = "+" + piece;
     } else if ((verb == 'f' || verb == 'e' || verb == 'g') && value.is_number()) {
       int digits = precision == std::string::npos ? (verb == 'g' ? 17 : 6) : static_cast<int>(precision);
-      piece = verb == 'f' ? format("%.*f", digits, value.as_double())
-              : verb == 'e' ? format("%.*e", digits, value.as_double()) : value.text();
+      piece = verb == 'f'   ? format("%.*f", digits, value.as_double())
+              : verb == 'e' ? format("%.*e", digits, value.as_double())
+                            : value.text();
     } else if (verb == 'q') {
       piece = go_quote(go_text(value));
     } else if (verb == 's' || verb == 'v' || (verb == 't' && value.kind() == JsonValue::Kind::kBool)) {

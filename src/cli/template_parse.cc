@@ -51,7 +51,8 @@ class Parser {
         plain.erase(0, std::min(first, plain.size()));
         trim_next_ = false;
       }
-      line_ += static_cast<size_t>(std::count(text_.begin() + static_cast<long>(at_), text_.begin() + static_cast<long>(open), '\n'));
+      line_ += static_cast<size_t>(
+          std::count(text_.begin() + static_cast<long>(at_), text_.begin() + static_cast<long>(open), '\n'));
       at_ = open;
       bool trims = text_.substr(open).starts_with("{{-") && open + 3 < text_.size() && isspace_(text_[open + 3]);
       if (trims) plain.erase(plain.find_last_not_of(" \t\r\n") + 1);
@@ -109,8 +110,9 @@ class Parser {
 
   Result<TemplateNode> control(const std::string& word, int depth) {
     TemplateNode node{.line = line_};
-    node.kind = word == "if" ? TemplateNode::Kind::kIf : word == "with" ? TemplateNode::Kind::kWith
-                                                                        : TemplateNode::Kind::kRange;
+    node.kind = word == "if"     ? TemplateNode::Kind::kIf
+                : word == "with" ? TemplateNode::Kind::kWith
+                                 : TemplateNode::Kind::kRange;
     node.pipe = TRY(pipe(word, depth));
     if (peek().kind != Token::Kind::kEnd) return error("unexpected " + shown(peek()) + " in " + word);
     std::string stop = TRY(nodes_until(node.body, depth + 1));
@@ -150,7 +152,8 @@ class Parser {
           return {};
         }
         token.kind = Token::Kind::kSpace;
-      } else if (c == '.' && at_ + 1 < text_.size() && word_char(text_[at_ + 1]) && !(text_[at_ + 1] >= '0' && text_[at_ + 1] <= '9')) {
+      } else if (c == '.' && at_ + 1 < text_.size() && word_char(text_[at_ + 1]) &&
+                 !(text_[at_ + 1] >= '0' && text_[at_ + 1] <= '9')) {
         for (++at_; at_ < text_.size() && word_char(text_[at_]);) ++at_;
         token.kind = Token::Kind::kField;
       } else if (c == '.') {
@@ -164,7 +167,8 @@ class Parser {
         token.column = start - line_start;
         tokens_.push_back(std::move(token));
         continue;
-      } else if ((c >= '0' && c <= '9') || ((c == '-' || c == '+') && at_ + 1 < text_.size() && text_[at_ + 1] >= '0' && text_[at_ + 1] <= '9')) {
+      } else if ((c >= '0' && c <= '9') ||
+                 ((c == '-' || c == '+') && at_ + 1 < text_.size() && text_[at_ + 1] >= '0' && text_[at_ + 1] <= '9')) {
         for (++at_; at_ < text_.size() && (word_char(text_[at_]) || text_[at_] == '.');) ++at_;
         token.kind = Token::Kind::kNumber;
       } else if (word_char(c)) {
@@ -185,7 +189,8 @@ class Parser {
   }
 
   static std::string go_char(char c) {
-    return c == '{' || c == '}' ? format("\"%c\"", c) : format("bad character U+%04X '%c'", static_cast<unsigned char>(c), c);
+    return c == '{' || c == '}' ? format("\"%c\"", c)
+                                : format("bad character U+%04X '%c'", static_cast<unsigned char>(c), c);
   }
 
   Result<> scan_string(Token& token) {
@@ -216,9 +221,7 @@ class Parser {
     while (next_token_ < tokens_.size() && tokens_[next_token_].kind == Token::Kind::kSpace) ++next_token_;
     return next_token_ < tokens_.size() ? tokens_[next_token_] : end_;
   }
-  bool at_space() const {
-    return next_token_ >= tokens_.size() || tokens_[next_token_].kind == Token::Kind::kSpace;
-  }
+  bool at_space() const { return next_token_ >= tokens_.size() || tokens_[next_token_].kind == Token::Kind::kSpace; }
   Token next() {
     Token token = peek();
     ++next_token_;
@@ -252,7 +255,8 @@ class Parser {
       TemplateCall call;
       while (peek().kind != Token::Kind::kEnd && !is_punct("|") && !is_punct(")"))
         call.operands.push_back(TRY(operand(depth)));
-      if (call.operands.empty()) return error(out.calls.empty() ? "missing value for " + where : "missing value for command");
+      if (call.operands.empty())
+        return error(out.calls.empty() ? "missing value for " + where : "missing value for command");
       out.calls.push_back(std::move(call));
       if (!is_punct("|")) return out;
       next();

@@ -16,9 +16,9 @@ struct TemplateOperand {
   std::string name;                 // of a variable ("$" included) or function
   std::vector<std::string> fields;  // .A.B behind it
   JsonValue constant;
-  std::vector<TemplatePipe> pipe;   // one element for kPipe
+  std::vector<TemplatePipe> pipe;  // one element for kPipe
   size_t column = 0;
-  std::string source;               // as written, for messages
+  std::string source;  // as written, for messages
 };
 
 struct TemplateCall {

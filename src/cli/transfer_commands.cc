@@ -67,7 +67,8 @@ Result<int> load(App& app, const Invocation& call) {
   int input = 0;
   if (std::string path(flags.text("input")); !path.empty()) {
     auto opened = sys::open_file(path, O_RDONLY);
-    if (!opened) return fail(opened.error().kind, "open %s: %s", path.c_str(), to_lower(errno_text(opened.error().err)).c_str());
+    if (!opened)
+      return fail(opened.error().kind, "open %s: %s", path.c_str(), to_lower(errno_text(opened.error().err)).c_str());
     file = std::move(*opened);
     input = file.get();
   } else if (sys::is_terminal(0)) {
@@ -81,10 +82,14 @@ Result<int> load(App& app, const Invocation& call) {
   headers.add("Content-Type", "application/x-tar");
   sys::FdSource source(input);
   // A file's size is known, which spares the chunks.
-  struct stat st{};
+  struct stat st {};
   int64_t size = fstat(input, &st) == 0 && S_ISREG(st.st_mode) && lseek(input, 0, SEEK_CUR) == 0 ? st.st_size : -1;
-  Engine::Stream stream = TRY(app.engine().open({.method = "POST", .path = "/images/load", .query = query,
-                                                 .headers = headers, .body = {}, .body_stream = &source,
+  Engine::Stream stream = TRY(app.engine().open({.method = "POST",
+                                                 .path = "/images/load",
+                                                 .query = query,
+                                                 .headers = headers,
+                                                 .body = {},
+                                                 .body_stream = &source,
                                                  .body_size = size}));
   TRY(show_progress(stream, app.out, false));
   return 0;
@@ -115,7 +120,8 @@ Result<int> save(App& app, const Invocation& call) {
     if (!sys::path_exists(directory))
       return fail(ErrorKind::kNotFound, "failed to save image: invalid output path: stat %s: no such file or directory",
                   std::string(directory, 0, directory.size() - 1).c_str());
-    temporary = directory + (slash == output.npos ? "/" : "") + ".tmp-" + output.substr(slash == output.npos ? 0 : slash + 1) + random_hex(8);
+    temporary = directory + (slash == output.npos ? "/" : "") + ".tmp-" +
+                output.substr(slash == output.npos ? 0 : slash + 1) + random_hex(8);
   }
   Engine::Stream stream = TRY(app.engine().open({.path = "/images/get", .query = query}));
   if (output.empty()) {
@@ -141,30 +147,44 @@ Result<int> save(App& app, const Invocation& call) {
 constexpr FlagSpec kPullFlags[] = {
     {.name = "all-tags", .shorthand = 'a', .usage = "Download all tagged images in the repository"},
     {.name = "disable-content-trust", .usage = "Skip image verification (default true)", .initial = "true"},
-    {.name = "platform", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "platform",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Set platform if server is multi-platform capable"},
     {.name = "quiet", .shorthand = 'q', .usage = "Suppress verbose output"},
 };
 constexpr FlagSpec kPushFlags[] = {
     {.name = "all-tags", .shorthand = 'a', .usage = "Push all tags of an image to the repository"},
     {.name = "disable-content-trust", .usage = "Skip image signing (default true)", .initial = "true"},
-    {.name = "platform", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "platform",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Push a platform-specific manifest as a single-platform image to the registry.\n"
               "Image index won't be pushed, meaning that other manifests, including attestations won't be preserved.\n"
               "'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"},
     {.name = "quiet", .shorthand = 'q', .usage = "Suppress verbose output"},
 };
 constexpr FlagSpec kLoadFlags[] = {
-    {.name = "input", .shorthand = 'i', .kind = FlagKind::kString, .type_name = "string",
+    {.name = "input",
+     .shorthand = 'i',
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Read from tar archive file, instead of STDIN"},
-    {.name = "platform", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "platform",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
     {.name = "quiet", .shorthand = 'q', .usage = "Suppress the load output"},
 };
 constexpr FlagSpec kSaveFlags[] = {
-    {.name = "output", .shorthand = 'o', .kind = FlagKind::kString, .type_name = "string",
+    {.name = "output",
+     .shorthand = 'o',
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Write to a file, instead of STDOUT"},
-    {.name = "platform", .kind = FlagKind::kString, .type_name = "string",
+    {.name = "platform",
+     .kind = FlagKind::kString,
+     .type_name = "string",
      .usage = "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
 };
 
@@ -172,16 +192,32 @@ constexpr FlagSpec kSaveFlags[] = {
 
 std::span<const Command> transfer_commands() {
   static constexpr Command kCommands[] = {
-      {.names = "image pull;pull", .usage = "[OPTIONS] NAME[:TAG|@DIGEST]",
-       .summary = "Download an image from a registry", .flags = kPullFlags, .min_args = 1, .max_args = 1,
+      {.names = "image pull;pull",
+       .usage = "[OPTIONS] NAME[:TAG|@DIGEST]",
+       .summary = "Download an image from a registry",
+       .flags = kPullFlags,
+       .min_args = 1,
+       .max_args = 1,
        .function = pull},
-      {.names = "image push;push", .usage = "[OPTIONS] NAME[:TAG]", .summary = "Upload an image to a registry",
-       .flags = kPushFlags, .min_args = 1, .max_args = 1, .function = push},
-      {.names = "image load;load", .usage = "[OPTIONS]", .summary = "Load an image from a tar archive or STDIN",
-       .flags = kLoadFlags, .function = load},
-      {.names = "image save;save", .usage = "[OPTIONS] IMAGE [IMAGE...]",
-       .summary = "Save one or more images to a tar archive (streamed to STDOUT by default)", .flags = kSaveFlags,
-       .min_args = 1, .max_args = -1, .function = save},
+      {.names = "image push;push",
+       .usage = "[OPTIONS] NAME[:TAG]",
+       .summary = "Upload an image to a registry",
+       .flags = kPushFlags,
+       .min_args = 1,
+       .max_args = 1,
+       .function = push},
+      {.names = "image load;load",
+       .usage = "[OPTIONS]",
+       .summary = "Load an image from a tar archive or STDIN",
+       .flags = kLoadFlags,
+       .function = load},
+      {.names = "image save;save",
+       .usage = "[OPTIONS] IMAGE [IMAGE...]",
+       .summary = "Save one or more images to a tar archive (streamed to STDOUT by default)",
+       .flags = kSaveFlags,
+       .min_args = 1,
+       .max_args = -1,
+       .function = save},
   };
   return kCommands;
 }

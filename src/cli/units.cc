@@ -11,7 +11,9 @@
 namespace caisson::cli {
 
 Result<int64_t> parse_bytes(std::string_view text) {
-  auto invalid = [&] { return fail(ErrorKind::kInvalid, "invalid size: '%.*s'", static_cast<int>(text.size()), text.data()); };
+  auto invalid = [&] {
+    return fail(ErrorKind::kInvalid, "invalid size: '%.*s'", static_cast<int>(text.size()), text.data());
+  };
   size_t end = text.find_last_of("0123456789. ");
   if (end == text.npos) return invalid();
   std::string_view number = text.substr(0, end + 1), suffix = text.substr(end + 1);
@@ -50,8 +52,8 @@ struct DurationUnit {
   std::string_view name;
   double ns;
 };
-constexpr DurationUnit kDurationUnits[] = {{"ns", 1},       {"us", 1e3},  {"\u00b5s", 1e3}, {"\u03bcs", 1e3},
-                                           {"ms", 1e6},     {"s", 1e9},   {"m", 60e9},      {"h", 3600e9}};
+constexpr DurationUnit kDurationUnits[] = {{"ns", 1},   {"us", 1e3}, {"\u00b5s", 1e3}, {"\u03bcs", 1e3},
+                                           {"ms", 1e6}, {"s", 1e9},  {"m", 60e9},      {"h", 3600e9}};
 }  // namespace
 
 Result<int64_t> parse_duration(std::string_view text) {

@@ -52,11 +52,11 @@ TEST_CASE("units: ages") {
     int64_t seconds;
     const char* want;
   };
-  const Case cases[] = {{0, "Less than a second"}, {1, "1 second"},  {59, "59 seconds"},   {60, "About a minute"},
-                        {119, "About a minute"},   {120, "2 minutes"}, {3540, "59 minutes"}, {3600, "About an hour"},
-                        {7200, "2 hours"},         {3600 * 47, "47 hours"}, {3600 * 48, "2 days"},
-                        {86400 * 13, "13 days"},   {86400 * 14, "2 weeks"}, {86400 * 60, "2 months"},
-                        {86400 * 365 * 2, "2 years"}};
+  const Case cases[] = {{0, "Less than a second"}, {1, "1 second"},          {59, "59 seconds"},
+                        {60, "About a minute"},    {119, "About a minute"},  {120, "2 minutes"},
+                        {3540, "59 minutes"},      {3600, "About an hour"},  {7200, "2 hours"},
+                        {3600 * 47, "47 hours"},   {3600 * 48, "2 days"},    {86400 * 13, "13 days"},
+                        {86400 * 14, "2 weeks"},   {86400 * 60, "2 months"}, {86400 * 365 * 2, "2 years"}};
   for (const Case& c : cases) {
     CAPTURE(c.seconds);
     CHECK(human_duration(c.seconds) == c.want);

@@ -203,7 +203,8 @@ Result<> SqliteDatabase::migrate(std::string_view name, const std::vector<std::s
 Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
   sqlite3* handle = nullptr;
   // NOMUTEX: the wrapper's own lock serialises all use.
-  int code = sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  int code =
+      sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   if (!handle) return fail(ErrorKind::kExhausted, "database: open '%s': out of memory", path.c_str());
   auto database = std::make_unique<SqliteDatabase>(handle);
   if (code != SQLITE_OK)

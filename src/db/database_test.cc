@@ -76,7 +76,8 @@ TEST_CASE("database: a transaction is all or nothing and does not nest") {
   CHECK(count(*database, "SELECT count(*) FROM t") == 0);
   CHECK(database->transaction([&]() -> Result<> { return database->execute("INSERT INTO t VALUES(1)"); },
                               Durability::kRelaxed));
-  auto nested = database->transaction([&]() -> Result<> { return database->transaction([]() -> Result<> { return {}; }); });
+  auto nested =
+      database->transaction([&]() -> Result<> { return database->transaction([]() -> Result<> { return {}; }); });
   CHECK(!nested);
   auto twice = database->execute("INSERT INTO t VALUES(1)");
   REQUIRE(!twice);
@@ -105,8 +106,9 @@ TEST_CASE("database: threads take turns") {
     for (int t = 0; t < 4; ++t)
       threads.emplace_back([&] {
         for (int i = 0; i < 25; ++i)
-          if (!database->transaction([&]() -> Result<> { return database->execute("INSERT INTO t VALUES(?1)", {int64_t{i}}); },
-                                     Durability::kRelaxed))
+          if (!database->transaction(
+                  [&]() -> Result<> { return database->execute("INSERT INTO t VALUES(?1)", {int64_t{i}}); },
+                  Durability::kRelaxed))
             ++failures;
       });
   }

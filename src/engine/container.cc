@@ -80,7 +80,8 @@ void Container::finish_waiters(const WaitOutcome& outcome, bool (*concerned)(Wai
   {
     std::lock_guard lock(shared_->waiter_mutex);
     auto& waiters = shared_->waiters;
-    auto first = std::stable_partition(waiters.begin(), waiters.end(), [&](const Waiter& waiter) { return !concerned(waiter.condition); });
+    auto first = std::stable_partition(waiters.begin(), waiters.end(),
+                                       [&](const Waiter& waiter) { return !concerned(waiter.condition); });
     for (auto at = first; at != waiters.end(); ++at) done.push_back(std::move(*at));
     waiters.erase(first, waiters.end());
   }

@@ -19,8 +19,11 @@ static void merge_health(spec::ContainerConfig& config, const spec::Healthcheck&
   if (!config.healthcheck) config.healthcheck.emplace();
   auto& own = *config.healthcheck;
   if (own.test.empty()) own.test = image.test;
-  for (auto [mine, theirs] : {std::pair{&own.interval, image.interval}, {&own.timeout, image.timeout}, {&own.start_period, image.start_period},
-                              {&own.start_interval, image.start_interval}, {&own.retries, image.retries}})
+  for (auto [mine, theirs] : {std::pair{&own.interval, image.interval},
+                              {&own.timeout, image.timeout},
+                              {&own.start_period, image.start_period},
+                              {&own.start_interval, image.start_interval},
+                              {&own.retries, image.retries}})
     if (*mine == 0) *mine = theirs;
 }
 
@@ -131,16 +134,21 @@ Result<> check_resource_values(const spec::HostConfig& host, const HostFacts& fa
                 static_cast<long long>(*host.memory_swappiness));
   if (host.nano_cpus != 0) {
     if (host.nano_cpus < 0 || host.nano_cpus > facts.cpus * 1000000000LL || host.nano_cpus < 10000000)
-      return fail(ErrorKind::kInvalid,
-                  "range of CPUs is from 0.01 to %d.00, as there are only %d CPUs available", facts.cpus, facts.cpus);
-    if (host.cpu_period > 0) return fail(ErrorKind::kInvalid, "Conflicting options: Nano CPUs and CPU Period cannot both be set");
-    if (host.cpu_quota > 0) return fail(ErrorKind::kInvalid, "Conflicting options: Nano CPUs and CPU Quota cannot both be set");
+      return fail(ErrorKind::kInvalid, "range of CPUs is from 0.01 to %d.00, as there are only %d CPUs available",
+                  facts.cpus, facts.cpus);
+    if (host.cpu_period > 0)
+      return fail(ErrorKind::kInvalid, "Conflicting options: Nano CPUs and CPU Period cannot both be set");
+    if (host.cpu_quota > 0)
+      return fail(ErrorKind::kInvalid, "Conflicting options: Nano CPUs and CPU Quota cannot both be set");
   }
   if (host.cpu_period != 0 && (host.cpu_period < 1000 || host.cpu_period > 1000000))
-    return fail(ErrorKind::kInvalid, "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+    return fail(ErrorKind::kInvalid,
+                "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
   if (host.cpu_quota > 0 && host.cpu_quota < 1000)
     return fail(ErrorKind::kInvalid, "CPU cfs quota can not be less than 1ms (i.e. 1000)");
-  if (host.cpu_shares < 0) return fail(ErrorKind::kInvalid, "invalid CPU shares (%lld): value must be a positive integer", static_cast<long long>(host.cpu_shares));
+  if (host.cpu_shares < 0)
+    return fail(ErrorKind::kInvalid, "invalid CPU shares (%lld): value must be a positive integer",
+                static_cast<long long>(host.cpu_shares));
   if (host.blkio_weight != 0 && (host.blkio_weight < 10 || host.blkio_weight > 1000))
     return fail(ErrorKind::kInvalid, "range of blkio weight is from 10 to 1000");
   return {};
@@ -160,7 +168,9 @@ Result<> check_resources(spec::HostConfig& host, const HostFacts& facts, std::ve
     return fail(ErrorKind::kInvalid, "Invalid value %lld, range for oom score adj is [-1000, 1000]",
                 static_cast<long long>(host.oom_score_adj));
   if (host.oom_kill_disable && *host.oom_kill_disable && host.memory == 0)
-    warnings.push_back("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.");
+    warnings.push_back(
+        "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running "
+        "out of resources.");
   return {};
 }
 
@@ -177,11 +187,13 @@ Result<> check_modes(spec::HostConfig& host, const HostFacts& facts) {
     return fail(ErrorKind::kInvalid, "invalid IPC mode: %s", host.ipc_mode.c_str());
   if (!one_of(host.pid_mode, {"", "host", "private"}) && !host.pid_mode.starts_with("container:"))
     return fail(ErrorKind::kInvalid, "invalid PID mode: %s", host.pid_mode.c_str());
-  if (!one_of(host.uts_mode, {"", "host"})) return fail(ErrorKind::kInvalid, "invalid UTS mode: %s", host.uts_mode.c_str());
+  if (!one_of(host.uts_mode, {"", "host"}))
+    return fail(ErrorKind::kInvalid, "invalid UTS mode: %s", host.uts_mode.c_str());
   if (host.cgroupns_mode.empty()) host.cgroupns_mode = host.privileged && !facts.cgroup_v2 ? "host" : "private";
   if (!one_of(host.cgroupns_mode, {"private", "host"}))
     return fail(ErrorKind::kInvalid, "invalid cgroup namespace mode: %s", host.cgroupns_mode.c_str());
-  if (!one_of(host.userns_mode, {"", "host"})) return fail(ErrorKind::kInvalid, "invalid user namespace mode: %s", host.userns_mode.c_str());
+  if (!one_of(host.userns_mode, {"", "host"}))
+    return fail(ErrorKind::kInvalid, "invalid user namespace mode: %s", host.userns_mode.c_str());
   if (!one_of(host.isolation, {"", "default"}))
     return fail(ErrorKind::kInvalid, "invalid isolation '%s' on linux", host.isolation.c_str());
   return {};
@@ -191,10 +203,12 @@ Result<> check_modes(spec::HostConfig& host, const HostFacts& facts) {
 Result<> refuse_unsupported(const spec::HostConfig& host, const spec::ContainerConfig& config) {
   auto no = [](const char* what) { return fail(ErrorKind::kUnsupported, "%s is not supported by this release", what); };
   const std::string& restart = host.restart_policy.name;
-  if (!restart.empty() && restart != "no" && restart != "always" && restart != "on-failure" && restart != "unless-stopped")
-    return fail(ErrorKind::kInvalid,
-                "invalid restart policy: unknown policy '%s'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
-                restart.c_str());
+  if (!restart.empty() && restart != "no" && restart != "always" && restart != "on-failure" &&
+      restart != "unless-stopped")
+    return fail(
+        ErrorKind::kInvalid,
+        "invalid restart policy: unknown policy '%s'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
+        restart.c_str());
   if (host.restart_policy.maximum_retry_count < 0)
     return fail(ErrorKind::kInvalid, "invalid restart policy: maximum retry count cannot be negative");
   if (host.restart_policy.maximum_retry_count > 0 && restart != "on-failure")
@@ -205,7 +219,8 @@ Result<> refuse_unsupported(const spec::HostConfig& host, const spec::ContainerC
   if (!host.device_requests.empty()) return no("HostConfig.DeviceRequests");
   if (!host.volume_driver.empty() && host.volume_driver != "local")
     return fail(ErrorKind::kNotFound, "volume driver '%s' not found", host.volume_driver.c_str());
-  if (!host.runtime.empty() && host.runtime != "caisson" && host.runtime != "runc" && host.runtime != "io.containerd.runc.v2")
+  if (!host.runtime.empty() && host.runtime != "caisson" && host.runtime != "runc" &&
+      host.runtime != "io.containerd.runc.v2")
     return fail(ErrorKind::kInvalid, "unknown or invalid runtime name: %s", host.runtime.c_str());
   return {};
 }
@@ -217,16 +232,22 @@ Result<> check_health(const spec::ContainerConfig& config) {
   if (!config.healthcheck) return {};
   const auto& check = *config.healthcheck;
   if (!check.test.empty() && !one_of(check.test[0], {"", "NONE", "CMD", "CMD-SHELL"}))
-    return fail(ErrorKind::kInvalid, "unknown type '%s' in Healthcheck (try 'CMD')", check.test[0].substr(0, 64).c_str());
+    return fail(ErrorKind::kInvalid, "unknown type '%s' in Healthcheck (try 'CMD')",
+                check.test[0].substr(0, 64).c_str());
   struct Time {
     const char* name;
     int64_t value;
   };
-  for (auto [name, value] : {Time{"Interval", check.interval}, {"Timeout", check.timeout}, {"StartPeriod", check.start_period}, {"StartInterval", check.start_interval}})
-    if (value != 0 && value < 1000000) return fail(ErrorKind::kInvalid, "%s in Healthcheck cannot be less than 1ms", name);
+  for (auto [name, value] : {Time{"Interval", check.interval},
+                             {"Timeout", check.timeout},
+                             {"StartPeriod", check.start_period},
+                             {"StartInterval", check.start_interval}})
+    if (value != 0 && value < 1000000)
+      return fail(ErrorKind::kInvalid, "%s in Healthcheck cannot be less than 1ms", name);
   if (check.retries < 0) return fail(ErrorKind::kInvalid, "Retries in Healthcheck cannot be negative");
   if (!one_of(check.on_failure, {"", "none", "kill", "restart", "stop"}))
-    return fail(ErrorKind::kInvalid, "unknown action '%s' in Healthcheck: use none, kill, restart or stop", check.on_failure.substr(0, 64).c_str());
+    return fail(ErrorKind::kInvalid, "unknown action '%s' in Healthcheck: use none, kill, restart or stop",
+                check.on_failure.substr(0, 64).c_str());
   return {};
 }
 
@@ -240,12 +261,14 @@ Result<> check_ports(spec::HostConfig& host, spec::ContainerConfig& config, std:
     for (const auto& binding : *bindings) {
       if (binding.host_port.empty()) continue;
       auto range = split_once(binding.host_port, '-');
-      auto low = parse_uint(range ? range->first : binding.host_port), high = parse_uint(range ? range->second : binding.host_port);
+      auto low = parse_uint(range ? range->first : binding.host_port),
+           high = parse_uint(range ? range->second : binding.host_port);
       if (!low || !high || *high > 65535 || *low > *high)
         return fail(ErrorKind::kInvalid, "invalid port specification: \"%s\"", binding.host_port.c_str());
     }
   }
-  bool shared = host.network_mode == "host" || host.network_mode == "none" || host.network_mode.starts_with("container:");
+  bool shared =
+      host.network_mode == "host" || host.network_mode == "none" || host.network_mode.starts_with("container:");
   if (shared && !host.port_bindings.empty()) {
     if (host.network_mode.starts_with("container:"))
       return fail(ErrorKind::kInvalid, "conflicting options: port publishing and the container type network mode");
@@ -289,8 +312,10 @@ Result<> normalise_host_config(spec::HostConfig& host, spec::ContainerConfig& co
   if (host.restart_policy.name.empty()) host.restart_policy.name = "no";
   if (host.runtime.empty()) host.runtime = "caisson";
   if (host.console_size.empty()) host.console_size = {0, 0};
-  if (!host.masked_paths) host.masked_paths = host.privileged ? std::vector<std::string>{} : runtime::default_masked_paths();
-  if (!host.readonly_paths) host.readonly_paths = host.privileged ? std::vector<std::string>{} : runtime::default_readonly_paths();
+  if (!host.masked_paths)
+    host.masked_paths = host.privileged ? std::vector<std::string>{} : runtime::default_masked_paths();
+  if (!host.readonly_paths)
+    host.readonly_paths = host.privileged ? std::vector<std::string>{} : runtime::default_readonly_paths();
   if (host.pids_limit && *host.pids_limit <= 0) host.pids_limit.reset();
   return {};
 }

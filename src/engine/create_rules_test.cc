@@ -63,20 +63,22 @@ TEST_CASE("create rules: refused with Docker's words") {
   spec::ContainerConfig nothing;
   CHECK(merge_image_config(nothing, {}).error().message == "no command specified");
   CHECK(normalise(R"({"Memory": 1048576})").result.error().message == "Minimum memory limit allowed is 6MB");
-  CHECK(normalise(R"({"NanoCpus": 3000000000})").result.error().message.find("only 2 CPUs available") != std::string::npos);
+  CHECK(normalise(R"({"NanoCpus": 3000000000})").result.error().message.find("only 2 CPUs available") !=
+        std::string::npos);
   CHECK(normalise(R"({"NetworkMode": "nowhere"})").result.error().message == "network nowhere not found");
   CHECK(normalise(R"({"NetworkMode": "nowhere"})").result.error().kind == ErrorKind::kInvalid);
   CHECK(normalise(R"({"CapAdd": ["NOPE"]})").result.error().kind == ErrorKind::kInvalid);
   CHECK(normalise(R"({"RestartPolicy": {"Name": "sometimes"}})").result.error().kind == ErrorKind::kInvalid);
   CHECK(normalise(R"({"LogConfig": {"Type": "nothing"}})").result.error().kind == ErrorKind::kInvalid);
-  CHECK(normalise(R"({"PortBindings": {"80/tcp": [{"HostPort": "99999"}]}})").result.error().kind == ErrorKind::kInvalid);
+  CHECK(normalise(R"({"PortBindings": {"80/tcp": [{"HostPort": "99999"}]}})").result.error().kind ==
+        ErrorKind::kInvalid);
   CHECK(normalise(R"({"PortBindings": {"http": null}})").result.error().kind == ErrorKind::kInvalid);
   CHECK(normalise(R"({"Memory": 67108864, "MemorySwap": 8388608})").result.error().kind == ErrorKind::kInvalid);
 }
 
 TEST_CASE("create rules: what is not in this release is said, not swallowed") {
-  for (const char* host : {R"({"Links": ["a:b"]})",
-                           R"({"LogConfig": {"Type": "gelf"}})", R"({"StorageOpt": {"size": "1G"}})"}) {
+  for (const char* host :
+       {R"({"Links": ["a:b"]})", R"({"LogConfig": {"Type": "gelf"}})", R"({"StorageOpt": {"size": "1G"}})"}) {
     CAPTURE(host);
     CHECK(normalise(host).result.error().kind == ErrorKind::kUnsupported);
   }
@@ -113,7 +115,8 @@ TEST_CASE("create rules: the engine's log options go with the engine's driver on
   auto named = options_of(R"({"LogConfig": {"Type": "json-file", "Config": {"max-file": "5"}}})");
   CHECK(named.config == spec::StringMap{{"max-size", "1m"}, {"max-file", "5"}});
   CHECK(options_of(R"({"LogConfig": {"Type": "local"}})").config.empty());
-  CHECK(normalise(R"({"LogConfig": {"Type": "local", "Config": {"max-size": "none"}}})").result.error().kind == ErrorKind::kInvalid);
+  CHECK(normalise(R"({"LogConfig": {"Type": "local", "Config": {"max-size": "none"}}})").result.error().kind ==
+        ErrorKind::kInvalid);
 }
 
 TEST_CASE("signals: names, numbers, real-time") {

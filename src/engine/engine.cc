@@ -93,7 +93,8 @@ Result<> Engine::lock_roots() {
 static Result<std::string> read_or_make_id(const std::string& path) {
   if (auto text = sys::read_file(path, 128); text && trim(*text).size() == 36) return std::string(trim(*text));
   std::string hex = random_hex(32);
-  std::string id = hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" + hex.substr(20);
+  std::string id = hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" +
+                   hex.substr(20);
   TRY(sys::replace_file(path, id + "\n", 0600, true));
   return id;
 }
@@ -130,10 +131,15 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   // What tells this engine's kernel objects from another's: nothing for the default roots.
   EngineOptions defaults;
   bool is_default = parts.options.data_root == defaults.data_root && parts.options.exec_root == defaults.exec_root;
-  std::string suffix = is_default ? "" : "-" + std::string(digest::hex_of(digest::sha256(parts.options.data_root + ":" + parts.options.exec_root))).substr(0, 8);
+  std::string suffix =
+      is_default
+          ? ""
+          : "-" + std::string(digest::hex_of(digest::sha256(parts.options.data_root + ":" + parts.options.exec_root)))
+                      .substr(0, 8);
   parts.cgroup_parent = parts.options.cgroup_parent.empty() ? "/caisson" + suffix : parts.options.cgroup_parent;
   // Nobody inside a container can write to the program that watches over it, not even through /proc/PID/exe.
-  parts.monitor_program = TRY_CTX(sys::open_read_only_program(parts.options.program_dir + "/caisson-monitor"), "looking for the monitor program");
+  parts.monitor_program = TRY_CTX(sys::open_read_only_program(parts.options.program_dir + "/caisson-monitor"),
+                                  "looking for the monitor program");
   parts.cgroups = TRY_CTX(sys::detect_cgroups(), "looking for control groups");
   parts.host.cgroup_v2 = parts.cgroups.v2;
   parts.host.log_driver = parts.options.log_driver;
@@ -161,8 +167,18 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   TRY(drop_half_made());
   TRY(parts.events.keep_journal(parts.options.data_root + "/events"));
 
-  Services services{parts.options, *parts.paths, *parts.containers, *parts.images, *parts.network, *parts.volumes,
-                    *parts.seccomp, parts.cgroups, *parts.executor, parts.events, loop, own_limits(),
+  Services services{parts.options,
+                    *parts.paths,
+                    *parts.containers,
+                    *parts.images,
+                    *parts.network,
+                    *parts.volumes,
+                    *parts.seccomp,
+                    parts.cgroups,
+                    *parts.executor,
+                    parts.events,
+                    loop,
+                    own_limits(),
                     format("/proc/self/fd/%d", parts.monitor_program.get())};
   parts.execs = std::make_unique<ExecManager>(services);
   parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
@@ -189,7 +205,8 @@ Result<std::vector<spec::MountPoint>> Engine::make_mount_points(ContainerRecord&
       point.source = TRY(parts_->volumes->open_or_create(point.name)).path;
     } else if (point.type == "bind" && !sys::path_exists(point.source)) {
       if (!planned.create_source)
-        return fail(ErrorKind::kInvalid, "invalid mount config for type \"bind\": bind source path does not exist: %s", point.source.c_str());
+        return fail(ErrorKind::kInvalid, "invalid mount config for type \"bind\": bind source path does not exist: %s",
+                    point.source.c_str());
       // DOCKER-QUIRK: -v makes the missing host directory.
       TRY_CTX(sys::make_dirs(point.source, 0755), "error while creating mount source path '" + point.source + "'");
     }
@@ -219,7 +236,8 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
   auto command = command_line(record.config);
   record.path = command[0];
   record.args.assign(command.begin() + 1, command.end());
-  std::string parent = record.host_config.cgroup_parent.empty() ? parts_->cgroup_parent : record.host_config.cgroup_parent;
+  std::string parent =
+      record.host_config.cgroup_parent.empty() ? parts_->cgroup_parent : record.host_config.cgroup_parent;
   if (!parent.starts_with('/')) parent = "/" + parent;
   if (parent.find("..") != std::string::npos)
     return fail(ErrorKind::kInvalid, "invalid cgroup parent: '%s'", parent.c_str());
@@ -253,7 +271,8 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
     record.name = named ? name : random_name(attempt);
     auto added = parts_->containers->add(record);
     if (added) break;
-    if (named || added.error().kind != ErrorKind::kConflict || attempt > 16) return std::unexpected(std::move(added).error());
+    if (named || added.error().kind != ErrorKind::kConflict || attempt > 16)
+      return std::unexpected(std::move(added).error());
   }
   undo.commit();
   parts_->events.publish_container(record, "create");

@@ -54,8 +54,8 @@ std::string event_json(const Event& event) {
 }
 
 Result<EventFilter> EventFilter::parse(const std::string& text) {
-  static constexpr std::string_view known[] = {"config", "container", "daemon", "event",  "image",  "label", "network",
-                                               "node",   "plugin",    "scope",  "secret", "service", "type", "volume"};
+  static constexpr std::string_view known[] = {"config", "container", "daemon", "event",  "image",   "label", "network",
+                                               "node",   "plugin",    "scope",  "secret", "service", "type",  "volume"};
   EventFilter filter;
   if (text.empty()) return filter;
   auto raw = json::decode<std::map<std::string, json::Raw>>(text);

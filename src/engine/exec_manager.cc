@@ -43,7 +43,8 @@ struct ExecManager::State {
   void sweep() {
     if (execs.size() < kSweepAbove) return;
     int64_t limit = now_ns() - kKeepFinishedNs;
-    std::erase_if(execs, [limit](const auto& entry) { return entry.second.exit_code && entry.second.finished_ns < limit; });
+    std::erase_if(execs,
+                  [limit](const auto& entry) { return entry.second.exit_code && entry.second.finished_ns < limit; });
   }
 };
 
@@ -66,7 +67,8 @@ static Result<> check_running(const ContainerRecord& record) {
   if (record.status() == Status::kPaused)
     return fail(ErrorKind::kConflict, "container %s is paused, unpause the container before exec", record.id.c_str());
   if (record.status() == Status::kRestarting)
-    return fail(ErrorKind::kConflict, "container %s is restarting, wait until the container is running", record.id.c_str());
+    return fail(ErrorKind::kConflict, "container %s is restarting, wait until the container is running",
+                record.id.c_str());
   if (!record.running()) return fail(ErrorKind::kConflict, "container %s is not running", record.id.c_str());
   return {};
 }
@@ -76,7 +78,8 @@ Result<std::string> ExecManager::create(const ContainerPtr& container, spec::Exe
   if (config.cmd.items.empty() || config.cmd.items[0].empty())
     return fail(ErrorKind::kInvalid, "No exec command specified");
   if (!config.working_dir.empty() && !config.working_dir.starts_with('/'))
-    return fail(ErrorKind::kInvalid, "the working directory '%s' is invalid, it needs to be an absolute path", config.working_dir.c_str());
+    return fail(ErrorKind::kInvalid, "the working directory '%s' is invalid, it needs to be an absolute path",
+                config.working_dir.c_str());
   std::lock_guard lock(state_->mutex);
   state_->sweep();
   size_t mine = 0;
@@ -88,7 +91,8 @@ Result<std::string> ExecManager::create(const ContainerPtr& container, spec::Exe
   exec.container = container;
   exec.config = std::move(config);
   std::string id = exec.id;
-  services_.events.publish_container(*container->snapshot(), "exec_create: " + join(exec.config.cmd.items, " "), {{"execID", id}});
+  services_.events.publish_container(*container->snapshot(), "exec_create: " + join(exec.config.cmd.items, " "),
+                                     {{"execID", id}});
   state_->execs.emplace(id, std::move(exec));
   return id;
 }
@@ -255,7 +259,9 @@ void ExecManager::on_exec_exit(const std::string&, const std::string& exec_id, i
 void ExecManager::on_container_exit(const std::string& container_id) {
   std::lock_guard lock(state_->mutex);
   // Whatever still ran inside was killed with the container; never-started ones can never run.
-  std::erase_if(state_->execs, [&](const auto& entry) { return entry.second.container->id() == container_id && !entry.second.started; });
+  std::erase_if(state_->execs, [&](const auto& entry) {
+    return entry.second.container->id() == container_id && !entry.second.started;
+  });
   for (auto& [id, exec] : state_->execs) {
     if (exec.container->id() != container_id || exec.exit_code) continue;
     exec.running = false;

@@ -11,7 +11,7 @@ namespace caisson::engine {
 class Executor {
  public:
   explicit Executor(int max_threads);
-  ~Executor();  // runs what was posted, then joins
+  ~Executor();                                      // runs what was posted, then joins
   void post(std::move_only_function<void()> task);  // any thread
 
  private:

@@ -44,7 +44,8 @@ std::string resolv_text(const ContainerRecord& record, const EngineOptions& opti
     if (words[0] == "nameserver" && !own_servers) {
       // The host's loopback is not the container's, unless they share the network.
       if (facts.host_network || !(words[1].starts_with("127.") || words[1] == "::1")) servers.push_back(words[1]);
-    } else if ((words[0] == "search" || words[0] == "domain") && host.dns_search.empty() && options.dns_search.empty()) {
+    } else if ((words[0] == "search" || words[0] == "domain") && host.dns_search.empty() &&
+               options.dns_search.empty()) {
       search.assign(words.begin() + 1, words.end());
     } else if (words[0] == "options" && host.dns_options.empty() && options.dns_options.empty()) {
       resolver_options.assign(words.begin() + 1, words.end());

@@ -33,7 +33,8 @@ static spec::PortMap port_map(const ContainerRecord& record) {
 
 static spec::EndpointSettings endpoint_settings(const ContainerRecord& record, const std::string& network) {
   spec::EndpointSettings out;
-  if (auto asked = record.networking.endpoints.find(network); asked != record.networking.endpoints.end() && asked->second)
+  if (auto asked = record.networking.endpoints.find(network);
+      asked != record.networking.endpoints.end() && asked->second)
     out = *asked->second;
   out.network_id = record.running() ? network_id_of(network) : "";
   out.endpoint_id = record.endpoint.endpoint_id;
@@ -82,7 +83,8 @@ spec::ContainerInspect inspect_container(const ContainerRecord& record, const Pa
   auto& network = out.network_settings;
   const std::string& mode = record.host_config.network_mode;
   network.sandbox_id = record.running() ? record.endpoint.endpoint_id : "";
-  network.sandbox_key = record.running() && record.pid ? format("/proc/%lld/ns/net", static_cast<long long>(record.pid)) : "";
+  network.sandbox_key =
+      record.running() && record.pid ? format("/proc/%lld/ns/net", static_cast<long long>(record.pid)) : "";
   network.ports = port_map(record);
   network.gateway = record.endpoint.gateway;
   network.ip_address = record.endpoint.address;
@@ -121,12 +123,14 @@ std::string status_sentence(const ContainerRecord& record, int64_t now) {
     case Status::kRunning: return "Up " + since(record.started_ns) + health_suffix(record);
     case Status::kPaused: return "Up " + since(record.started_ns) + " (Paused)";
     case Status::kRestarting:
-      return format("Restarting (%lld) %s ago", static_cast<long long>(record.exit_code), since(record.finished_ns).c_str());
+      return format("Restarting (%lld) %s ago", static_cast<long long>(record.exit_code),
+                    since(record.finished_ns).c_str());
     case Status::kRemoving: return "Removal In Progress";
     case Status::kDead: return "Dead";
     case Status::kCreated: return "Created";
     case Status::kExited:
-      return format("Exited (%lld) %s ago", static_cast<long long>(record.exit_code), since(record.finished_ns).c_str());
+      return format("Exited (%lld) %s ago", static_cast<long long>(record.exit_code),
+                    since(record.finished_ns).c_str());
   }
   return "";
 }

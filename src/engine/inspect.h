@@ -21,7 +21,8 @@ struct SizeInfo {
 spec::ContainerInspect inspect_container(const ContainerRecord& record, const Paths& paths,
                                          const std::vector<std::string>& exec_ids);
 // `image_names`: what the image is called now, for containers whose image has lost its name.
-spec::ContainerSummary summarise_container(const ContainerRecord& record, const std::string& image_name, int64_t now_ns);
+spec::ContainerSummary summarise_container(const ContainerRecord& record, const std::string& image_name,
+                                           int64_t now_ns);
 
 // "Up 5 minutes (Paused)", "Exited (0) 3 hours ago", "Created".
 std::string status_sentence(const ContainerRecord& record, int64_t now_ns);

@@ -30,7 +30,8 @@ constexpr size_t kMaxPendingAttachments = 64;
 
 std::unexpected<Error> not_running(const ContainerRecord& record) {
   if (record.status() == Status::kRestarting)
-    return fail(ErrorKind::kConflict, "container %s is restarting, wait until the container is running", record.id.c_str());
+    return fail(ErrorKind::kConflict, "container %s is restarting, wait until the container is running",
+                record.id.c_str());
   return fail(ErrorKind::kConflict, "container %s is not running", record.id.c_str());
 }
 
@@ -67,18 +68,22 @@ bool Lifecycle::wait_stopped(const ContainerPtr& container, int64_t timeout_ms) 
 Result<> Lifecycle::stop(const ContainerPtr& container, std::optional<int64_t> timeout_s, const std::string& signal) {
   auto record = container->settled_snapshot();
   if (!record->running()) return fail(ErrorKind::kNotModified, "container is already stopped");
-  std::string name = !signal.empty() ? signal : record->config.stop_signal.empty() ? "SIGTERM" : record->config.stop_signal;
+  std::string name = !signal.empty()                      ? signal
+                     : record->config.stop_signal.empty() ? "SIGTERM"
+                                                          : record->config.stop_signal;
   int number = TRY(parse_signal(name));
   int64_t timeout = timeout_s.value_or(record->config.stop_timeout.value_or(kDefaultStopTimeoutS));
   std::string run_dir = services_.paths.run(record->id);
   TRY(mark_stopped_by_hand(container));
   auto send = [&](int what) {
     // A monitor that is gone means a container that is gone: the wait below tells.
-    if (auto sent = monitor::signal(run_dir, what, true); !sent) log_debug("%s, ignoring", sent.error().message.c_str());
+    if (auto sent = monitor::signal(run_dir, what, true); !sent)
+      log_debug("%s, ignoring", sent.error().message.c_str());
     services_.events.publish_container(*record, "kill", {{"signal", std::to_string(what)}});
     if (container->snapshot()->status() == Status::kPaused) {
       auto cgroup = sys::cgroup_paths(services_.cgroups, record->cgroup_path);
-      if (auto thawed = sys::freeze_cgroup(cgroup, false); !thawed) log_warn("%s, ignoring", thawed.error().message.c_str());
+      if (auto thawed = sys::freeze_cgroup(cgroup, false); !thawed)
+        log_warn("%s, ignoring", thawed.error().message.c_str());
     }
   };
   auto stopped = [&](int64_t patience_ms) {
@@ -104,14 +109,17 @@ Result<> Lifecycle::kill_unhealthy(const ContainerPtr& container) {
 Result<> Lifecycle::mark_stopped_by_hand(const ContainerPtr& container) {
   // Without a policy nobody will ask.
   auto before = container->snapshot();
-  if (before->host_config.restart_policy.name.empty() || before->host_config.restart_policy.name == "no" || before->has_been_manually_stopped) return {};
+  if (before->host_config.restart_policy.name.empty() || before->host_config.restart_policy.name == "no" ||
+      before->has_been_manually_stopped)
+    return {};
   auto operation = container->begin_operation();
   ContainerRecord record = *container->snapshot();
   record.has_been_manually_stopped = true;
   return services_.containers.save(*container, std::move(record), db::Durability::kFull);
 }
 
-Result<> Lifecycle::restart(const ContainerPtr& container, std::optional<int64_t> timeout_s, const std::string& signal) {
+Result<> Lifecycle::restart(const ContainerPtr& container, std::optional<int64_t> timeout_s,
+                            const std::string& signal) {
   auto stopped = stop(container, timeout_s, signal);
   if (!stopped && stopped.error().kind != ErrorKind::kNotModified) return stopped;
   TRY(start(container));
@@ -124,7 +132,8 @@ Result<> Lifecycle::kill(const ContainerPtr& container, const std::string& signa
   auto record = container->settled_snapshot();
   if (!record->running()) return with_context(not_running(*record).error(), "cannot kill container: " + record->id);
   // DOCKER-QUIRK: any signal of a kill ends the policy's hold, unless the container has a stop signal of its own.
-  bool last = number == SIGKILL || record->config.stop_signal.empty() || parse_signal(record->config.stop_signal).value_or(0) == number;
+  bool last = number == SIGKILL || record->config.stop_signal.empty() ||
+              parse_signal(record->config.stop_signal).value_or(0) == number;
   if (last) TRY(mark_stopped_by_hand(container));
   TRY(monitor::signal(services_.paths.run(record->id), number, last));
   services_.events.publish_container(*record, "kill", {{"signal", std::to_string(number)}});
@@ -139,7 +148,8 @@ Result<> Lifecycle::kill(const ContainerPtr& container, const std::string& signa
 Result<> Lifecycle::pause(const ContainerPtr& container) {
   auto operation = container->begin_operation();
   ContainerRecord record = *container->snapshot();
-  if (record.status() == Status::kPaused) return fail(ErrorKind::kConflict, "container %s is already paused", record.id.c_str());
+  if (record.status() == Status::kPaused)
+    return fail(ErrorKind::kConflict, "container %s is already paused", record.id.c_str());
   if (record.status() != Status::kRunning) return not_running(record);
   TRY(sys::freeze_cgroup(sys::cgroup_paths(services_.cgroups, record.cgroup_path), true));
   record.set_status(Status::kPaused);
@@ -150,7 +160,8 @@ Result<> Lifecycle::pause(const ContainerPtr& container) {
 Result<> Lifecycle::unpause(const ContainerPtr& container) {
   auto operation = container->begin_operation();
   ContainerRecord record = *container->snapshot();
-  if (record.status() != Status::kPaused) return fail(ErrorKind::kConflict, "container %s is not paused", record.id.c_str());
+  if (record.status() != Status::kPaused)
+    return fail(ErrorKind::kConflict, "container %s is not paused", record.id.c_str());
   TRY(sys::freeze_cgroup(sys::cgroup_paths(services_.cgroups, record.cgroup_path), false));
   record.set_status(Status::kRunning);
   services_.events.publish_container(record, "unpause");
@@ -173,7 +184,8 @@ Result<> Lifecycle::resize(const ContainerPtr& container, uint16_t rows, uint16_
   auto record = container->settled_snapshot();
   if (!record->running() || record->status() == Status::kRestarting) return not_running(*record);
   TRY(monitor::resize(services_.paths.run(record->id), rows, columns));
-  services_.events.publish_container(*record, "resize", {{"height", std::to_string(rows)}, {"width", std::to_string(columns)}});
+  services_.events.publish_container(*record, "resize",
+                                     {{"height", std::to_string(rows)}, {"width", std::to_string(columns)}});
   return {};
 }
 
@@ -182,9 +194,11 @@ Result<> Lifecycle::attach(const ContainerPtr& container, monitor::AttachOptions
   auto operation = container->begin_operation();
   auto record = container->snapshot();
   if (record->status() == Status::kPaused)
-    return fail(ErrorKind::kConflict, "container %s is paused, unpause the container before attach", record->id.c_str());
+    return fail(ErrorKind::kConflict, "container %s is paused, unpause the container before attach",
+                record->id.c_str());
   if (record->status() == Status::kRestarting)
-    return fail(ErrorKind::kConflict, "container %s is restarting, wait until the container is running", record->id.c_str());
+    return fail(ErrorKind::kConflict, "container %s is restarting, wait until the container is running",
+                record->id.c_str());
   if (record->status() == Status::kRemoving || record->status() == Status::kDead)
     return fail(ErrorKind::kConflict, "container %s is marked for removal", record->id.c_str());
   // Its log has been sent; what waits for a next start is somebody else's wish.
@@ -193,7 +207,8 @@ Result<> Lifecycle::attach(const ContainerPtr& container, monitor::AttachOptions
   auto& pending = container->pending_attachments();
   std::erase_if(pending, [](const monitor::Attachment& old) { return peer_gone(old.socket.get()); });
   if (pending.size() >= kMaxPendingAttachments)
-    return fail(ErrorKind::kExhausted, "more than %zu clients wait for container %s to start", kMaxPendingAttachments, record->id.c_str());
+    return fail(ErrorKind::kExhausted, "more than %zu clients wait for container %s to start", kMaxPendingAttachments,
+                record->id.c_str());
   auto attachment = TRY(before_handover());
   services_.events.publish_container(*record, "attach");
   options.want_stdin = options.want_stdin && record->config.open_stdin;
@@ -227,7 +242,8 @@ Result<> Lifecycle::remove(const ContainerPtr& container, RemoveOptions options)
     if (container->snapshot()->running()) continue;
     return remove_locked(*container, options.volumes);
   }
-  return fail(ErrorKind::kConflict, "cannot remove container \"%s\": it is started again and again", container->id().c_str());
+  return fail(ErrorKind::kConflict, "cannot remove container \"%s\": it is started again and again",
+              container->id().c_str());
 }
 
 Result<> Lifecycle::remove_locked(Container& container, bool volumes) {
@@ -244,15 +260,16 @@ Result<> Lifecycle::remove_locked(Container& container, bool volumes) {
   std::string trash = services_.paths.temporary() + "/rm-" + random_hex(16);
   if (::rename(services_.paths.container(record.id).c_str(), trash.c_str()) < 0)
     log_warn("removing the directory of container %s: %s", record.id.c_str(), errno_text(errno).c_str());
-  services_.executor.post([this, trash, run_dir = services_.paths.run(record.id), volumes, names = record.anonymous_volumes] {
-    auto note = [](const Result<>& done) {
-      if (!done) log_warn("%s", done.error().message.c_str());
-    };
-    note(sys::remove_tree(trash));
-    note(sys::remove_tree(run_dir));
-    if (volumes)
-      for (const auto& name : names) note(services_.volumes.remove(name));
-  });
+  services_.executor.post(
+      [this, trash, run_dir = services_.paths.run(record.id), volumes, names = record.anonymous_volumes] {
+        auto note = [](const Result<>& done) {
+          if (!done) log_warn("%s", done.error().message.c_str());
+        };
+        note(sys::remove_tree(trash));
+        note(sys::remove_tree(run_dir));
+        if (volumes)
+          for (const auto& name : names) note(services_.volumes.remove(name));
+      });
   services_.events.publish_container(record, "destroy");
   container.notify_removed({record.exit_code, ""});
   return {};

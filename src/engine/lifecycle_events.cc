@@ -63,7 +63,8 @@ void Lifecycle::watch(const ContainerPtr& container, UniqueFd subscription) {
   services_.loop.post([this, container, owned = std::make_shared<UniqueFd>(std::move(subscription))] {
     int fd = owned->get();
     auto queue = std::make_shared<EventQueue>();
-    auto added = services_.loop.add(fd, EPOLLIN, [this, container, owned, queue](uint32_t) { on_monitor_event(container, owned->get(), queue); });
+    auto added = services_.loop.add(
+        fd, EPOLLIN, [this, container, owned, queue](uint32_t) { on_monitor_event(container, owned->get(), queue); });
     if (!added) log_error("watching container %s: %s", container->id().c_str(), added.error().message.c_str());
   });
 }
@@ -89,7 +90,8 @@ struct Lifecycle::EventQueue {
   bool in_work = false;
 };
 
-void Lifecycle::on_monitor_event(const ContainerPtr& container, int subscription, const std::shared_ptr<EventQueue>& queue) {
+void Lifecycle::on_monitor_event(const ContainerPtr& container, int subscription,
+                                 const std::shared_ptr<EventQueue>& queue) {
   auto event = monitor::read_event(subscription);
   if (!event) event = monitor::Event{};
   if (event->kind == monitor::Event::Kind::kExecExit)
@@ -134,13 +136,15 @@ void Lifecycle::handle_gone(const ContainerPtr& container) {
   auto exit = monitor::read_exit_record(services_.paths.container(container->id()));
   if (!exit) {
     // It may only have given up on us, for not reading in time.
-    if (auto again = monitor::subscribe(services_.paths.run(container->id()))) return watch(container, std::move(*again));
+    if (auto again = monitor::subscribe(services_.paths.run(container->id())))
+      return watch(container, std::move(*again));
     // The monitor itself was killed: what it watched over must not go on unwatched.
     auto cgroup = sys::cgroup_paths(services_.cgroups, container->snapshot()->cgroup_path);
     if (auto killed = sys::kill_cgroup(cgroup); !killed) log_warn("%s, ignoring", killed.error().message.c_str());
     // The next start makes it anew.
     if (auto removed = sys::remove_cgroup(cgroup); !removed) log_warn("%s, ignoring", removed.error().message.c_str());
-    exit = monitor::ExitRecord{137, false, container->snapshot()->started_ns, now_ns(), container->snapshot()->restart_count, ""};
+    exit = monitor::ExitRecord{
+        137, false, container->snapshot()->started_ns, now_ns(), container->snapshot()->restart_count, ""};
   }
   handle_exit(container, *exit);
 }
@@ -220,10 +224,12 @@ void Lifecycle::start_later(const std::string& id, int64_t delay_ns) {
     services_.loop.after_ms(delay_ns / 1000000, [this, id] {
       services_.executor.post([this, id] {
         auto container = services_.containers.find(id);
-        if (!container || (*container)->snapshot()->status() != Status::kExited) return;  // removed or started meanwhile
+        if (!container || (*container)->snapshot()->status() != Status::kExited)
+          return;  // removed or started meanwhile
         int64_t count = (*container)->snapshot()->restart_count + 1;
         auto started = start_counted(*container, count);
-        if (!started) log_warn("container %s is not started again: %s", id.substr(0, 12).c_str(), started.error().message.c_str());
+        if (!started)
+          log_warn("container %s is not started again: %s", id.substr(0, 12).c_str(), started.error().message.c_str());
       });
     });
   });
@@ -235,10 +241,12 @@ void Lifecycle::start_at_boot() {
   std::vector<ContainerPtr> left;
   for (const auto& container : services_.containers.list()) {
     auto record = container->snapshot();
-    auto policy = monitor::restart_policy_of(record->host_config.restart_policy.name, record->host_config.restart_policy.maximum_retry_count);
+    auto policy = monitor::restart_policy_of(record->host_config.restart_policy.name,
+                                             record->host_config.restart_policy.maximum_retry_count);
     if (record->status() != Status::kExited || !policy) continue;
     using Kind = monitor::RestartPolicy::Kind;
-    bool wanted = policy->kind == Kind::kAlways || (policy->kind == Kind::kUnlessStopped && !record->has_been_manually_stopped) ||
+    bool wanted = policy->kind == Kind::kAlways ||
+                  (policy->kind == Kind::kUnlessStopped && !record->has_been_manually_stopped) ||
                   (policy->kind == Kind::kOnFailure && record->exit_code != 0 && !record->has_been_manually_stopped &&
                    (policy->max_retries == 0 || record->restart_count < policy->max_retries));
     if (wanted) left.push_back(container);
@@ -273,7 +281,8 @@ void Lifecycle::adopt(const ContainerPtr& container) {
   if (!record.running()) {
     // A removal that was cut short, or a row of --rm that came back after a power loss.
     bool lost = !sys::path_exists(services_.paths.upper(record.id));
-    if (record.status() == Status::kRemoving || (record.host_config.auto_remove && (record.status() == Status::kExited || lost)))
+    if (record.status() == Status::kRemoving ||
+        (record.host_config.auto_remove && (record.status() == Status::kExited || lost)))
       if (auto removed = remove_locked(*container, true); !removed) log_warn("%s", removed.error().message.c_str());
     return;
   }
@@ -285,7 +294,8 @@ void Lifecycle::adopt(const ContainerPtr& container) {
     }
     // Known before anybody can ask: the policy may have started it again meanwhile.
     if (sys::wait_readable(subscription->get(), kFirstStateMs))
-      if (auto event = monitor::read_event(subscription->get()); event && event->kind == monitor::Event::Kind::kState && apply_state(record, event->running))
+      if (auto event = monitor::read_event(subscription->get());
+          event && event->kind == monitor::Event::Kind::kState && apply_state(record, event->running))
         if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved)
           log_error("container %s: %s", record.id.c_str(), saved.error().message.c_str());
     log_info("container %s goes on, pid %lld", record.id.substr(0, 12).c_str(), static_cast<long long>(record.pid));

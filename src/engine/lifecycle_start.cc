@@ -55,7 +55,8 @@ StartFailure explain(Error error) {
   if (about_program) {
     error.kind = ErrorKind::kInvalid;
     error.message = "failed to create task for container: unable to start container process: " + error.message;
-  } else if (error.kind == ErrorKind::kConflict || error.kind == ErrorKind::kNotFound || error.kind == ErrorKind::kExists) {
+  } else if (error.kind == ErrorKind::kConflict || error.kind == ErrorKind::kNotFound ||
+             error.kind == ErrorKind::kExists) {
     // 404 and 409 on this route mean the container itself.
     error.kind = ErrorKind::kInternal;
   }
@@ -75,8 +76,7 @@ Result<> Lifecycle::start_counted(const ContainerPtr& container, int64_t restart
     case Status::kRunning: return fail(ErrorKind::kNotModified, "container is already running");
     case Status::kPaused: return fail(ErrorKind::kConflict, "cannot start a paused container, try unpause instead");
     case Status::kRemoving:
-    case Status::kDead:
-      return fail(ErrorKind::kConflict, "container is marked for removal and cannot be started");
+    case Status::kDead: return fail(ErrorKind::kConflict, "container is marked for removal and cannot be started");
     case Status::kCreated:
     case Status::kExited: break;
   }
@@ -121,7 +121,8 @@ Result<> Lifecycle::fill_new_volumes(const ContainerRecord& record, int rootfs) 
     auto source = sys::open_in_root(rootfs, planned.point.destination.substr(1), O_RDONLY | O_DIRECTORY);
     if (!source) continue;  // the image has nothing there
     auto target = TRY(sys::open_file(stored->source, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-    TRY_CTX(sys::copy_tree(source->get(), target.get()), "copying the image's content into volume '" + stored->name + "'");
+    TRY_CTX(sys::copy_tree(source->get(), target.get()),
+            "copying the image's content into volume '" + stored->name + "'");
   }
   return {};
 }
@@ -139,8 +140,9 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   if (auto open = container.open_root().lock(); open && open->files.spare)
     request.rootfs = std::move(open->files.spare);
   else
-    request.rootfs = TRY_CTX(image::mount_overlay(chain.directories, paths.upper(record.id), paths.work(record.id), overlay_options),
-                             "mounting the root file system");
+    request.rootfs =
+        TRY_CTX(image::mount_overlay(chain.directories, paths.upper(record.id), paths.work(record.id), overlay_options),
+                "mounting the root file system");
 
   SpecFacts facts;
   facts.limits = services_.limits;
@@ -162,7 +164,8 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
     }
     auto attached = services_.network.attach_bridge(record.id, ports, mac, address);
     if (!attached)
-      return with_context(attached.error(), "driver failed programming external connectivity on endpoint " + record.name);
+      return with_context(attached.error(),
+                          "driver failed programming external connectivity on endpoint " + record.name);
     undo.add([this, id = record.id] { services_.network.detach(id); });
     request.netns = std::move(attached->netns);
     names.address = attached->endpoint.address;

@@ -75,11 +75,13 @@ Result<PlannedMount> parse_bind(const std::string& text) {
     mount.point.name = parts[0];
     mount.point.driver = "local";
     for (char c : parts[0])
-      if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-'))
-        return fail(ErrorKind::kInvalid,
-                    "\"%s\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are "
-                    "allowed. If you intended to pass a host directory, use absolute path",
-                    parts[0].c_str());
+      if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' ||
+            c == '-'))
+        return fail(
+            ErrorKind::kInvalid,
+            "\"%s\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are "
+            "allowed. If you intended to pass a host directory, use absolute path",
+            parts[0].c_str());
     if (parts[0][0] == '_' || parts[0][0] == '.' || parts[0][0] == '-')
       return fail(ErrorKind::kInvalid, "\"%s\" is not a valid volume name", parts[0].c_str());
   }
@@ -93,14 +95,16 @@ Result<PlannedMount> convert_mount(const spec::Mount& asked) {
     return fail(ErrorKind::kInvalid, "invalid mount config for type \"%s\": %s", asked.type.c_str(), why.c_str());
   };
   if (asked.target.empty()) return bad("field Target must not be empty");
-  if (!asked.target.starts_with('/')) return bad("invalid mount path: '" + asked.target + "' mount path must be absolute");
+  if (!asked.target.starts_with('/'))
+    return bad("invalid mount path: '" + asked.target + "' mount path must be absolute");
   mount.point.type = asked.type;
   mount.point.destination = clean_path(asked.target);
   if (mount.point.destination == "/") return bad("invalid specification: destination can't be '/'");
   mount.point.rw = !asked.read_only;
   if (asked.type == "bind") {
     if (asked.source.empty()) return bad("field Source must not be empty");
-    if (!asked.source.starts_with('/')) return bad("invalid mount path: '" + asked.source + "' mount path must be absolute");
+    if (!asked.source.starts_with('/'))
+      return bad("invalid mount path: '" + asked.source + "' mount path must be absolute");
     mount.point.source = clean_path(asked.source);
     mount.point.propagation = "rprivate";
     if (asked.bind_options) {
@@ -135,7 +139,8 @@ Result<VolumesFrom> parse_volumes_from(const std::string& text) {
   if (out.container.empty()) return fail(ErrorKind::kInvalid, "invalid empty ID: '%s' in VolumesFrom", text.c_str());
   if (!pair) return out;
   for (const auto& word : split(pair->second, ',')) {
-    if (word == "ro") out.read_only = true;
+    if (word == "ro")
+      out.read_only = true;
     else if (word != "rw" && word != "z" && word != "Z")
       return fail(ErrorKind::kInvalid, "invalid mode: %s", pair->second.c_str());
   }
@@ -155,7 +160,8 @@ Result<std::vector<PlannedMount>> plan_mounts(const spec::ContainerConfig& confi
   for (const auto& text : host_config.binds) TRY(add(TRY(parse_bind(text))));
   for (const auto& asked : host_config.mounts) TRY(add(TRY(convert_mount(asked))));
   for (const auto& [target, options] : host_config.tmpfs) {
-    if (!target.starts_with('/')) return fail(ErrorKind::kInvalid, "invalid mount path: '%s' mount path must be absolute", target.c_str());
+    if (!target.starts_with('/'))
+      return fail(ErrorKind::kInvalid, "invalid mount path: '%s' mount path must be absolute", target.c_str());
     PlannedMount mount;
     mount.point.type = "tmpfs";
     mount.point.destination = clean_path(target);

@@ -13,13 +13,13 @@
 namespace caisson::engine {
 
 struct PlannedMount {
-  spec::MountPoint point;       // point.source is empty for volumes until they are made
-  bool create_source = false;   // -v makes a missing host directory, --mount refuses it
+  spec::MountPoint point;      // point.source is empty for volumes until they are made
+  bool create_source = false;  // -v makes a missing host directory, --mount refuses it
   bool no_copy = false;
-  bool anonymous = false;       // a volume without a name
+  bool anonymous = false;  // a volume without a name
   bool recursive = true;
   spec::TmpfsOptions tmpfs;
-  std::string tmpfs_options;    // HostConfig.Tmpfs
+  std::string tmpfs_options;  // HostConfig.Tmpfs
 };
 
 // kInvalid with Docker's text: bad mode, relative paths, duplicate destinations. `inherited` are those of

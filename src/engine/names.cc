@@ -9,28 +9,28 @@
 namespace caisson::engine {
 
 static constexpr const char* kAdjectives[] = {
-    "amber",  "brave",  "brisk",   "calm",   "clear",  "cosy",   "crisp",  "deep",   "early",  "even",   "fair",
-    "fleet",  "fresh",  "gentle",  "glad",   "golden", "grand",  "handy",  "hardy",  "jolly",  "keen",   "kind",
-    "lively", "lucid",  "mellow",  "merry",  "mild",   "neat",   "nimble", "noble",  "plain",  "plucky", "proud",
-    "quiet",  "quick",  "rapid",   "ready",  "robust", "salty",  "serene", "sharp",  "silent", "smooth", "snug",
-    "solid",  "spry",   "steady",  "stout",  "sturdy", "sunny",  "swift",  "tidal",  "tidy",   "true",   "upbeat",
-    "vivid",  "warm",   "watchful", "windy", "wise",   "witty",  "woven",  "young",  "zesty",
+    "amber",  "brave", "brisk",    "calm",  "clear",  "cosy",  "crisp",  "deep",  "early",  "even",   "fair",
+    "fleet",  "fresh", "gentle",   "glad",  "golden", "grand", "handy",  "hardy", "jolly",  "keen",   "kind",
+    "lively", "lucid", "mellow",   "merry", "mild",   "neat",  "nimble", "noble", "plain",  "plucky", "proud",
+    "quiet",  "quick", "rapid",    "ready", "robust", "salty", "serene", "sharp", "silent", "smooth", "snug",
+    "solid",  "spry",  "steady",   "stout", "sturdy", "sunny", "swift",  "tidal", "tidy",   "true",   "upbeat",
+    "vivid",  "warm",  "watchful", "windy", "wise",   "witty", "woven",  "young", "zesty",
 };
 static constexpr const char* kNouns[] = {
-    "albatross", "anchor",  "anemone", "atoll",   "barge",   "bay",      "beacon",  "bollard", "breaker", "breeze",
-    "brig",      "buoy",    "capstan", "channel", "coral",   "cove",     "current", "cutter",  "delta",   "dolphin",
-    "dory",      "dune",    "estuary", "ferry",   "fjord",   "galley",   "gannet",  "grebe",   "gull",    "harbor",
-    "heron",     "inlet",   "islet",   "jetty",   "kelp",    "ketch",    "lagoon",  "lantern", "lighthouse", "lock",
-    "marina",    "marlin",  "mast",    "narwhal", "oyster",  "pearl",    "pelican", "pier",    "plover",  "puffin",
-    "quay",      "rudder",  "sail",    "schooner", "seal",   "sextant",  "shoal",   "skiff",   "sloop",   "starfish",
-    "tern",      "tide",    "urchin",  "wharf",
+    "albatross", "anchor", "anemone", "atoll",    "barge",  "bay",     "beacon",  "bollard", "breaker",    "breeze",
+    "brig",      "buoy",   "capstan", "channel",  "coral",  "cove",    "current", "cutter",  "delta",      "dolphin",
+    "dory",      "dune",   "estuary", "ferry",    "fjord",  "galley",  "gannet",  "grebe",   "gull",       "harbor",
+    "heron",     "inlet",  "islet",   "jetty",    "kelp",   "ketch",   "lagoon",  "lantern", "lighthouse", "lock",
+    "marina",    "marlin", "mast",    "narwhal",  "oyster", "pearl",   "pelican", "pier",    "plover",     "puffin",
+    "quay",      "rudder", "sail",    "schooner", "seal",   "sextant", "shoal",   "skiff",   "sloop",      "starfish",
+    "tern",      "tide",   "urchin",  "wharf",
 };
 
 std::string random_name(int attempt) {
   uint32_t dice[2];
   random_bytes(dice, sizeof dice);
-  std::string name = std::string(kAdjectives[dice[0] % std::size(kAdjectives)]) + "_" +
-                     kNouns[dice[1] % std::size(kNouns)];
+  std::string name =
+      std::string(kAdjectives[dice[0] % std::size(kAdjectives)]) + "_" + kNouns[dice[1] % std::size(kNouns)];
   if (attempt > 3) name += std::to_string(dice[0] % 10000);
   return name;
 }

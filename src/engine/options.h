@@ -11,16 +11,16 @@ namespace caisson::engine {
 struct EngineOptions {
   std::string data_root = "/var/lib/caisson";
   std::string exec_root = "/run/caisson";
-  std::vector<std::string> hosts;              // unix:///path, tcp://ip:port
+  std::vector<std::string> hosts;  // unix:///path, tcp://ip:port
   std::string bridge = "caisson0";
-  std::string bridge_address;                  // --bip; empty: chosen
-  std::string cgroup_parent;                   // empty: derived from the roots
-  std::string program_dir;                     // where caisson-monitor and caisson-fetch lie
+  std::string bridge_address;  // --bip; empty: chosen
+  std::string cgroup_parent;   // empty: derived from the roots
+  std::string program_dir;     // where caisson-monitor and caisson-fetch lie
   std::vector<std::string> insecure_registries, registry_mirrors;
   std::string certs_dir = "/etc/caisson/certs.d";  // <dir>/<host:port>/*.crt
   std::vector<std::string> dns, dns_search, dns_options;
   std::vector<std::string> labels;
-  std::string log_driver = "local";            // of containers that name none
+  std::string log_driver = "local";  // of containers that name none
   std::map<std::string, std::string> log_options;
   int mtu = 1500;
   bool ip_masq = true;

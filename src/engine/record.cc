@@ -14,8 +14,7 @@ CAISSON_JSON(ContainerRecord, CAISSON_FIELD("id", id), CAISSON_FIELD("name", nam
              CAISSON_FIELD("config", config), CAISSON_FIELD("host_config", host_config),
              CAISSON_FIELD("networking", networking), CAISSON_FIELD("mounts", mounts),
              CAISSON_FIELD("anonymous_volumes", anonymous_volumes), CAISSON_FIELD("inherited_mounts", inherited_mounts),
-             CAISSON_FIELD("status", status_text),
-             CAISSON_FIELD("pid", pid), CAISSON_FIELD("monitor_pid", monitor_pid),
+             CAISSON_FIELD("status", status_text), CAISSON_FIELD("pid", pid), CAISSON_FIELD("monitor_pid", monitor_pid),
              CAISSON_FIELD("pid_start_time", pid_start_time), CAISSON_FIELD("exit_code", exit_code),
              CAISSON_FIELD("oom_killed", oom_killed),
              CAISSON_FIELD("has_been_manually_stopped", has_been_manually_stopped), CAISSON_FIELD("error", error),
@@ -27,8 +26,10 @@ static constexpr struct {
   Status status;
   const char* name;
 } kStatusNames[] = {
-    {Status::kCreated, "created"}, {Status::kRunning, "running"},   {Status::kPaused, "paused"},       {Status::kRestarting, "restarting"},
-    {Status::kExited, "exited"},   {Status::kRemoving, "removing"}, {Status::kDead, "dead"},
+    {Status::kCreated, "created"}, {Status::kRunning, "running"},
+    {Status::kPaused, "paused"},   {Status::kRestarting, "restarting"},
+    {Status::kExited, "exited"},   {Status::kRemoving, "removing"},
+    {Status::kDead, "dead"},
 };
 
 const char* status_name(Status status) {
@@ -46,13 +47,13 @@ Status ContainerRecord::status() const {
 bool transition_allowed(Status from, Status to) {
   // Rows: from; columns: created, running, paused, restarting, exited, removing, dead.
   static constexpr bool table[7][7] = {
-      {false, true, false, false, true, true, true},    // created: start, failed start, remove
-      {false, false, true, true, true, false, true},    // running: pause, end of a run, exit
-      {false, true, false, true, true, false, true},    // paused: unpause, killed
-      {false, true, false, false, true, false, true},   // restarting: started by the policy, stopped
-      {false, true, false, false, true, true, true},    // exited: start, failed start, remove
-      {false, false, false, false, false, false, true}, // removing: gone, or dead when it failed
-      {false, false, false, false, false, true, false}, // dead: remove again
+      {false, true, false, false, true, true, true},     // created: start, failed start, remove
+      {false, false, true, true, true, false, true},     // running: pause, end of a run, exit
+      {false, true, false, true, true, false, true},     // paused: unpause, killed
+      {false, true, false, false, true, false, true},    // restarting: started by the policy, stopped
+      {false, true, false, false, true, true, true},     // exited: start, failed start, remove
+      {false, false, false, false, false, false, true},  // removing: gone, or dead when it failed
+      {false, false, false, false, false, true, false},  // dead: remove again
   };
   return table[static_cast<int>(from)][static_cast<int>(to)];
 }
@@ -83,8 +84,7 @@ network::Endpoint load_endpoint(const std::string& container_id, const StoredEnd
     if (parts.size() != 4) continue;
     auto inner = parse_uint(parts[1]), outer = parse_uint(parts[3]);
     if (!inner || !outer) continue;
-    endpoint.ports.push_back(
-        {parts[0], static_cast<uint16_t>(*inner), parts[2], static_cast<uint16_t>(*outer)});
+    endpoint.ports.push_back({parts[0], static_cast<uint16_t>(*inner), parts[2], static_cast<uint16_t>(*outer)});
   }
   return endpoint;
 }

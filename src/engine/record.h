@@ -28,12 +28,12 @@ struct StoredEndpoint {
 };
 
 struct ContainerRecord {
-  std::string id, name;             // name without the slash
+  std::string id, name;  // name without the slash
   int64_t created_ns = 0;
-  std::string image_id, image_name; // image_name: as the client wrote it
-  std::string path;                 // resolved program and arguments
+  std::string image_id, image_name;  // image_name: as the client wrote it
+  std::string path;                  // resolved program and arguments
   std::vector<std::string> args;
-  spec::ContainerConfig config;     // merged with the image's
+  spec::ContainerConfig config;  // merged with the image's
   spec::HostConfig host_config;
   spec::NetworkingConfig networking;
   std::vector<spec::MountPoint> mounts;
@@ -51,7 +51,7 @@ struct ContainerRecord {
   int64_t restart_count = 0;
   StoredEndpoint endpoint;
   std::optional<spec::Health> health;  // of the present or last run, when there is a check
-  std::string cgroup_path;          // below every hierarchy, "/caisson/<id>"
+  std::string cgroup_path;             // below every hierarchy, "/caisson/<id>"
 
   Status status() const;
   void set_status(Status status) { status_text = status_name(status); }

@@ -41,7 +41,8 @@ TEST_CASE("record: what is stored comes back") {
   auto record = sample();
   record.set_status(Status::kRunning);
   record.pid = 42;
-  record.endpoint = store_endpoint({record.id, "veth1", "02:42:ac:11:00:02", "172.17.0.2", 16, "172.17.0.1", {{"tcp", 80, "0.0.0.0", 8080}}});
+  record.endpoint = store_endpoint(
+      {record.id, "veth1", "02:42:ac:11:00:02", "172.17.0.2", 16, "172.17.0.1", {{"tcp", 80, "0.0.0.0", 8080}}});
   record.config.cmd = {{"x"}, true};
   auto back = decode_record(encode_record(record));
   REQUIRE(back);
@@ -147,7 +148,8 @@ TEST_CASE("spec: modes leave namespaces out or join them") {
   auto record = sample();
   auto types = [](const spec::RuntimeSpec& spec) {
     std::string out;
-    for (const auto& entry : spec.linux_part->namespaces) out += entry.type + (entry.path.empty() ? " " : "=" + entry.path + " ");
+    for (const auto& entry : spec.linux_part->namespaces)
+      out += entry.type + (entry.path.empty() ? " " : "=" + entry.path + " ");
     return out;
   };
   auto plain = build_spec(record, kPaths, {});

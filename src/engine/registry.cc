@@ -21,9 +21,9 @@ ContainerRegistry::ContainerRegistry(db::Database& database) : database_(databas
 ContainerRegistry::~ContainerRegistry() = default;
 
 Result<std::unique_ptr<ContainerRegistry>> ContainerRegistry::open(db::Database& database) {
-  TRY(database.migrate("containers",
-                       {"CREATE TABLE containers (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record TEXT NOT NULL) "
-                        "WITHOUT ROWID"}));
+  TRY(database.migrate(
+      "containers", {"CREATE TABLE containers (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record TEXT NOT NULL) "
+                     "WITHOUT ROWID"}));
   std::unique_ptr<ContainerRegistry> registry(new ContainerRegistry(database));
   std::vector<std::pair<std::string, std::string>> rows;
   TRY(database.query("SELECT id, record FROM containers", {},

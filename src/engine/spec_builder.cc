@@ -35,7 +35,8 @@ spec::OciMount user_mount(const spec::MountPoint& point, const PlannedMount& pla
       }
     }
     if (planned.tmpfs.size_bytes > 0) mount.options.push_back("size=" + std::to_string(planned.tmpfs.size_bytes));
-    if (planned.tmpfs.mode > 0) mount.options.push_back(format("mode=%llo", static_cast<long long>(planned.tmpfs.mode)));
+    if (planned.tmpfs.mode > 0)
+      mount.options.push_back(format("mode=%llo", static_cast<long long>(planned.tmpfs.mode)));
     if (!point.rw) mount.options.push_back("ro");
     return mount;
   }
@@ -46,7 +47,8 @@ spec::OciMount user_mount(const spec::MountPoint& point, const PlannedMount& pla
   return mount;
 }
 
-Result<> add_mounts(spec::RuntimeSpec& spec, const ContainerRecord& record, const Paths& paths, const SpecFacts& facts) {
+Result<> add_mounts(spec::RuntimeSpec& spec, const ContainerRecord& record, const Paths& paths,
+                    const SpecFacts& facts) {
   const auto& host = record.host_config;
   auto planned = TRY(plan_mounts(record.config, host, record.inherited_mounts));
   auto covers = [&](std::string_view destination) {
@@ -65,14 +67,16 @@ Result<> add_mounts(spec::RuntimeSpec& spec, const ContainerRecord& record, cons
   std::vector<spec::OciMount> own;
   for (const auto& mount : planned) {
     if (mount.point.destination == "/proc" || mount.point.destination.starts_with("/proc/"))
-      return fail(ErrorKind::kInvalid, "invalid mount: destination '%s' is inside /proc", mount.point.destination.c_str());
+      return fail(ErrorKind::kInvalid, "invalid mount: destination '%s' is inside /proc",
+                  mount.point.destination.c_str());
     auto stored = std::find_if(record.mounts.begin(), record.mounts.end(), [&](const spec::MountPoint& point) {
       return point.destination == mount.point.destination;
     });
     own.push_back(user_mount(stored == record.mounts.end() ? mount.point : *stored, mount));
   }
   bool readonly = host.readonly_rootfs;
-  if (!covers("/etc/resolv.conf")) own.push_back(engine_file(paths.resolv_conf(record.id), "/etc/resolv.conf", readonly));
+  if (!covers("/etc/resolv.conf"))
+    own.push_back(engine_file(paths.resolv_conf(record.id), "/etc/resolv.conf", readonly));
   if (!covers("/etc/hostname")) own.push_back(engine_file(paths.hostname(record.id), "/etc/hostname", readonly));
   if (!covers("/etc/hosts")) own.push_back(engine_file(paths.hosts(record.id), "/etc/hosts", readonly));
   if (!facts.init_program.empty()) own.push_back(engine_file(facts.init_program, kInitInside, true));
@@ -105,7 +109,8 @@ void add_namespaces(spec::OciLinux& part, const ContainerRecord& record, const S
 Result<spec::OciDeviceRule> parse_device_rule(const std::string& text) {
   auto bad = [&] { return fail(ErrorKind::kInvalid, "invalid device cgroup rule format: %s", quoted(text).c_str()); };
   auto words = split(text, ' ');
-  if (words.size() != 3 || words[0].size() != 1 || std::string_view("abc").find(words[0]) == std::string_view::npos) return bad();
+  if (words.size() != 3 || words[0].size() != 1 || std::string_view("abc").find(words[0]) == std::string_view::npos)
+    return bad();
   auto numbers = split_once(words[1], ':');
   if (!numbers || words[2].empty() || words[2].find_first_not_of("rwm") != std::string::npos) return bad();
   spec::OciDeviceRule rule;
@@ -170,8 +175,9 @@ Result<> add_resources(spec::OciLinux& part, const ContainerRecord& record, cons
 }
 
 Result<> add_sysctls(spec::OciLinux& part, const ContainerRecord& record) {
-  static constexpr std::string_view ipc_names[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni",   "kernel.sem",
-                                                   "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+  static constexpr std::string_view ipc_names[] = {"kernel.msgmax", "kernel.msgmnb",         "kernel.msgmni",
+                                                   "kernel.sem",    "kernel.shmall",         "kernel.shmmax",
+                                                   "kernel.shmmni", "kernel.shm_rmid_forced"};
   for (const auto& [name, value] : record.host_config.sysctls) {
     bool own_ipc = !shares(record.host_config.ipc_mode), own_net = !shares(record.host_config.network_mode);
     bool good = (own_ipc && (std::find(std::begin(ipc_names), std::end(ipc_names), name) != std::end(ipc_names) ||
@@ -267,7 +273,8 @@ std::vector<std::string> process_environment(const ContainerRecord& record, cons
   };
   for (const auto& entry : record.config.env) put(entry);
   for (const auto& entry : extra) put(entry);
-  bool has_home = std::any_of(env.begin(), env.end(), [](const std::string& entry) { return entry.starts_with("HOME="); });
+  bool has_home =
+      std::any_of(env.begin(), env.end(), [](const std::string& entry) { return entry.starts_with("HOME="); });
   if (!has_home) env.push_back("HOME=" + (home.empty() ? "/" : home));
   return env;
 }
@@ -285,8 +292,8 @@ Result<spec::RuntimeSpec> build_spec(const ContainerRecord& record, const Paths&
   spec::OciProcess process;
   process.terminal = record.config.tty;
   if (host.console_size.size() == 2 && host.console_size[0] > 0 && host.console_size[1] > 0)
-    process.console_size = spec::OciConsoleSize{static_cast<uint64_t>(host.console_size[0]),
-                                                static_cast<uint64_t>(host.console_size[1])};
+    process.console_size =
+        spec::OciConsoleSize{static_cast<uint64_t>(host.console_size[0]), static_cast<uint64_t>(host.console_size[1])};
   process.user.uid = facts.user.uid;
   process.user.gid = facts.user.gid;
   process.user.additional_gids = facts.user.additional_gids;
@@ -322,7 +329,7 @@ Result<spec::OciProcess> build_exec_process(const ContainerRecord& record, const
   spec::OciProcess process;
   process.terminal = config.tty;
   process.args = config.cmd.items;
-  process.cwd = !config.working_dir.empty()          ? config.working_dir
+  process.cwd = !config.working_dir.empty()         ? config.working_dir
                 : record.config.working_dir.empty() ? "/"
                                                     : record.config.working_dir;
   process.user.uid = user.uid;

@@ -38,7 +38,7 @@ Result<spec::RuntimeSpec> build_spec(const ContainerRecord& record, const Paths&
 struct SecurityOptions {
   bool no_new_privileges = false;
   bool seccomp_unconfined = false;
-  std::string seccomp_profile;      // JSON text; empty: the default
+  std::string seccomp_profile;  // JSON text; empty: the default
   bool unmask_system_paths = false;
 };
 Result<SecurityOptions> parse_security_options(const std::vector<std::string>& options);

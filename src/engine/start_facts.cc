@@ -36,19 +36,22 @@ Result<> find_shared_namespaces(const ContainerRecord& record, const ContainerRe
     if (!entry.mode.starts_with("container:")) continue;
     auto pid = TRY(pid_of_peer(entry.mode, containers, entry.what));
     facts.namespace_paths[entry.type] = format("/proc/%lld/ns/%s", static_cast<long long>(pid), entry.file);
-    if (std::string_view(entry.type) == "ipc") facts.shm_source = format("/proc/%lld/root/dev/shm", static_cast<long long>(pid));
+    if (std::string_view(entry.type) == "ipc")
+      facts.shm_source = format("/proc/%lld/root/dev/shm", static_cast<long long>(pid));
   }
   if (host.ipc_mode == "host") facts.shm_source = "/dev/shm";
   return {};
 }
 
 static Result<spec::OciDevice> device_at(const std::string& path, const std::string& inside) {
-  struct stat st{};
+  struct stat st {};
   if (stat(path.c_str(), &st) < 0)
-    return fail(ErrorKind::kInvalid, "error gathering device information while adding custom device \"%s\": no such file or directory",
+    return fail(ErrorKind::kInvalid,
+                "error gathering device information while adding custom device \"%s\": no such file or directory",
                 path.c_str());
   if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
-    return fail(ErrorKind::kInvalid, "error gathering device information while adding custom device \"%s\": not a device node",
+    return fail(ErrorKind::kInvalid,
+                "error gathering device information while adding custom device \"%s\": not a device node",
                 path.c_str());
   spec::OciDevice device;
   device.path = inside;
@@ -70,7 +73,7 @@ static void add_devices_below(const std::string& dir, int depth, std::vector<spe
                        name == "full" || name == "random" || name == "urandom" || name == "tty"))
       continue;
     std::string path = dir + "/" + name;
-    struct stat st{};
+    struct stat st {};
     if (lstat(path.c_str(), &st) < 0) continue;
     if (S_ISDIR(st.st_mode)) {
       add_devices_below(path, depth + 1, out);
@@ -88,7 +91,8 @@ Result<spec::OciBlockIo> find_block_limits(const spec::HostConfig& host_config) 
     struct stat info {};
     if (stat(path.c_str(), &info) < 0)
       return fail(ErrorKind::kInvalid, "block I/O limit of '%s': %s", path.c_str(), errno_text(errno).c_str());
-    if (!S_ISBLK(info.st_mode)) return fail(ErrorKind::kInvalid, "block I/O limit of '%s': not a block device", path.c_str());
+    if (!S_ISBLK(info.st_mode))
+      return fail(ErrorKind::kInvalid, "block I/O limit of '%s': not a block device", path.c_str());
     return Number{static_cast<int64_t>(major(info.st_rdev)), static_cast<int64_t>(minor(info.st_rdev))};
   };
   spec::OciBlockIo out;
@@ -99,12 +103,15 @@ Result<spec::OciBlockIo> find_block_limits(const spec::HostConfig& host_config) 
     out.weight_device.push_back({number.major, number.minor, static_cast<uint16_t>(device.weight), {}});
   }
   using Throttles = std::vector<spec::OciThrottleDevice>;
-  for (auto [from, to] : {std::pair<const std::vector<spec::ThrottleDevice>*, Throttles*>{&host_config.blkio_device_read_bps, &out.throttle_read_bps_device},
+  for (auto [from, to] : {std::pair<const std::vector<spec::ThrottleDevice>*, Throttles*>{
+                              &host_config.blkio_device_read_bps, &out.throttle_read_bps_device},
                           {&host_config.blkio_device_write_bps, &out.throttle_write_bps_device},
                           {&host_config.blkio_device_read_iops, &out.throttle_read_iops_device},
                           {&host_config.blkio_device_write_iops, &out.throttle_write_iops_device}})
     for (const auto& device : *from) {
-      if (device.rate < 0) return fail(ErrorKind::kInvalid, "block I/O limit of '%s': %ld is negative", device.path.c_str(), static_cast<long>(device.rate));
+      if (device.rate < 0)
+        return fail(ErrorKind::kInvalid, "block I/O limit of '%s': %ld is negative", device.path.c_str(),
+                    static_cast<long>(device.rate));
       auto number = TRY(number_of(device.path));
       to->push_back({number.major, number.minor, static_cast<uint64_t>(device.rate)});
     }
@@ -124,7 +131,8 @@ Result<std::vector<spec::OciDevice>> find_host_devices(const spec::HostConfig& h
   return devices;
 }
 
-Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record, const ContainerRegistry& containers) {
+Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record,
+                                                     const ContainerRegistry& containers) {
   const auto& host = record.host_config;
   std::vector<network::PortMapping> ports;
   std::set<std::string> used;
@@ -141,7 +149,8 @@ Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& reco
   };
   for (const auto& [text, bindings] : host.port_bindings) {
     auto inside = TRY(parse_container_ports(text)).at(0);
-    if (inside.protocol == "sctp") return fail(ErrorKind::kUnsupported, "publishing sctp ports is not supported by this release");
+    if (inside.protocol == "sctp")
+      return fail(ErrorKind::kUnsupported, "publishing sctp ports is not supported by this release");
     if (!bindings) continue;
     for (const auto& binding : *bindings) {
       network::PortMapping port;
@@ -153,7 +162,8 @@ Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& reco
         if (inet_pton(AF_INET6, binding.host_ip.c_str(), &address6) == 1) {
           // "::" beside 0.0.0.0 is what clients send for "everywhere".
           if (binding.host_ip == "::") continue;
-          return fail(ErrorKind::kUnsupported, "publishing on the IPv6 address '%s' is not supported by this release", binding.host_ip.c_str());
+          return fail(ErrorKind::kUnsupported, "publishing on the IPv6 address '%s' is not supported by this release",
+                      binding.host_ip.c_str());
         }
         if (inet_pton(AF_INET, binding.host_ip.c_str(), &address) != 1)
           return fail(ErrorKind::kInvalid, "invalid IP address: '%s'", binding.host_ip.c_str());
@@ -183,9 +193,12 @@ Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& reco
 
 Result<logs::LogConfig> log_config_of(const ContainerRecord& record, const Paths& paths) {
   const auto& asked = record.host_config.log_config;
-  logs::LogSubject subject{record.id, record.name, record.image_id, record.image_name, &record.config.labels, &record.config.env};
+  logs::LogSubject subject{record.id,         record.name,           record.image_id,
+                           record.image_name, &record.config.labels, &record.config.env};
   auto config = TRY(logs::make_config(asked.type, asked.config, subject));
-  config.path = config.json() ? paths.json_log(record.id) : config.cache ? paths.cached_log(record.id) : paths.local_log(record.id);
+  config.path = config.json()  ? paths.json_log(record.id)
+                : config.cache ? paths.cached_log(record.id)
+                               : paths.local_log(record.id);
   return config;
 }
 
@@ -198,18 +211,21 @@ static Result<std::string> resolve_syslog_address(const std::string& address) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_socktype = address.starts_with("udp") ? SOCK_DGRAM : SOCK_STREAM;
   int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
-  if (error != 0) return fail(ErrorKind::kInternal, "looking up syslog host '%s': %s", host.c_str(), gai_strerror(error));
+  if (error != 0)
+    return fail(ErrorKind::kInternal, "looking up syslog host '%s': %s", host.c_str(), gai_strerror(error));
   char number[64];
   error = getnameinfo(found->ai_addr, found->ai_addrlen, number, sizeof number, nullptr, 0, NI_NUMERICHOST);
   bool six = found->ai_family == AF_INET6;
   freeaddrinfo(found);
-  if (error != 0) return fail(ErrorKind::kInternal, "looking up syslog host '%s': %s", host.c_str(), gai_strerror(error));
+  if (error != 0)
+    return fail(ErrorKind::kInternal, "looking up syslog host '%s': %s", host.c_str(), gai_strerror(error));
   return address.substr(0, 6) + (six ? "[" + std::string(number) + "]" : number) + ":" + port;
 }
 
 Result<logs::LogConfig> resolved_log_config_of(const ContainerRecord& record, const Paths& paths) {
   auto config = TRY(log_config_of(record, paths));
-  if (config.driver == "syslog") config.address = TRY_CTX(resolve_syslog_address(config.address), "failed to initialize logging driver");
+  if (config.driver == "syslog")
+    config.address = TRY_CTX(resolve_syslog_address(config.address), "failed to initialize logging driver");
   return config;
 }
 

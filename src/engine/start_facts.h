@@ -23,7 +23,8 @@ Result<spec::OciBlockIo> find_block_limits(const spec::HostConfig& host_config);
 Result<std::vector<spec::OciDevice>> find_host_devices(const spec::HostConfig& host_config);
 
 // Published ports; `taken` tells whether a host port is in use by another container of ours.
-Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record, const ContainerRegistry& containers);
+Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record,
+                                                     const ContainerRegistry& containers);
 
 // Driver, options and files of the container's log.
 Result<logs::LogConfig> log_config_of(const ContainerRecord& record, const Paths& paths);

@@ -39,10 +39,11 @@ std::string tty_name(uint64_t device) {
 std::optional<Process> read_process(pid_t pid) {
   std::string dir = format("/proc/%d", pid);
   auto stat_text = sys::read_file(dir + "/stat", 4096);
-  struct stat st{};
+  struct stat st {};
   if (!stat_text || stat(dir.c_str(), &st) < 0) return std::nullopt;
   size_t open_at = stat_text->find('('), close_at = stat_text->rfind(')');
-  if (open_at == std::string::npos || close_at == std::string::npos || close_at + 2 > stat_text->size()) return std::nullopt;
+  if (open_at == std::string::npos || close_at == std::string::npos || close_at + 2 > stat_text->size())
+    return std::nullopt;
   auto fields = split(trim(std::string_view(*stat_text).substr(close_at + 2)), ' ');
   if (fields.size() < 22) return std::nullopt;
   auto number = [&](size_t at) { return parse_int(fields[at]).value_or(0); };
@@ -86,9 +87,11 @@ Moment current_moment() {
   if (auto text = sys::read_file("/proc/stat", 1 << 20)) {
     size_t at = text->find("\nbtime ");
     if (at != std::string::npos)
-      moment.boot_s = parse_int(std::string_view(*text).substr(at + 7, text->find('\n', at + 1) - at - 7)).value_or(moment.boot_s);
+      moment.boot_s =
+          parse_int(std::string_view(*text).substr(at + 7, text->find('\n', at + 1) - at - 7)).value_or(moment.boot_s);
   }
-  moment.memory_kb = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * (static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) / 1024);
+  moment.memory_kb =
+      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * (static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) / 1024);
   return moment;
 }
 
@@ -114,15 +117,17 @@ std::string start_text(const Process& process, const Moment& moment) {
 
 std::string cpu_time(const Process& process, const Moment& moment, bool with_hours) {
   int64_t seconds = static_cast<int64_t>(process.cpu_ticks) / moment.ticks;
-  if (!with_hours) return format("%lld:%02lld", static_cast<long long>(seconds / 60), static_cast<long long>(seconds % 60));
-  return format("%02lld:%02lld:%02lld", static_cast<long long>(seconds / 3600), static_cast<long long>(seconds / 60 % 60),
-                static_cast<long long>(seconds % 60));
+  if (!with_hours)
+    return format("%lld:%02lld", static_cast<long long>(seconds / 60), static_cast<long long>(seconds % 60));
+  return format("%02lld:%02lld:%02lld", static_cast<long long>(seconds / 3600),
+                static_cast<long long>(seconds / 60 % 60), static_cast<long long>(seconds % 60));
 }
 
 double cpu_percent(const Process& process, const Moment& moment) {
   int64_t started = moment.boot_s + static_cast<int64_t>(process.start_ticks) / moment.ticks;
   int64_t alive = std::max<int64_t>(1, moment.now_s - started);
-  return 100.0 * (static_cast<double>(process.cpu_ticks) / static_cast<double>(moment.ticks)) / static_cast<double>(alive);
+  return 100.0 * (static_cast<double>(process.cpu_ticks) / static_cast<double>(moment.ticks)) /
+         static_cast<double>(alive);
 }
 
 struct Column {
@@ -144,8 +149,14 @@ const Column kColumns[] = {
     {"c", "C", [](const Process& p, const Moment& m) { return format("%d", static_cast<int>(cpu_percent(p, m))); }},
     {"%cpu", "%CPU", [](const Process& p, const Moment& m) { return format("%.1f", cpu_percent(p, m)); }},
     {"pcpu", "%CPU", [](const Process& p, const Moment& m) { return format("%.1f", cpu_percent(p, m)); }},
-    {"%mem", "%MEM", [](const Process& p, const Moment& m) { return format("%.1f", 100.0 * static_cast<double>(p.rss_kb) / static_cast<double>(m.memory_kb)); }},
-    {"pmem", "%MEM", [](const Process& p, const Moment& m) { return format("%.1f", 100.0 * static_cast<double>(p.rss_kb) / static_cast<double>(m.memory_kb)); }},
+    {"%mem", "%MEM",
+     [](const Process& p, const Moment& m) {
+       return format("%.1f", 100.0 * static_cast<double>(p.rss_kb) / static_cast<double>(m.memory_kb));
+     }},
+    {"pmem", "%MEM",
+     [](const Process& p, const Moment& m) {
+       return format("%.1f", 100.0 * static_cast<double>(p.rss_kb) / static_cast<double>(m.memory_kb));
+     }},
     {"vsz", "VSZ", [](const Process& p, const Moment&) { return std::to_string(p.vsz_kb); }},
     {"rss", "RSS", [](const Process& p, const Moment&) { return std::to_string(p.rss_kb); }},
     {"stime", "STIME", start_text},
@@ -179,8 +190,11 @@ Result<> add_columns(std::string_view list, std::vector<Shown>& out) {
     if (word.empty()) continue;
     auto pair = split_once(word, '=');
     std::string key = to_lower(pair ? pair->first : word);
-    auto found = std::find_if(std::begin(kColumns), std::end(kColumns), [&](const Column& column) { return key == column.key; });
-    if (found == std::end(kColumns)) return fail(ErrorKind::kInvalid, "ps: error: unknown user-defined format specifier \"%s\"", key.substr(0, 64).c_str());
+    auto found =
+        std::find_if(std::begin(kColumns), std::end(kColumns), [&](const Column& column) { return key == column.key; });
+    if (found == std::end(kColumns))
+      return fail(ErrorKind::kInvalid, "ps: error: unknown user-defined format specifier \"%s\"",
+                  key.substr(0, 64).c_str());
     out.push_back({pair && !pair->second.empty() ? pair->second : found->title, found});
   }
   return {};
@@ -195,7 +209,8 @@ Result<std::vector<Shown>> choose_columns(const std::string& ps_args) {
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     if (word == "-o" || word == "o" || word == "-eo" || word == "--format" || word == "-efo") {
-      if (i + 1 >= words.size()) return fail(ErrorKind::kInvalid, "ps: error: format specification must follow %s", word.c_str());
+      if (i + 1 >= words.size())
+        return fail(ErrorKind::kInvalid, "ps: error: format specification must follow %s", word.c_str());
       TRY(add_columns(words[++i], chosen));
     } else if (word.starts_with("-o") && word.size() > 2) {
       TRY(add_columns(word.substr(2), chosen));

@@ -4,8 +4,8 @@
 #include <thread>
 
 #include "base/log.h"
-#include "monitor/client.h"
 #include "base/text.h"
+#include "monitor/client.h"
 
 namespace caisson::engine {
 

@@ -28,7 +28,7 @@ struct PlannedImage {
   std::string config_json, manifest_json;
   spec::ImageConfig config;
   std::vector<SpooledBlob*> layers;
-  std::vector<std::string> tags;        // familiar, with tag
+  std::vector<std::string> tags;  // familiar, with tag
 };
 
 template <class... Args>
@@ -82,9 +82,7 @@ class Loader {
   Result<> unpack(const PlannedImage& plan, size_t number);
   Result<> bring_in(PlannedImage& plan);
   Result<std::vector<std::string>> commit();
-  void tell(const std::string& text) {
-    progress_.send("{\"stream\":" + json::quote(text) + "}\n");
-  }
+  void tell(const std::string& text) { progress_.send("{\"stream\":" + json::quote(text) + "}\n"); }
 
   DiskImageStore& store_;
   ArchiveMembers members_;
@@ -116,8 +114,8 @@ Result<> Loader::check(PlannedImage& plan, const std::string& config_name) {
 }
 
 Result<> Loader::plan_docker_archive() {
-  auto images = TRY(parse_document<std::vector<spec::ArchiveImage>>(TRY_CTX(members_.text("manifest.json", kMaxDocument), "reading"),
-                                                                    "manifest.json"));
+  auto images = TRY(parse_document<std::vector<spec::ArchiveImage>>(
+      TRY_CTX(members_.text("manifest.json", kMaxDocument), "reading"), "manifest.json"));
   for (const spec::ArchiveImage& archived : images) {
     PlannedImage plan;
     plan.config_json = TRY(members_.text(archived.config, kMaxDocument));
@@ -149,10 +147,13 @@ std::string Loader::archived_manifest(const PlannedImage& plan, const std::strin
     SpooledBlob* blob = members_.find_blob(descriptor.digest);
     if (!blob || blob->digest() != descriptor.digest || blob->size() > kMaxDocument) continue;
     auto manifest_json = blob->read(kMaxDocument);
-    auto manifest = manifest_json ? json::decode<spec::Manifest>(*manifest_json) : Result<spec::Manifest>(std::unexpected(manifest_json.error()));
-    if (!manifest || manifest->config.digest != config_digest || manifest->layers.size() != plan.layers.size()) continue;
+    auto manifest = manifest_json ? json::decode<spec::Manifest>(*manifest_json)
+                                  : Result<spec::Manifest>(std::unexpected(manifest_json.error()));
+    if (!manifest || manifest->config.digest != config_digest || manifest->layers.size() != plan.layers.size())
+      continue;
     bool same = true;
-    for (size_t i = 0; i < plan.layers.size(); ++i) same = same && manifest->layers[i].digest == plan.layers[i]->digest();
+    for (size_t i = 0; i < plan.layers.size(); ++i)
+      same = same && manifest->layers[i].digest == plan.layers[i]->digest();
     if (same) return *manifest_json;
   }
   return "";
@@ -161,20 +162,23 @@ std::string Loader::archived_manifest(const PlannedImage& plan, const std::strin
 Result<std::string> Loader::make_manifest(const PlannedImage& plan) const {
   spec::Manifest manifest;
   manifest.media_type = spec::kOciManifest;
-  manifest.config = {.media_type = std::string(spec::kOciConfig), .digest = digest::sha256(plan.config_json),
+  manifest.config = {.media_type = std::string(spec::kOciConfig),
+                     .digest = digest::sha256(plan.config_json),
                      .size = static_cast<int64_t>(plan.config_json.size())};
   for (const SpooledBlob* layer : plan.layers) {
     auto format = TRY(format_of(*layer));
     std::string_view type = format == compress::Format::kGzip   ? spec::kOciLayerGzip
                             : format == compress::Format::kZstd ? spec::kOciLayerZstd
                                                                 : spec::kOciLayerTar;
-    manifest.layers.push_back({.media_type = std::string(type), .digest = layer->digest(), .size = static_cast<int64_t>(layer->size())});
+    manifest.layers.push_back(
+        {.media_type = std::string(type), .digest = layer->digest(), .size = static_cast<int64_t>(layer->size())});
   }
   return json::encode(manifest);
 }
 
 Result<> Loader::plan_layout() {
-  auto index = TRY(parse_document<spec::Index>(TRY_CTX(members_.text("index.json", kMaxDocument), "reading"), "index.json"));
+  auto index =
+      TRY(parse_document<spec::Index>(TRY_CTX(members_.text("index.json", kMaxDocument), "reading"), "index.json"));
   return plan_index(index, 0, "");
 }
 
@@ -193,11 +197,13 @@ Result<> Loader::plan_index(const spec::Index& index, int depth, const std::stri
     };
     if (std::string full = annotation(spec::kContainerdNameAnnotation); !full.empty()) name = full;
     // A bare tag ("latest") names no repository.
-    else if (std::string ref = annotation(spec::kRefNameAnnotation); ref.find_first_of(":/") != std::string::npos) name = ref;
+    else if (std::string ref = annotation(spec::kRefNameAnnotation); ref.find_first_of(":/") != std::string::npos)
+      name = ref;
 
     if (spec::is_index_type(descriptor.media_type)) {
       auto text = TRY(members_.text(ArchiveMembers::blob_name(descriptor.digest), kMaxDocument));
-      if (digest::sha256(text) != descriptor.digest) return bad("image archive: blob '%s' has the wrong content", descriptor.digest.c_str());
+      if (digest::sha256(text) != descriptor.digest)
+        return bad("image archive: blob '%s' has the wrong content", descriptor.digest.c_str());
       size_t before = plans_.size();
       TRY(plan_index(TRY_CTX(parse_document<spec::Index>(text, descriptor.digest), "reading"), depth + 1, name));
       if (plans_.size() == before) return bad("image archive: no image for linux/%s in it", machine_architecture());
@@ -220,7 +226,8 @@ Result<> Loader::plan_manifest(const spec::Descriptor& descriptor, const std::st
   for (const spec::Descriptor& layer : manifest.layers) {
     SpooledBlob* blob = members_.find_blob(layer.digest);
     if (!blob) return bad("image archive: layer %s is missing", quoted(layer.digest).c_str());
-    if (blob->digest() != layer.digest) return bad("image archive: blob %s has the wrong content", quoted(layer.digest).c_str());
+    if (blob->digest() != layer.digest)
+      return bad("image archive: blob %s has the wrong content", quoted(layer.digest).c_str());
     plan.layers.push_back(blob);
   }
   if (!name.empty()) {
@@ -238,7 +245,9 @@ Result<> Loader::plan_manifest(const spec::Descriptor& descriptor, const std::st
 Result<> Loader::unpack(const PlannedImage& plan, size_t number) {
   const auto& diff_ids = plan.config.rootfs.diff_ids;
   const SpooledBlob& layer = *plan.layers[number];
-  auto upto = [&](size_t count) { return std::vector<std::string>(diff_ids.begin(), diff_ids.begin() + static_cast<ptrdiff_t>(count)); };
+  auto upto = [&](size_t count) {
+    return std::vector<std::string>(diff_ids.begin(), diff_ids.begin() + static_cast<ptrdiff_t>(count));
+  };
   if (store_.layer_store().find(upto(number + 1))) return {};
   int64_t size = static_cast<int64_t>(layer.size());
   std::string id = short_digest(diff_ids[number]);
@@ -291,7 +300,8 @@ Result<std::vector<std::string>> Loader::commit() {
       auto old = store_.find(tag);
       TRY(store_.commit_image(manifest_digest, tag, ""));
       if (old && old->id != id)
-        tell(format("The image %s already exists, renaming the old one with ID %s to empty string\n", tag.c_str(), old->id.c_str()));
+        tell(format("The image %s already exists, renaming the old one with ID %s to empty string\n", tag.c_str(),
+                    old->id.c_str()));
       tell("Loaded image: " + tag + "\n");
       names.push_back(tag);
     }

@@ -82,7 +82,8 @@ SpooledBlob* ArchiveMembers::find(const std::string& wanted) {
 Result<std::string> ArchiveMembers::text(const std::string& name, size_t limit) {
   SpooledBlob* member = find(name);
   if (!member) return fail(ErrorKind::kInvalid, "image archive: %s is missing", quoted(name).c_str());
-  if (member->size() > limit) return fail(ErrorKind::kInvalid, "image archive: %s is larger than %zu bytes", quoted(name).c_str(), limit);
+  if (member->size() > limit)
+    return fail(ErrorKind::kInvalid, "image archive: %s is larger than %zu bytes", quoted(name).c_str(), limit);
   return member->read(limit);
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 struct SavedImage {
   std::shared_ptr<const StoredImage> image;
-  std::set<std::string> tags;             // full names
+  std::set<std::string> tags;  // full names
 };
 
 std::string blob_path(const std::string& digest) { return "blobs/sha256/" + std::string(digest::hex_of(digest)); }
@@ -60,7 +60,8 @@ Documents describe(const std::map<std::string, SavedImage>& images) {
     for (const std::string& layer : stored.image.layer_digests) archived.layers.push_back(blob_path(layer));
     spec::Descriptor descriptor;
     auto manifest = json::decode<spec::Manifest>(stored.manifest_json);
-    descriptor.media_type = manifest && !manifest->media_type.empty() ? manifest->media_type : std::string(spec::kOciManifest);
+    descriptor.media_type =
+        manifest && !manifest->media_type.empty() ? manifest->media_type : std::string(spec::kOciManifest);
     descriptor.digest = stored.image.manifest_digest;
     descriptor.size = static_cast<int64_t>(stored.manifest_json.size());
     if (saved.tags.empty()) out.index.manifests.push_back(descriptor);
@@ -93,13 +94,16 @@ Result<> DiskImageStore::save(const std::vector<std::string>& names, ByteSink& s
     if (!has_blob(digest)) return fail(ErrorKind::kNotFound, "image blob '%s' is not stored here", digest.c_str());
 
   tar::Writer writer(sink);
-  auto directory = [&](const char* path) { return writer.begin({.type = tar::EntryType::kDirectory, .path = path, .mode = 0755}); };
+  auto directory = [&](const char* path) {
+    return writer.begin({.type = tar::EntryType::kDirectory, .path = path, .mode = 0755});
+  };
   TRY(directory("blobs/"));
   TRY(directory("blobs/sha256/"));
   for (const std::string& digest : documents.blobs) {
     auto fd = TRY(blobs_.open_blob(digest));
     sys::FdSource source(fd.get());
-    TRY(writer.add({.path = blob_path(digest), .mode = 0644, .size = static_cast<uint64_t>(TRY(blobs_.size(digest)))}, source));
+    TRY(writer.add({.path = blob_path(digest), .mode = 0644, .size = static_cast<uint64_t>(TRY(blobs_.size(digest)))},
+                   source));
   }
   TRY(writer.add({.path = "index.json"}, json::encode(documents.index)));
   TRY(writer.add({.path = "manifest.json"}, json::encode(documents.archive)));

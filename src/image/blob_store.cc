@@ -43,7 +43,9 @@ std::string BlobStore::path_of(std::string_view digest) const {
   return directory_ + "/blobs/sha256/" + std::string(digest::hex_of(digest));
 }
 
-bool BlobStore::has(std::string_view digest) const { return digest::is_valid(digest) && sys::path_exists(path_of(digest)); }
+bool BlobStore::has(std::string_view digest) const {
+  return digest::is_valid(digest) && sys::path_exists(path_of(digest));
+}
 
 Result<UniqueFd> BlobStore::open_blob(std::string_view digest) const {
   if (!has(digest)) return fail(ErrorKind::kNotFound, "no such blob: %s", quoted(digest).c_str());
@@ -57,7 +59,7 @@ Result<std::string> BlobStore::read(std::string_view digest, size_t limit) const
 
 Result<int64_t> BlobStore::size(std::string_view digest) const {
   auto fd = TRY(open_blob(digest));
-  struct stat st{};
+  struct stat st {};
   if (fstat(fd.get(), &st) < 0) return fail_errno("stat blob %s", quoted(digest).c_str());
   return st.st_size;
 }

@@ -22,7 +22,7 @@ class SpooledBlob {
   SpooledBlob(SpooledBlob&& other) noexcept { *this = std::move(other); }
   SpooledBlob& operator=(SpooledBlob&& other) noexcept;
   ~SpooledBlob();
-  Result<UniqueFd> open() const;                       // positioned at 0
+  Result<UniqueFd> open() const;  // positioned at 0
   Result<std::string> read(size_t limit) const;
   const std::string& digest() const { return digest_; }
   uint64_t size() const { return size_; }
@@ -39,7 +39,7 @@ class BlobStore {
   static Result<BlobStore> open(const std::string& root, const std::string& tmp);
 
   bool has(std::string_view digest) const;
-  Result<UniqueFd> open_blob(std::string_view digest) const;   // kNotFound
+  Result<UniqueFd> open_blob(std::string_view digest) const;  // kNotFound
   Result<std::string> read(std::string_view digest, size_t limit) const;
   Result<int64_t> size(std::string_view digest) const;
 
@@ -47,7 +47,7 @@ class BlobStore {
   Result<SpooledBlob> spool(std::string_view bytes) const;
   Result<> publish(SpooledBlob& blob) const;
   Result<> remove(std::string_view digest) const;
-  Result<std::vector<std::string>> list() const;               // digests
+  Result<std::vector<std::string>> list() const;  // digests
 
   // index.json, derived from the database: other tools find images through it.
   Result<> write_index(std::string_view json) const;

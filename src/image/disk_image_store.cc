@@ -18,7 +18,8 @@ const std::vector<std::string> kSchema = {
     "CREATE TABLE images(id TEXT PRIMARY KEY, manifest_digest TEXT NOT NULL, manifest TEXT NOT NULL,"
     " config TEXT NOT NULL, last_tagged_ns INTEGER NOT NULL);"
     "CREATE TABLE image_names(name TEXT PRIMARY KEY, image_id TEXT NOT NULL);"
-    "CREATE TABLE layers(key TEXT PRIMARY KEY, diff_id TEXT NOT NULL, self_contained INTEGER NOT NULL, size INTEGER NOT NULL)"};
+    "CREATE TABLE layers(key TEXT PRIMARY KEY, diff_id TEXT NOT NULL, self_contained INTEGER NOT NULL, size INTEGER "
+    "NOT NULL)"};
 
 // Image and bookkeeping from the two documents, everything about them checked.
 Result<std::shared_ptr<StoredImage>> make_image(std::string manifest_digest, std::string manifest_json,
@@ -40,7 +41,8 @@ Result<std::shared_ptr<StoredImage>> make_image(std::string manifest_digest, std
   image.manifest_digest = manifest_digest;
   out->blobs = {std::move(manifest_digest), image.id};
   for (const spec::Descriptor& layer : manifest->layers) {
-    if (!digest::is_valid(layer.digest)) return fail(ErrorKind::kInvalid, "image manifest: %s is no digest", quoted(layer.digest).c_str());
+    if (!digest::is_valid(layer.digest))
+      return fail(ErrorKind::kInvalid, "image manifest: %s is no digest", quoted(layer.digest).c_str());
     image.layer_digests.push_back(layer.digest);
     out->blobs.push_back(layer.digest);
   }
@@ -68,8 +70,13 @@ Result<std::unique_ptr<ImageStore>> ImageStore::open(const std::string& root, db
 }
 
 DiskImageStore::DiskImageStore(std::string root, db::Database& database, BlobStore blobs)
-    : root_(std::move(root)), tmp_(root_ + "/tmp"), database_(database), blobs_(std::move(blobs)),
-      layers_(root_, tmp_, database), leases_(std::make_shared<Leases>()), snapshot_(std::make_shared<ImageIndex>()) {
+    : root_(std::move(root)),
+      tmp_(root_ + "/tmp"),
+      database_(database),
+      blobs_(std::move(blobs)),
+      layers_(root_, tmp_, database),
+      leases_(std::make_shared<Leases>()),
+      snapshot_(std::make_shared<ImageIndex>()) {
   leases_->store = this;
 }
 
@@ -87,21 +94,22 @@ Result<> DiskImageStore::open() {
   ImageIndex index;
   std::set<std::string> ids;
   std::vector<std::string> broken;
-  TRY(database_.query("SELECT id, manifest_digest, manifest, config, last_tagged_ns FROM images", {}, [&](const db::Row& row) {
-    auto image = make_image(row.text(1), row.text(2), row.text(3));
-    auto keys = image ? layers_.find_all((*image)->image.config.rootfs.diff_ids)
-                      : Result<std::vector<std::string>>(std::unexpected(image.error()));
-    if (!keys) {
-      log_warn("image '%s' cannot be used, forgotten: %s", row.text(0).c_str(), keys.error().message.c_str());
-      broken.push_back(row.text(0));
-      return;
-    }
-    (*image)->layer_keys = std::move(*keys);
-    for (const std::string& key : (*image)->layer_keys) (*image)->image.size += layers_.size(key);
-    (*image)->image.last_tagged_ns = row.integer(4);
-    ids.insert(row.text(0));
-    index.images[row.text(0)] = std::move(*image);
-  }));
+  TRY(database_.query(
+      "SELECT id, manifest_digest, manifest, config, last_tagged_ns FROM images", {}, [&](const db::Row& row) {
+        auto image = make_image(row.text(1), row.text(2), row.text(3));
+        auto keys = image ? layers_.find_all((*image)->image.config.rootfs.diff_ids)
+                          : Result<std::vector<std::string>>(std::unexpected(image.error()));
+        if (!keys) {
+          log_warn("image '%s' cannot be used, forgotten: %s", row.text(0).c_str(), keys.error().message.c_str());
+          broken.push_back(row.text(0));
+          return;
+        }
+        (*image)->layer_keys = std::move(*keys);
+        for (const std::string& key : (*image)->layer_keys) (*image)->image.size += layers_.size(key);
+        (*image)->image.last_tagged_ns = row.integer(4);
+        ids.insert(row.text(0));
+        index.images[row.text(0)] = std::move(*image);
+      }));
   for (const std::string& id : broken) {
     TRY(database_.execute("DELETE FROM images WHERE id=?1", {id}));
     TRY(database_.execute("DELETE FROM image_names WHERE image_id=?1", {id}));
@@ -136,7 +144,8 @@ Result<> DiskImageStore::apply(ImageIndex next, const std::set<std::string>& cha
         continue;
       }
       const StoredImage& stored = *found->second;
-      TRY(database_.execute("INSERT OR REPLACE INTO images(id, manifest_digest, manifest, config, last_tagged_ns)"
+      TRY(
+          database_.execute("INSERT OR REPLACE INTO images(id, manifest_digest, manifest, config, last_tagged_ns)"
                             " VALUES(?1, ?2, ?3, ?4, ?5)",
                             {id, stored.image.manifest_digest, stored.manifest_json, stored.image.config_json,
                              stored.image.last_tagged_ns}));
@@ -245,7 +254,8 @@ Result<> DiskImageStore::add_blob(const std::string& digest, ByteSource& bytes) 
   if (!digest::is_valid(digest)) return fail(ErrorKind::kInvalid, "%s is no digest", quoted(digest).c_str());
   auto blob = TRY(blobs_.spool(bytes));
   if (blob.digest() != digest)
-    return fail(ErrorKind::kCorrupt, "blob '%s' has the wrong content: its digest is '%s'", digest.c_str(), blob.digest().c_str());
+    return fail(ErrorKind::kCorrupt, "blob '%s' has the wrong content: its digest is '%s'", digest.c_str(),
+                blob.digest().c_str());
   return publish(blob);
 }
 
@@ -266,7 +276,8 @@ Result<> DiskImageStore::flush() {
   return {};
 }
 
-Result<> DiskImageStore::add_layer(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar) {
+Result<> DiskImageStore::add_layer(const std::string& diff_id, const std::vector<std::string>& parents,
+                                   ByteSource& tar) {
   return add_layer(diff_id, parents, tar, false);
 }
 

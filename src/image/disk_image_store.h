@@ -51,7 +51,8 @@ class DiskImageStore : public ImageStore {
   LayerStore& layer_store() { return layers_; }
   Result<> publish(SpooledBlob& blob);
   // `tar` is known to have the digest `diff_id` when `verified`.
-  Result<> add_layer(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar, bool verified);
+  Result<> add_layer(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar,
+                     bool verified);
 
  private:
   // What keeps blobs and layers from being collected; outlives the store in leases that were handed out.
@@ -73,15 +74,15 @@ class DiskImageStore : public ImageStore {
   LayerStore layers_;
   std::shared_ptr<Leases> leases_;
   std::atomic<uint64_t> published_ = 0, flushed_ = 0;  // counts of blobs and layers
-  std::mutex change_mutex_;             // one change of the index at a time; held over disk writes
-  mutable std::mutex snapshot_mutex_;   // guards the pointer only
+  std::mutex change_mutex_;                            // one change of the index at a time; held over disk writes
+  mutable std::mutex snapshot_mutex_;                  // guards the pointer only
   std::shared_ptr<const ImageIndex> snapshot_;
 };
 
 // What a Leases object guards, seen by store_collect.cc and the store.
 struct DiskImageStore::Leases {
   std::mutex mutex;
-  DiskImageStore* store = nullptr;      // null once the store is gone
+  DiskImageStore* store = nullptr;  // null once the store is gone
   int active = 0;
   std::set<std::string> blobs, layers;  // touched while a lease was active
   std::map<std::string, int> chains;    // layer keys in use by containers

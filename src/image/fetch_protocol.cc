@@ -22,8 +22,10 @@ bool is_absent_or_digest(const std::string& text) { return text.empty() || diges
 
 Result<FetchReply> parse_fetch_reply(const std::string& message) {
   FetchReply reply = TRY_CTX(json::decode<FetchReply>(message), "message of the fetch worker");
-  for (std::string* text : {&reply.error_kind, &reply.message, &reply.code, &reply.media_type, &reply.note}) clean(*text);
-  if (!is_absent_or_digest(reply.digest)) return fail(ErrorKind::kCorrupt, "message of the fetch worker: malformed digest");
+  for (std::string* text : {&reply.error_kind, &reply.message, &reply.code, &reply.media_type, &reply.note})
+    clean(*text);
+  if (!is_absent_or_digest(reply.digest))
+    return fail(ErrorKind::kCorrupt, "message of the fetch worker: malformed digest");
   if (reply.done && !reply.ok && reply.message.empty()) reply.message = "fetch worker failed without a reason";
   reply.size = std::max<int64_t>(reply.size, -1);
   return reply;

@@ -25,17 +25,17 @@
 
 namespace caisson::image {
 
-inline constexpr size_t kMaxFetchMessage = 128 << 10;   // below the default socket buffer
+inline constexpr size_t kMaxFetchMessage = 128 << 10;  // below the default socket buffer
 inline constexpr int64_t kMaxManifestBytes = 4 << 20;
 inline constexpr int64_t kMaxConfigBytes = 8 << 20;
 
 struct FetchSetup {
-  std::string host;             // "localhost:5000"
+  std::string host;  // "localhost:5000"
   bool insecure = false;
-  std::string repository;       // "library/busybox"
+  std::string repository;  // "library/busybox"
   bool push = false;
-  std::string auth;             // Docker's AuthConfig JSON, "" for none
-  std::string ca_pem;           // additional trusted certificates
+  std::string auth;    // Docker's AuthConfig JSON, "" for none
+  std::string ca_pem;  // additional trusted certificates
 };
 
 struct FetchJob {
@@ -43,15 +43,15 @@ struct FetchJob {
   std::string kind;
   std::string reference, digest, media_type, mount_from;
   int64_t size = -1;
-  FetchSetup setup;             // kind "setup" only
+  FetchSetup setup;  // kind "setup" only
 };
 
 struct FetchReply {
   int64_t id = 0;
-  bool done = false;            // false: progress, `size` bytes so far
+  bool done = false;  // false: progress, `size` bytes so far
   bool ok = false;
-  std::string error_kind, message, code;   // code: the registry's own ("MANIFEST_UNKNOWN")
-  std::string digest, media_type, note;    // note: "mounted" after an upload that was a mount
+  std::string error_kind, message, code;  // code: the registry's own ("MANIFEST_UNKNOWN")
+  std::string digest, media_type, note;   // note: "mounted" after an upload that was a mount
   int64_t size = -1;
 };
 
@@ -64,7 +64,8 @@ CAISSON_JSON(FetchJob, CAISSON_FIELD("id", id), CAISSON_FIELD("kind", kind), CAI
 CAISSON_JSON(FetchReply, CAISSON_FIELD("id", id), CAISSON_FIELD("done", done), CAISSON_FIELD("ok", ok),
              CAISSON_FIELD_OMIT("error_kind", error_kind), CAISSON_FIELD_OMIT("message", message),
              CAISSON_FIELD_OMIT("code", code), CAISSON_FIELD_OMIT("digest", digest),
-             CAISSON_FIELD_OMIT("media_type", media_type), CAISSON_FIELD_OMIT("note", note), CAISSON_FIELD("size", size))
+             CAISSON_FIELD_OMIT("media_type", media_type), CAISSON_FIELD_OMIT("note", note),
+             CAISSON_FIELD("size", size))
 
 // What the engine takes from a worker: shortens texts, removes control bytes, refuses malformed digests.
 Result<FetchReply> parse_fetch_reply(const std::string& message);

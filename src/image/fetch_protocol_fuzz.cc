@@ -15,7 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   (void)image::parse_fetch_job(text);
   (void)image::classify_document(text, "");
-  if (auto index = json::decode<spec::Index>(text)) (void)image::select_platform(*index, *image::parse_platform("linux/amd64"));
+  if (auto index = json::decode<spec::Index>(text))
+    (void)image::select_platform(*index, *image::parse_platform("linux/amd64"));
   if (auto manifest = json::decode<spec::Manifest>(text)) (void)image::check_manifest(*manifest);
   (void)image::parse_platform(text);
   return 0;

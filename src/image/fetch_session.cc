@@ -26,7 +26,7 @@ constexpr size_t kMaxCaPem = 64 << 10;
 struct PendingCall {
   FetchReply reply;
   bool done = false;
-  int64_t progress = -1;   // news not yet given to the caller
+  int64_t progress = -1;  // news not yet given to the caller
 };
 
 class WorkerSession : public FetchSession {
@@ -82,7 +82,8 @@ class WorkerSession : public FetchSession {
 
  private:
   std::unexpected<Error> ended_error() const {
-    return cancelled_ ? fail(ErrorKind::kCancelled, "cancelled") : fail(ErrorKind::kUnavailable, "fetch worker ended unexpectedly");
+    return cancelled_ ? fail(ErrorKind::kCancelled, "cancelled")
+                      : fail(ErrorKind::kUnavailable, "fetch worker ended unexpectedly");
   }
 
   // The kill comes first: a worker stuck in a system call would not notice the closed socket.
@@ -136,7 +137,7 @@ class WorkerSession : public FetchSession {
   std::condition_variable changed_;
   std::map<int64_t, PendingCall*> pending_;
   int64_t last_id_ = 0;
-  bool ended_ = false;       // the reader is gone, no reply will come
+  bool ended_ = false;  // the reader is gone, no reply will come
   bool stopped_ = false;
   bool cancelled_ = false;
   std::thread reader_;
@@ -163,7 +164,9 @@ bool is_insecure_registry(const FetchConfig& config, const std::string& host) {
   if (!url) return false;
   if (registry::is_loopback_name(url->host)) return true;
   for (auto& entry : config.insecure_registries)
-    if (equals_ignore_case(entry, host) || equals_ignore_case(entry, url->host) || registry::is_in_network(url->host, entry)) return true;
+    if (equals_ignore_case(entry, host) || equals_ignore_case(entry, url->host) ||
+        registry::is_in_network(url->host, entry))
+      return true;
   return false;
 }
 

@@ -58,7 +58,9 @@ struct Harness {
     session = std::move(*adopted);
   }
   ~Harness() { session.reset(); }
-  Result<FetchReply> call(const std::function<void(int64_t)>& on_progress = {}) { return session->call({.kind = "x"}, {}, on_progress); }
+  Result<FetchReply> call(const std::function<void(int64_t)>& on_progress = {}) {
+    return session->call({.kind = "x"}, {}, on_progress);
+  }
 };
 
 }  // namespace
@@ -68,7 +70,11 @@ TEST_CASE("a session: answers, progress, failures with the registry's code") {
     FakeWorker::say(socket, {.id = job.id, .size = 10});
     FakeWorker::say(socket, {.id = job.id + 77, .done = true, .ok = true, .size = 666});  // nobody's
     if (job.reference == "bad") {
-      FakeWorker::say(socket, {.id = job.id, .done = true, .error_kind = "not found", .message = "manifest unknown: x", .code = "MANIFEST_UNKNOWN"});
+      FakeWorker::say(socket, {.id = job.id,
+                               .done = true,
+                               .error_kind = "not found",
+                               .message = "manifest unknown: x",
+                               .code = "MANIFEST_UNKNOWN"});
     } else {
       FakeWorker::say(socket, {.id = job.id, .done = true, .ok = true, .size = 20});
     }
@@ -131,7 +137,8 @@ TEST_CASE("cancel and abort end a call that nobody answers") {
 TEST_CASE("which registries may be insecure") {
   FetchConfig config;
   config.insecure_registries = {"reg.example:5000", "10.1.0.0/16", "plain.example"};
-  for (auto host : {"localhost:5000", "127.0.0.1", "127.9.9.9:80", "[::1]:5000", "reg.example:5000", "10.1.2.3:5000", "plain.example:5000"})
+  for (auto host : {"localhost:5000", "127.0.0.1", "127.9.9.9:80", "[::1]:5000", "reg.example:5000", "10.1.2.3:5000",
+                    "plain.example:5000"})
     CHECK_MESSAGE(is_insecure_registry(config, host), host);
   for (auto host : {"reg.example:5001", "10.2.0.1:5000", "registry-1.docker.io", "localhost.evil", "", "a b"})
     CHECK_MESSAGE(!is_insecure_registry(config, host), host);

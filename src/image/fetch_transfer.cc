@@ -49,7 +49,8 @@ std::string header_or_empty(const registry::RegistryResponse& response, std::str
 Result<> skip_bytes(ByteSource& source, int64_t count) {
   std::string buffer(64 << 10, '\0');
   while (count > 0) {
-    size_t size = TRY(source.read(std::span(buffer.data(), std::min<size_t>(buffer.size(), static_cast<size_t>(count)))));
+    size_t size =
+        TRY(source.read(std::span(buffer.data(), std::min<size_t>(buffer.size(), static_cast<size_t>(count)))));
     if (size == 0) return fail(ErrorKind::kUnavailable, "unexpected EOF");
     count -= static_cast<int64_t>(size);
   }
@@ -88,7 +89,9 @@ TransferResult<> check_login(registry::RegistryClient& client) {
   int status = (*response)->status;
   if (status == 200) return {};
   ErrorKind kind = status == 401 || status == 403 ? ErrorKind::kDenied : ErrorKind::kUnavailable;
-  return failed(Error{kind, 0, format("login attempt to %s failed with status: %d %s", (*response)->url.text().c_str(), status, http::status_text(status))});
+  return failed(Error{kind, 0,
+                      format("login attempt to %s failed with status: %d %s", (*response)->url.text().c_str(), status,
+                             http::status_text(status))});
 }
 
 TransferResult<ManifestAnswer> get_manifest(registry::RegistryClient& client, const std::string& repository,
@@ -108,7 +111,9 @@ TransferResult<ManifestAnswer> get_manifest(registry::RegistryClient& client, co
   if (!digest::is_valid(out.digest)) out.digest.clear();
   auto body = (*response)->read_all(kMaxManifestBytes);
   if (!body && body.error().kind == ErrorKind::kExhausted)
-    return failed(Error{ErrorKind::kInvalid, 0, format("manifest of %s is larger than %lld bytes", quoted(repository).c_str(), static_cast<long long>(kMaxManifestBytes))});
+    return failed(Error{ErrorKind::kInvalid, 0,
+                        format("manifest of %s is larger than %lld bytes", quoted(repository).c_str(),
+                               static_cast<long long>(kMaxManifestBytes))});
   if (!body) return failed(std::move(body).error());
   out.body = std::move(*body);
   return out;
@@ -127,7 +132,11 @@ TransferResult<std::string> get_tags(registry::RegistryClient& client, const std
 
 BlobSource::BlobSource(registry::RegistryClient& client, const std::string& repository, const std::string& digest,
                        int64_t size, RetryPolicy policy)
-    : client_(client), target_("/v2/" + repository + "/blobs/" + digest), digest_(digest), size_(size), policy_(policy) {}
+    : client_(client),
+      target_("/v2/" + repository + "/blobs/" + digest),
+      digest_(digest),
+      size_(size),
+      policy_(policy) {}
 
 Result<> BlobSource::connect() {
   registry::RegistryRequest request;
@@ -135,7 +144,8 @@ Result<> BlobSource::connect() {
   if (offset_ > 0) request.headers.set("Range", "bytes=" + std::to_string(offset_) + "-");
   auto response = TRY(client_.send(request));
   if (response->status == 206 && offset_ > 0) {
-    if (!continues_at(*response, offset_)) return fail(ErrorKind::kUnavailable, "blob %s: answer to another range", digest_.c_str());
+    if (!continues_at(*response, offset_))
+      return fail(ErrorKind::kUnavailable, "blob %s: answer to another range", digest_.c_str());
   } else if (response->status == 200) {
     TRY(skip_bytes(*response, offset_));
   } else {
@@ -164,7 +174,8 @@ Result<size_t> BlobSource::read(std::span<char> buffer) {
     if (got) {
       offset_ += static_cast<int64_t>(*got);
       if (offset_ > size_)
-        return fail(ErrorKind::kCorrupt, "blob %s is larger than the %lld bytes of its descriptor", digest_.c_str(), static_cast<long long>(size_));
+        return fail(ErrorKind::kCorrupt, "blob %s is larger than the %lld bytes of its descriptor", digest_.c_str(),
+                    static_cast<long long>(size_));
       failures_ = 0;
       return got;
     }
@@ -174,7 +185,8 @@ Result<size_t> BlobSource::read(std::span<char> buffer) {
   }
 }
 
-TransferResult<int64_t> find_blob(registry::RegistryClient& client, const std::string& repository, const std::string& digest) {
+TransferResult<int64_t> find_blob(registry::RegistryClient& client, const std::string& repository,
+                                  const std::string& digest) {
   registry::RegistryRequest request;
   request.method = "HEAD";
   request.target = "/v2/" + repository + "/blobs/" + digest;
@@ -224,7 +236,8 @@ TransferResult<bool> upload_blob(registry::RegistryClient& client, const UploadR
     } else {
       registry::RegistryRequest request;
       request.method = "PUT";
-      request.target = *location + (location->contains('?') ? "&" : "?") + "digest=" + http::percent_encode(upload.digest);
+      request.target =
+          *location + (location->contains('?') ? "&" : "?") + "digest=" + http::percent_encode(upload.digest);
       request.headers.set("Content-Type", "application/octet-stream");
       request.body_size = upload.size;
       request.open_body = [&]() -> Result<std::unique_ptr<ByteSource>> {
@@ -243,7 +256,8 @@ TransferResult<bool> upload_blob(registry::RegistryClient& client, const UploadR
 }
 
 TransferResult<std::string> put_manifest(registry::RegistryClient& client, const std::string& repository,
-                                         const std::string& reference, const std::string& media_type, std::string body) {
+                                         const std::string& reference, const std::string& media_type,
+                                         std::string body) {
   registry::RegistryRequest request;
   request.method = "PUT";
   request.target = "/v2/" + repository + "/manifests/" + reference;

@@ -23,15 +23,15 @@ template <class T = void>
 using TransferResult = std::expected<T, TransferError>;
 
 struct RetryPolicy {
-  int tries = 4;               // without a byte gained in between
-  int first_delay_ms = 500;    // doubled each time
+  int tries = 4;             // without a byte gained in between
+  int first_delay_ms = 500;  // doubled each time
 };
 
 // Whether the registry takes the client's credentials (or wants none). kDenied in Docker's words otherwise.
 TransferResult<> check_login(registry::RegistryClient& client);
 
 struct ManifestAnswer {
-  std::string body, media_type, digest;   // digest as the registry's header says, "" without one
+  std::string body, media_type, digest;  // digest as the registry's header says, "" without one
   int64_t size = -1;
 };
 // GET or HEAD (then without body) of a manifest by tag or digest. At most kMaxManifestBytes.
@@ -60,11 +60,12 @@ class BlobSource : public ByteSource {
 };
 
 // Size of a blob the repository has, or -1.
-TransferResult<int64_t> find_blob(registry::RegistryClient& client, const std::string& repository, const std::string& digest);
+TransferResult<int64_t> find_blob(registry::RegistryClient& client, const std::string& repository,
+                                  const std::string& digest);
 
 struct UploadRequest {
   std::string repository, digest, mount_from;
-  int fd = -1;                 // regular file, read from 0 by pread
+  int fd = -1;  // regular file, read from 0 by pread
   int64_t size = 0;
 };
 // True if the blob was mounted from `mount_from` instead of sent.

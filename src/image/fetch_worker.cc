@@ -59,7 +59,8 @@ Result<> drain(ByteSource& from) {
 FetchReply success() { return FetchReply{.done = true, .ok = true}; }
 
 FetchReply failure(const Error& error, const std::string& code = "") {
-  return FetchReply{.done = true, .ok = false, .error_kind = error_kind_name(error.kind), .message = error.message, .code = code};
+  return FetchReply{
+      .done = true, .ok = false, .error_kind = error_kind_name(error.kind), .message = error.message, .code = code};
 }
 FetchReply failure(const TransferError& error) { return failure(error.error, error.code); }
 
@@ -231,7 +232,8 @@ class Worker {
       last_ns = now;
       answer(job.id, FetchReply{.size = bytes});
     };
-    auto mounted = upload_blob(*client_, {repository_, job.digest, job.mount_from, blob, job.size}, on_progress, retries_);
+    auto mounted =
+        upload_blob(*client_, {repository_, job.digest, job.mount_from, blob, job.size}, on_progress, retries_);
     if (!mounted) return failure(mounted.error());
     FetchReply reply = success();
     if (*mounted) reply.note = "mounted";

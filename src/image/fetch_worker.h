@@ -8,7 +8,7 @@
 
 namespace caisson::image {
 
-inline constexpr int kMaxJobsAtOnce = 16;   // more than the engine ever has under way
+inline constexpr int kMaxJobsAtOnce = 16;  // more than the engine ever has under way
 
 // Runs until the peer closes `control`. Blocks. SIGPIPE must be ignored.
 Result<> serve_fetch(int control, RetryPolicy retries = {});

@@ -63,7 +63,8 @@ void ImageIndex::refresh(const std::set<std::string>& ids) {
     for (const std::string& name : names_of(id)) {
       auto reference = spec::parse_reference(name);
       if (!reference) continue;
-      (reference->digest.empty() ? changed->image.repo_tags : changed->image.repo_digests).push_back(reference->familiar());
+      (reference->digest.empty() ? changed->image.repo_tags : changed->image.repo_digests)
+          .push_back(reference->familiar());
     }
     found->second = std::move(changed);
   }
@@ -75,7 +76,8 @@ std::string ImageIndex::to_oci_index() const {
   for (const auto& [id, stored] : images) {
     spec::Descriptor descriptor;
     auto manifest = json::decode<spec::Manifest>(stored->manifest_json);
-    descriptor.media_type = manifest && !manifest->media_type.empty() ? manifest->media_type : std::string(spec::kOciManifest);
+    descriptor.media_type =
+        manifest && !manifest->media_type.empty() ? manifest->media_type : std::string(spec::kOciManifest);
     descriptor.digest = stored->image.manifest_digest;
     descriptor.size = static_cast<int64_t>(stored->manifest_json.size());
     if (stored->image.repo_tags.empty()) index.manifests.push_back(descriptor);

@@ -22,10 +22,10 @@ bool is_id_prefix(std::string_view id, std::string_view text);
 
 // An image with the store's own bookkeeping.
 struct StoredImage {
-  Image image;                            // repo_tags and repo_digests filled in
+  Image image;  // repo_tags and repo_digests filled in
   std::string manifest_json;
-  std::vector<std::string> layer_keys;    // base first
-  std::vector<std::string> blobs;         // manifest, config, layers
+  std::vector<std::string> layer_keys;  // base first
+  std::vector<std::string> blobs;       // manifest, config, layers
 };
 
 struct ImageIndex {
@@ -35,7 +35,7 @@ struct ImageIndex {
 
   struct Found {
     std::shared_ptr<const StoredImage> image;
-    std::string name;                     // the full name it was found by; "" for an id
+    std::string name;  // the full name it was found by; "" for an id
   };
   // kNotFound `No such image: x:latest`, kInvalid for what is no reference.
   Result<Found> find(const std::string& reference) const;

@@ -22,20 +22,20 @@
 namespace caisson::image {
 
 struct Image {
-  std::string id;                            // "sha256:<64 hex>", digest of the config
-  std::vector<std::string> repo_tags;        // "busybox:latest", Docker's familiar form
-  std::vector<std::string> repo_digests;     // "host:5000/busybox@sha256:..."
-  spec::ImageConfig config;                  // the parsed config blob
+  std::string id;                         // "sha256:<64 hex>", digest of the config
+  std::vector<std::string> repo_tags;     // "busybox:latest", Docker's familiar form
+  std::vector<std::string> repo_digests;  // "host:5000/busybox@sha256:..."
+  spec::ImageConfig config;               // the parsed config blob
   std::string config_json;
-  std::string manifest_digest;               // the stored manifest blob this image was made from
-  std::vector<std::string> layer_digests;    // manifest's layer blobs, in order, base first
-  int64_t size = 0;                          // bytes of all unpacked layers
+  std::string manifest_digest;             // the stored manifest blob this image was made from
+  std::vector<std::string> layer_digests;  // manifest's layer blobs, in order, base first
+  int64_t size = 0;                        // bytes of all unpacked layers
   int64_t created_ns = 0;
   int64_t last_tagged_ns = 0;
 };
 
 struct HistoryEntry {
-  std::string id;                            // image id for the newest entry, else "<missing>"
+  std::string id;  // image id for the newest entry, else "<missing>"
   int64_t created_s = 0;
   std::string created_by, comment;
   std::vector<std::string> tags;
@@ -43,15 +43,15 @@ struct HistoryEntry {
 };
 
 struct RemovedImage {
-  std::string untagged;                      // one of the two is set
+  std::string untagged;  // one of the two is set
   std::string deleted;
 };
 
 struct Usage {
-  int64_t layers_size = 0;                   // each shared layer once
+  int64_t layers_size = 0;  // each shared layer once
   struct PerImage {
     std::string id;
-    int64_t size = 0, shared_size = 0;       // shared: bytes of layers that another image uses too
+    int64_t size = 0, shared_size = 0;  // shared: bytes of layers that another image uses too
   };
   std::vector<PerImage> images;
 };
@@ -82,8 +82,9 @@ class ImageStore {
   virtual Result<> tag(const std::string& source, const std::string& repo, const std::string& tag) = 0;
   // `used_by` gives the id of a container that uses an image id, or "". Docker's untag/delete/conflict
   // rules and texts.
-  virtual Result<std::vector<RemovedImage>> remove(const std::string& reference, bool force,
-                                                   const std::function<std::string(const std::string& image_id)>& used_by) = 0;
+  virtual Result<std::vector<RemovedImage>> remove(
+      const std::string& reference, bool force,
+      const std::function<std::string(const std::string& image_id)>& used_by) = 0;
   virtual Result<std::vector<HistoryEntry>> history(const std::string& reference) = 0;
   virtual Result<LayerChain> layers(const std::string& image_id) = 0;
   virtual Usage usage() = 0;
@@ -111,7 +112,7 @@ class ImageStore {
 // The overlay of a container: lowers base first, upper and work directories created by the caller.
 // A detached mount.
 struct OverlayOptions {
-  bool is_volatile = false;   // no flush at unmount: for containers that are removed on exit
+  bool is_volatile = false;  // no flush at unmount: for containers that are removed on exit
   bool read_only = false;
   // Copy-up of metadata alone (chmod, chown). Leaves overlay's metacopy and redirect marks in `upper`,
   // which then cannot be read as a plain change set.

@@ -2,8 +2,8 @@
 // The whole store on a real directory and database.
 #include "image/image_store.h"
 
-#include "base/text.h"
 #include <sys/stat.h>
+#include "base/text.h"
 
 #include "image/test_support.h"
 #include "spec/oci_image.h"
@@ -115,7 +115,8 @@ TEST_CASE("store: load, find, history, layers" NEEDS_ROOT) {
 
 TEST_CASE("store: a shared base is one directory, and goes with its last image" NEEDS_ROOT) {
   Store s;
-  REQUIRE(s.load(docker_archive({{{base_tar(), app_tar()}, "app:latest", ""}, {{base_tar(), web_tar()}, "web:latest", ""}})));
+  REQUIRE(s.load(
+      docker_archive({{{base_tar(), app_tar()}, "app:latest", ""}, {{base_tar(), web_tar()}, "web:latest", ""}})));
   CHECK(s.count("layers") == 3);
   Usage usage = s.store->usage();
   CHECK(usage.layers_size == 5370);
@@ -124,15 +125,17 @@ TEST_CASE("store: a shared base is one directory, and goes with its last image" 
   std::string app = s.id("app"), web = s.id("web");
   size_t before = s.blobs();
 
-  CHECK(s.remove("app") == Lines{"Untagged: app:latest", "Deleted: " + app,
-                                 "Deleted: " + spec::chain_id({digest::sha256(base_tar()), digest::sha256(app_tar())}, 2)});
+  CHECK(s.remove("app") ==
+        Lines{"Untagged: app:latest", "Deleted: " + app,
+              "Deleted: " + spec::chain_id({digest::sha256(base_tar()), digest::sha256(app_tar())}, 2)});
   CHECK(s.count("layers") == 2);
   CHECK(s.blobs() == before - 3);  // config, manifest and the layer of its own
   CHECK(s.store->usage().images[0].shared_size == 0);
   REQUIRE(s.store->layers(web));
-  CHECK(s.remove(web.substr(7, 12)) == Lines{"Untagged: web:latest", "Deleted: " + web,
-                                             "Deleted: " + spec::chain_id({digest::sha256(base_tar()), digest::sha256(web_tar())}, 2),
-                                             "Deleted: " + digest::sha256(base_tar())});
+  CHECK(s.remove(web.substr(7, 12)) ==
+        Lines{"Untagged: web:latest", "Deleted: " + web,
+              "Deleted: " + spec::chain_id({digest::sha256(base_tar()), digest::sha256(web_tar())}, 2),
+              "Deleted: " + digest::sha256(base_tar())});
   CHECK(s.count("layers") == 0);
   CHECK(s.blobs() == 0);
   CHECK(s.count("tmp") == 0);
@@ -145,13 +148,17 @@ TEST_CASE("store: Docker's rules and words for removal" NEEDS_ROOT) {
   REQUIRE(s.load(docker_archive({{{base_tar()}, "busybox:latest", ""}})));
   std::string id = s.id("busybox"), shown = id.substr(7, 12);
   CHECK(s.remove("nosuch") == Lines{"No such image: nosuch:latest"});
-  CHECK(s.remove("busybox", false, user) ==
-        Lines{"conflict: unable to remove repository reference \"busybox\" (must force) - container eeeeeeeeeeee is using its "
-              "referenced image " + shown});
+  CHECK(s.remove("busybox", false, user) == Lines{"conflict: unable to remove repository reference \"busybox\" (must "
+                                                  "force) - container eeeeeeeeeeee is using its "
+                                                  "referenced image " +
+                                                  shown});
   REQUIRE(s.store->tag("busybox", "other", "v1"));
-  CHECK(s.remove(id) == Lines{"conflict: unable to delete " + shown + " (must be forced) - image is referenced in multiple repositories"});
+  CHECK(s.remove(id) == Lines{"conflict: unable to delete " + shown +
+                              " (must be forced) - image is referenced in multiple repositories"});
   CHECK(s.remove("busybox", false, user) == Lines{"Untagged: busybox:latest"});
-  CHECK(s.remove(shown, false, user) == Lines{"conflict: unable to delete " + shown + " (must be forced) - image is being used by stopped container eeeeeeeeeeee"});
+  CHECK(s.remove(shown, false, user) ==
+        Lines{"conflict: unable to delete " + shown +
+              " (must be forced) - image is being used by stopped container eeeeeeeeeeee"});
   CHECK(s.remove("other:v1", true, user) == Lines{"Untagged: other:v1"});
   CHECK(s.id(id) == id);
   CHECK(s.store->find(id)->repo_tags.empty());
@@ -165,8 +172,8 @@ TEST_CASE("store: Docker's rules and words for removal" NEEDS_ROOT) {
   CHECK(s.store->find(id)->repo_digests == Lines{digest_name});
   REQUIRE(s.store->tag(id, "localhost:5000/bb", "2"));
   CHECK(s.remove("localhost:5000/bb:1") == Lines{"Untagged: localhost:5000/bb:1"});
-  CHECK(s.remove("localhost:5000/bb:2") == Lines{"Untagged: localhost:5000/bb:2", "Untagged: " + digest_name, "Deleted: " + id,
-                                                 "Deleted: " + digest::sha256(base_tar())});
+  CHECK(s.remove("localhost:5000/bb:2") == Lines{"Untagged: localhost:5000/bb:2", "Untagged: " + digest_name,
+                                                 "Deleted: " + id, "Deleted: " + digest::sha256(base_tar())});
 }
 
 TEST_CASE("store: layers in use survive the image's removal until the lease goes" NEEDS_ROOT) {
@@ -189,10 +196,12 @@ TEST_CASE("store: tags move, dangling images stay, invalid names are refused" NE
   CHECK(s.id("a") != old);
   CHECK(s.id(old) == old);
   CHECK(s.store->find(old)->repo_tags.empty());
-  CHECK(s.lines[0] == "{\"stream\":\"The image a:latest already exists, renaming the old one with ID " + old + " to empty string\\n\"}\n");
+  CHECK(s.lines[0] == "{\"stream\":\"The image a:latest already exists, renaming the old one with ID " + old +
+                          " to empty string\\n\"}\n");
   CHECK(s.store->list().size() == 2);
   CHECK(s.count("layers") == 1);
-  CHECK(s.store->tag("a", "Bad", "x").error().message == "invalid reference format: repository name (library/Bad) must be lowercase");
+  CHECK(s.store->tag("a", "Bad", "x").error().message ==
+        "invalid reference format: repository name (library/Bad) must be lowercase");
   CHECK(s.store->tag("a", "good", "-bad").error().kind == ErrorKind::kInvalid);
   CHECK(s.store->tag("nosuch", "good", "").error().kind == ErrorKind::kNotFound);
   REQUIRE(s.store->tag(old.substr(7, 10), "localhost:5000/new/name", ""));
@@ -204,7 +213,8 @@ TEST_CASE("store: tags move, dangling images stay, invalid names are refused" NE
 
 TEST_CASE("store: what save writes load reads, with the same ids and bytes" NEEDS_ROOT) {
   Store a, b;
-  REQUIRE(a.load(docker_archive({{{base_tar(), app_tar()}, "app:v1", ""}, {{base_tar(), web_tar()}, "web:latest", ""}})));
+  REQUIRE(
+      a.load(docker_archive({{{base_tar(), app_tar()}, "app:v1", ""}, {{base_tar(), web_tar()}, "web:latest", ""}})));
   REQUIRE(a.store->tag("app:v1", "app", "v2"));
   StringSink first, second;
   REQUIRE(a.store->save({"app", "web"}, first));
@@ -234,15 +244,20 @@ TEST_CASE("store: an OCI layout with compressed layers and a nested index" NEEDS
   REQUIRE(gzip.write(base_tar()));
   REQUIRE(gzip.finish());
   auto descriptor = [](std::string_view type, const std::string& data) {
-    return spec::Descriptor{.media_type = std::string(type), .digest = digest::sha256(data), .size = static_cast<int64_t>(data.size())};
+    return spec::Descriptor{
+        .media_type = std::string(type), .digest = digest::sha256(data), .size = static_cast<int64_t>(data.size())};
   };
-  auto path = [](const std::string& data) { return "blobs/sha256/" + std::string(digest::hex_of(digest::sha256(data))); };
+  auto path = [](const std::string& data) {
+    return "blobs/sha256/" + std::string(digest::hex_of(digest::sha256(data)));
+  };
   std::string config = config_of({base_tar()});
-  spec::Manifest manifest{.media_type = std::string(spec::kOciManifest), .config = descriptor(spec::kOciConfig, config)};
+  spec::Manifest manifest{.media_type = std::string(spec::kOciManifest),
+                          .config = descriptor(spec::kOciConfig, config)};
   manifest.layers = {descriptor(spec::kOciLayerGzip, packed.text)};
   std::string manifest_json = json::encode(manifest);
   spec::Index nested{.media_type = std::string(spec::kOciIndex)};
-  auto ours = descriptor(spec::kOciManifest, manifest_json), other = descriptor(spec::kOciManifest, "not in the archive");
+  auto ours = descriptor(spec::kOciManifest, manifest_json),
+       other = descriptor(spec::kOciManifest, "not in the archive");
 #if defined(__x86_64__)
   ours.platform = spec::Platform{.architecture = "amd64", .os = "linux"};
 #else
@@ -253,12 +268,18 @@ TEST_CASE("store: an OCI layout with compressed layers and a nested index" NEEDS
   std::string nested_json = json::encode(nested);
   spec::Index top;
   auto link = descriptor(spec::kOciIndex, nested_json);
-  link.annotations = {{"io.containerd.image.name", "localhost:5000/bb:v3"}, {"org.opencontainers.image.ref.name", "v3"}};
+  link.annotations = {{"io.containerd.image.name", "localhost:5000/bb:v3"},
+                      {"org.opencontainers.image.ref.name", "v3"}};
   top.manifests = {link};
   // The order of the members does not matter.
-  std::string archive = TarBuilder().file(path(packed.text), packed.text).file(path(nested_json), nested_json)
-                            .file("index.json", json::encode(top)).file(path(manifest_json), manifest_json)
-                            .file("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}").file(path(config), config).finish();
+  std::string archive = TarBuilder()
+                            .file(path(packed.text), packed.text)
+                            .file(path(nested_json), nested_json)
+                            .file("index.json", json::encode(top))
+                            .file(path(manifest_json), manifest_json)
+                            .file("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}")
+                            .file(path(config), config)
+                            .finish();
   Store s;
   auto names = s.load(archive);
   REQUIRE_MESSAGE(names, (names ? "" : names.error().message));
@@ -270,10 +291,15 @@ TEST_CASE("store: an OCI layout with compressed layers and a nested index" NEEDS
 
 TEST_CASE("store: old archives link equal layers to each other" NEEDS_ROOT) {
   std::string config = config_of({base_tar(), base_tar()});
-  std::string archive = TarBuilder().dir("one").file("one/layer.tar", base_tar()).symlink("two/layer.tar", "../one/layer.tar")
-                            .file("c.json", config)
-                            .file("manifest.json", R"([{"Config":"c.json","RepoTags":["twice:1"],"Layers":["one/layer.tar","two/layer.tar"]}])")
-                            .finish();
+  std::string archive =
+      TarBuilder()
+          .dir("one")
+          .file("one/layer.tar", base_tar())
+          .symlink("two/layer.tar", "../one/layer.tar")
+          .file("c.json", config)
+          .file("manifest.json",
+                R"([{"Config":"c.json","RepoTags":["twice:1"],"Layers":["one/layer.tar","two/layer.tar"]}])")
+          .finish();
   Store s;
   auto names = s.load(archive);
   REQUIRE_MESSAGE(names, (names ? "" : names.error().message));
@@ -302,23 +328,33 @@ TEST_CASE("store: hostile archives are refused in one sentence and leave nothing
   CHECK(s.refusal("no tar at all" + std::string(600, 'x')).starts_with("image archive: invalid tar archive: "));
   CHECK(s.refusal("") == "image archive: it has neither 'manifest.json' nor 'index.json'");
   CHECK(s.refusal(good.substr(0, 3000)).starts_with("image archive: invalid tar archive: it ends in the middle"));
-  CHECK(s.refusal(TarBuilder().file("x", "").finish()) == "image archive: it has neither 'manifest.json' nor 'index.json'");
+  CHECK(s.refusal(TarBuilder().file("x", "").finish()) ==
+        "image archive: it has neither 'manifest.json' nor 'index.json'");
   CHECK(s.refusal(with("{", config, base_tar())).starts_with("image archive: 'manifest.json': "));
   CHECK(s.refusal(with("[]", config, base_tar())) == "image archive: it holds no image");
   CHECK(s.refusal(with(manifest, "no json", base_tar())).starts_with("image archive: 'c.json': "));
   CHECK(s.refusal(with(manifest, "{}", base_tar())) == "image archive: 1 layers are listed, but the config has 0");
-  CHECK(s.refusal(with(manifest, config, app_tar())) == "image archive: layer 1 has the wrong content: its digest is '" + digest::sha256(app_tar()) +
-                                                       "' and not '" + digest::sha256(base_tar()) + "'");
-  CHECK(s.refusal(with(R"([{"Config":"c.json","RepoTags":["a:b"],"Layers":["nosuch"]}])", config, base_tar())) == "image archive: layer 'nosuch' is missing");
-  CHECK(s.refusal(with(R"([{"Config":"../../etc/passwd","RepoTags":["a:b"],"Layers":["l.tar"]}])", config, base_tar())) ==
-        "image archive: '../../etc/passwd' is missing");
-  CHECK(s.refusal(with(R"([{"Config":"c.json","RepoTags":["A:b"],"Layers":["l.tar"]}])", config, base_tar())) == "image archive: invalid tag 'A:b'");
+  CHECK(s.refusal(with(manifest, config, app_tar())) ==
+        "image archive: layer 1 has the wrong content: its digest is '" + digest::sha256(app_tar()) + "' and not '" +
+            digest::sha256(base_tar()) + "'");
+  CHECK(s.refusal(with(R"([{"Config":"c.json","RepoTags":["a:b"],"Layers":["nosuch"]}])", config, base_tar())) ==
+        "image archive: layer 'nosuch' is missing");
+  CHECK(s.refusal(with(R"([{"Config":"../../etc/passwd","RepoTags":["a:b"],"Layers":["l.tar"]}])", config,
+                       base_tar())) == "image archive: '../../etc/passwd' is missing");
+  CHECK(s.refusal(with(R"([{"Config":"c.json","RepoTags":["A:b"],"Layers":["l.tar"]}])", config, base_tar())) ==
+        "image archive: invalid tag 'A:b'");
   std::string no_tar(2000, 'n');
-  CHECK(s.refusal(with(manifest, config_of({no_tar}), no_tar)).starts_with("image archive: layer 1: invalid tar archive"));
+  CHECK(s.refusal(with(manifest, config_of({no_tar}), no_tar))
+            .starts_with("image archive: layer 1: invalid tar archive"));
   std::string breaking_out = TarBuilder().file("../../../escaped", "x").finish();
-  CHECK(s.refusal(docker_archive({{{base_tar(), breaking_out}, "a:b", ""}})) == "image archive: layer 2: layer: path '../../../escaped' leads out of the root");
-  CHECK(s.refusal(TarBuilder().file("index.json", R"({"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"../../x"}]})").finish()) ==
-        "image archive: '' is missing");
+  CHECK(s.refusal(docker_archive({{{base_tar(), breaking_out}, "a:b", ""}})) ==
+        "image archive: layer 2: layer: path '../../../escaped' leads out of the root");
+  CHECK(
+      s.refusal(
+          TarBuilder()
+              .file("index.json",
+                    R"({"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"../../x"}]})")
+              .finish()) == "image archive: '' is missing");
   CHECK(s.refusal("\x1f\x8b\x08 and no gzip").starts_with("image archive: gzip data"));
   CHECK(s.blobs() == 0);
   CHECK(s.count("layers") == 0);
@@ -340,7 +376,8 @@ TEST_CASE("store: piecewise, as pull does it; digests are checked, a lease prote
   REQUIRE(!refused);
   CHECK(refused.error().kind == ErrorKind::kCorrupt);
   spec::Manifest manifest{.media_type = std::string(spec::kOciManifest), .config = {.digest = id}};
-  for (const std::string& layer : {base_tar(), app_tar()}) manifest.layers.push_back({.digest = digest::sha256(layer), .size = static_cast<int64_t>(layer.size())});
+  for (const std::string& layer : {base_tar(), app_tar()})
+    manifest.layers.push_back({.digest = digest::sha256(layer), .size = static_cast<int64_t>(layer.size())});
   std::string manifest_json = json::encode(manifest);
   REQUIRE(add_blob(config));
   REQUIRE(add_blob(manifest_json));
@@ -352,12 +389,14 @@ TEST_CASE("store: piecewise, as pull does it; digests are checked, a lease prote
   StringSource base(base_text), app(app_text), bad(web_text), leaning(leaning_text);
   CHECK(!s.store->has_layer(digest::sha256(app_text)));
   CHECK(s.store->add_layer(digest::sha256("x"), {}, bad).error().kind == ErrorKind::kCorrupt);
-  CHECK(s.store->add_layer(digest::sha256(leaning_text), {digest::sha256(base_text)}, leaning).error().kind == ErrorKind::kConflict);
+  CHECK(s.store->add_layer(digest::sha256(leaning_text), {digest::sha256(base_text)}, leaning).error().kind ==
+        ErrorKind::kConflict);
   REQUIRE(s.store->add_layer(digest::sha256(app_text), {digest::sha256(base_text)}, app));
   CHECK(s.store->has_layer(digest::sha256(app_text)));
   REQUIRE(s.store->add_layer(digest::sha256(base_text), {}, base));
   CHECK(s.remove("nosuch").size() == 1);  // a removal meanwhile takes nothing of it
-  auto committed = s.store->commit_image(digest::sha256(manifest_json), "localhost:5000/x:1", "localhost:5000/x@" + digest::sha256(manifest_json));
+  auto committed = s.store->commit_image(digest::sha256(manifest_json), "localhost:5000/x:1",
+                                         "localhost:5000/x@" + digest::sha256(manifest_json));
   REQUIRE(committed);
   CHECK(*committed == id);
   lease.reset();
@@ -380,10 +419,11 @@ TEST_CASE("store: a layer that needs its parents is kept per chain" NEEDS_ROOT) 
   std::string partial = TarBuilder().file("bin/added", "x").finish();  // no entry for bin
   std::string other_base = TarBuilder().dir("bin", 0700).file("bin/busybox", "other").finish();
   Store s;
-  REQUIRE(s.load(docker_archive({{{base_tar(), partial}, "one:1", ""}, {{other_base, partial}, "two:1", ""}, {{partial}, "three:1", ""}})));
+  REQUIRE(s.load(docker_archive(
+      {{{base_tar(), partial}, "one:1", ""}, {{other_base, partial}, "two:1", ""}, {{partial}, "three:1", ""}})));
   CHECK(s.count("layers") == 5);
   auto mode = [&](const std::string& name) {
-    struct stat st{};
+    struct stat st {};
     int code = ::stat((s.store->layers(name)->directories.back() + "/bin").c_str(), &st);
     REQUIRE(code == 0);
     return st.st_mode & 07777;

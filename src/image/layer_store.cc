@@ -2,8 +2,8 @@
 #include "image/layer_store.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <linux/fs.h>
+#include <sys/ioctl.h>
 
 #include <cstdio>
 
@@ -30,7 +30,8 @@ static void spread_subdirectories(const std::string& path) {
   int flags = 0;
   if (ioctl(fd->get(), FS_IOC_GETFLAGS, &flags) == 0 && !(flags & FS_TOPDIR_FL)) {
     flags |= FS_TOPDIR_FL;
-    if (ioctl(fd->get(), FS_IOC_SETFLAGS, &flags) < 0) log_debug("chattr +T '%s': not possible, ignoring", path.c_str());
+    if (ioctl(fd->get(), FS_IOC_SETFLAGS, &flags) < 0)
+      log_debug("chattr +T '%s': not possible, ignoring", path.c_str());
   }
 }
 
@@ -62,8 +63,10 @@ std::optional<std::string> LayerStore::find(const std::vector<std::string>& diff
   if (diff_ids.empty()) return std::nullopt;
   std::string chain = spec::chain_id(diff_ids, diff_ids.size());
   std::lock_guard lock(mutex_);
-  if (auto found = layers_.find(chain); found != layers_.end() && found->second.diff_id == diff_ids.back()) return chain;
-  if (auto found = layers_.find(diff_ids.back()); found != layers_.end() && found->second.self_contained) return diff_ids.back();
+  if (auto found = layers_.find(chain); found != layers_.end() && found->second.diff_id == diff_ids.back())
+    return chain;
+  if (auto found = layers_.find(diff_ids.back()); found != layers_.end() && found->second.self_contained)
+    return diff_ids.back();
   return std::nullopt;
 }
 
@@ -84,8 +87,8 @@ bool LayerStore::has_self_contained(const std::string& diff_id) const {
   return found != layers_.end() && found->second.self_contained;
 }
 
-Result<std::string> LayerStore::add(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar,
-                                    bool already_verified) {
+Result<std::string> LayerStore::add(const std::string& diff_id, const std::vector<std::string>& parents,
+                                    ByteSource& tar, bool already_verified) {
   if (!digest::is_valid(diff_id)) return fail(ErrorKind::kInvalid, "%s is no diff-id", quoted(diff_id).c_str());
   std::vector<std::string> stack = parents;
   stack.push_back(diff_id);
@@ -97,7 +100,9 @@ Result<std::string> LayerStore::add(const std::string& diff_id, const std::vecto
   auto parent_keys = find_all(parents);
   if (parent_keys)
     for (const std::string& key : *parent_keys) parent_directories.push_back(directory(key));
-  auto too_early = [&] { return fail(ErrorKind::kConflict, "layer '%s' leans on layers that are not here yet", diff_id.c_str()); };
+  auto too_early = [&] {
+    return fail(ErrorKind::kConflict, "layer '%s' leans on layers that are not here yet", diff_id.c_str());
+  };
   std::string temporary = tmp_ + "/image-layer-" + random_hex(16);
   Rollback rollback;
   TRY(sys::make_dirs(temporary));
@@ -108,17 +113,20 @@ Result<std::string> LayerStore::add(const std::string& diff_id, const std::vecto
 
   digest::HashingSource hashing(tar);
   auto unpacking = unpack_layer(already_verified ? tar : hashing, fd.get(), parent_directories);
-  if (!parent_keys && (unpacking ? !unpacking->self_contained : unpacking.error().kind == ErrorKind::kInvalid)) return too_early();
+  if (!parent_keys && (unpacking ? !unpacking->self_contained : unpacking.error().kind == ErrorKind::kInvalid))
+    return too_early();
   auto unpacked = TRY(std::move(unpacking));
   if (!already_verified)
     if (std::string got = hashing.finish(); got != diff_id)
-      return fail(ErrorKind::kCorrupt, "layer '%s' has the wrong content: its digest is '%s'", diff_id.c_str(), got.c_str());
+      return fail(ErrorKind::kCorrupt, "layer '%s' has the wrong content: its digest is '%s'", diff_id.c_str(),
+                  got.c_str());
 
   std::string key = unpacked.self_contained ? diff_id : spec::chain_id(stack, stack.size());
   std::lock_guard lock(mutex_);
   if (layers_.contains(key)) return key;  // another thread was faster; ours is dropped
   // Not flushed and without a row yet: after a crash open() takes it for a leftover. record() makes it last.
-  if (rename(temporary.c_str(), directory(key).c_str()) < 0) return fail_errno("rename to '%s'", directory(key).c_str());
+  if (rename(temporary.c_str(), directory(key).c_str()) < 0)
+    return fail_errno("rename to '%s'", directory(key).c_str());
   rollback.commit();
   layers_[key] = {diff_id, unpacked.self_contained, unpacked.size, false};
   return key;

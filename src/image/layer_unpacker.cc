@@ -45,7 +45,8 @@ Result<Path> clean_path(const std::string& text) {
       if (out.empty()) return fail(ErrorKind::kInvalid, "layer: path %s leads out of the root", quoted(text).c_str());
       out.pop_back();
     } else {
-      if (part.size() > kMaxName) return fail(ErrorKind::kInvalid, "layer: path %s has a name longer than 255 bytes", quoted(text).c_str());
+      if (part.size() > kMaxName)
+        return fail(ErrorKind::kInvalid, "layer: path %s has a name longer than 255 bytes", quoted(text).c_str());
       out.push_back(std::move(part));
     }
   }
@@ -60,7 +61,9 @@ sys::Metadata metadata_of(const Entry& entry) {
 }
 
 Result<sys::Metadata> metadata_of(const ParentChain::Found& found) {
-  sys::Metadata out{.mode = found.st.st_mode & 07777, .uid = found.st.st_uid, .gid = found.st.st_gid,
+  sys::Metadata out{.mode = found.st.st_mode & 07777,
+                    .uid = found.st.st_uid,
+                    .gid = found.st.st_gid,
                     .mtime_ns = found.st.st_mtim.tv_sec * 1'000'000'000 + found.st.st_mtim.tv_nsec};
   for (auto& [name, value] : TRY(sys::list_xattrs_at(found.dir.get(), found.name)))
     if (is_allowed_xattr(name)) out.xattrs.emplace(name, std::move(value));
@@ -78,8 +81,8 @@ class Unpacker {
   // A directory of this layer, and where it is in the merged tree.
   struct Place {
     UniqueFd dir;
-    Path path;                    // links resolved
-    bool lower_visible = true;    // no opaque directory on the way
+    Path path;                  // links resolved
+    bool lower_visible = true;  // no opaque directory on the way
   };
 
   Result<> add(const Entry& entry);
@@ -133,7 +136,9 @@ Result<> Unpacker::add(const Entry& entry) {
   Path parent(path.begin(), path.end() - 1);
   for (const std::string& part : parent)
     if (part.starts_with(kWhiteoutPrefix))
-      return part.starts_with(kWhiteoutMeta) ? Result<>() : fail(ErrorKind::kInvalid, "layer: path %s goes through a whiteout", quoted(entry.path).c_str());
+      return part.starts_with(kWhiteoutMeta)
+                 ? Result<>()
+                 : fail(ErrorKind::kInvalid, "layer: path %s goes through a whiteout", quoted(entry.path).c_str());
   int dir = TRY(parent_dir(parent));
 
   if (name == kOpaqueMark) return sys::set_xattr(dir, sys::kOpaqueXattr, "y");
@@ -145,14 +150,17 @@ Result<> Unpacker::add(const Entry& entry) {
     case EntryType::kFile: return add_file(dir, name, entry);
     case EntryType::kHardLink: return add_hard_link(dir, name, path, entry);
     case EntryType::kSymlink:
-      if (entry.link.empty()) return fail(ErrorKind::kInvalid, "layer: link %s has no target", quoted(entry.path).c_str());
+      if (entry.link.empty())
+        return fail(ErrorKind::kInvalid, "layer: link %s has no target", quoted(entry.path).c_str());
       TRY(clear_name(dir, name));
       TRY(sys::make_symlink_at(entry.link, dir, name));
       break;
     case EntryType::kCharDevice:
     case EntryType::kBlockDevice:
     case EntryType::kFifo: {
-      uint32_t type = entry.type == EntryType::kFifo ? S_IFIFO : entry.type == EntryType::kCharDevice ? S_IFCHR : S_IFBLK;
+      uint32_t type = entry.type == EntryType::kFifo         ? S_IFIFO
+                      : entry.type == EntryType::kCharDevice ? S_IFCHR
+                                                             : S_IFBLK;
       TRY(clear_name(dir, name));
       TRY(sys::make_node_at(dir, name, type | 0600, entry.device_major, entry.device_minor));
       break;
@@ -234,7 +242,8 @@ Result<> Unpacker::add_hard_link(int dir, const std::string& name, const Path& p
   }
   auto existing = TRY(sys::stat_at(own.get(), name));
   auto target_now = TRY(sys::stat_at(from.get(), target_name));
-  if (existing && target_now && existing->st_ino == target_now->st_ino && existing->st_dev == target_now->st_dev) return {};
+  if (existing && target_now && existing->st_ino == target_now->st_ino && existing->st_dev == target_now->st_dev)
+    return {};
   TRY(clear_name(own.get(), name));
   return sys::make_link_at(from.get(), target_name, own.get(), name);
 }
@@ -253,7 +262,8 @@ Result<> Unpacker::copy_up(const Place& place, const std::string& name, const Pa
   if (S_ISLNK(found.st.st_mode))
     TRY(sys::make_symlink_at(TRY_CTX(sys::read_link_at(found.dir.get(), found.name), "copying up"), dir, name));
   else
-    TRY(sys::make_node_at(dir, name, found.st.st_mode, gnu_dev_major(found.st.st_rdev), gnu_dev_minor(found.st.st_rdev)));
+    TRY(sys::make_node_at(dir, name, found.st.st_mode, gnu_dev_major(found.st.st_rdev),
+                          gnu_dev_minor(found.st.st_rdev)));
   return sys::set_metadata_at(dir, name, metadata);
 }
 
@@ -275,12 +285,15 @@ Result<int> Unpacker::parent_dir(const Path& path) {
 
 // Walks `path` over the merged tree, making in this layer what only exists below or nowhere.
 Result<Unpacker::Place> Unpacker::make_place(const Path& path) {
-  auto open_root = [&]() -> Result<Place> { return Place{TRY(sys::open_at(root_, ".", O_RDONLY | O_DIRECTORY)), {}, true}; };
+  auto open_root = [&]() -> Result<Place> {
+    return Place{TRY(sys::open_at(root_, ".", O_RDONLY | O_DIRECTORY)), {}, true};
+  };
   std::deque<std::string> rest(path.begin(), path.end());
   Place place = TRY(open_root());
   int links = 0;
   auto follow = [&](const std::string& target) -> Result<> {
-    if (++links > kMaxLinks) return fail(ErrorKind::kInvalid, "layer: too many links on path %s", quoted(to_text(path)).c_str());
+    if (++links > kMaxLinks)
+      return fail(ErrorKind::kInvalid, "layer: too many links on path %s", quoted(to_text(path)).c_str());
     auto parts = split(target, '/');
     rest.insert(rest.begin(), parts.begin(), parts.end());
     if (target.starts_with('/')) place = TRY(open_root());
@@ -297,7 +310,8 @@ Result<Unpacker::Place> Unpacker::make_place(const Path& path) {
       place = TRY(open_root());
       continue;
     }
-    if (name.size() > kMaxName) return fail(ErrorKind::kInvalid, "layer: path %s has a name longer than 255 bytes", quoted(name).c_str());
+    if (name.size() > kMaxName)
+      return fail(ErrorKind::kInvalid, "layer: path %s has a name longer than 255 bytes", quoted(name).c_str());
     auto st = TRY(sys::stat_at(place.dir.get(), name));
     bool over_whiteout = st && sys::is_whiteout(*st);
     if (st && S_ISLNK(st->st_mode)) {
@@ -311,7 +325,8 @@ Result<Unpacker::Place> Unpacker::make_place(const Path& path) {
       continue;
     }
     if (st && !over_whiteout)
-      return fail(ErrorKind::kInvalid, "layer: %s on path %s is no directory", quoted(name).c_str(), quoted(to_text(path)).c_str());
+      return fail(ErrorKind::kInvalid, "layer: %s on path %s is no directory", quoted(name).c_str(),
+                  quoted(to_text(path)).c_str());
 
     result_.self_contained = false;
     Path full = place.path;
@@ -354,7 +369,8 @@ Result<> Unpacker::clear_name(int dir, const std::string& name) {
   if (!st) return {};
   if (S_ISREG(st->st_mode) && st->st_nlink == 1) result_.size -= st->st_size;
   if (S_ISDIR(st->st_mode))
-    result_.size -= static_cast<int64_t>(TRY(sys::tree_size("/proc/self/fd/" + std::to_string(dir) + "/" + name)).bytes);
+    result_.size -=
+        static_cast<int64_t>(TRY(sys::tree_size("/proc/self/fd/" + std::to_string(dir) + "/" + name)).bytes);
   TRY(sys::remove_tree_at(dir, name));
   // `dir` may be the cached one itself: keep that fd open, only never find it again by its path.
   if (!S_ISREG(st->st_mode)) cached_path_ = "\n";

@@ -14,7 +14,7 @@
 namespace caisson::image {
 
 struct UnpackedLayer {
-  int64_t size = 0;             // bytes of its files, hard links once
+  int64_t size = 0;  // bytes of its files, hard links once
   uint64_t entries = 0;
   // False when the tar left out a parent directory or links to a file that is not in it: what was made
   // then depends on the layers below and fits this chain only.

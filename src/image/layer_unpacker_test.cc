@@ -52,18 +52,25 @@ struct Stack {
 
 TEST_CASE("unpack: every kind of entry with its metadata" NEEDS_ROOT) {
   Stack stack;
-  auto result = stack.add(TarBuilder()
-                              .add({.type = EntryType::kDirectory, .path = "./", .mode = 0711, .mtime_ns = 5'000'000'000})
-                              .dir("bin", 01777)
-                              .add({.path = "bin/su", .mode = 04755, .uid = 7, .gid = 8, .mtime_ns = 1'234'567'890'123'456'789,
-                                    .xattrs = {{"user.note", "n"}, {"trusted.overlay.opaque", "y"}, {"user.overlay.opaque", "y"},
-                                               {"security.capability", std::string("\1\0\0\2\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20)}}},
-                                   "program")
-                              .hard_link("bin/su2", "bin/su")
-                              .symlink("bin/sym", "/etc/passwd")
-                              .add({.type = EntryType::kCharDevice, .path = "null", .mode = 0666, .device_major = 1, .device_minor = 3})
-                              .add({.type = EntryType::kFifo, .path = "fifo", .mode = 0600, .uid = 9})
-                              .finish());
+  auto result = stack.add(
+      TarBuilder()
+          .add({.type = EntryType::kDirectory, .path = "./", .mode = 0711, .mtime_ns = 5'000'000'000})
+          .dir("bin", 01777)
+          .add({.path = "bin/su",
+                .mode = 04755,
+                .uid = 7,
+                .gid = 8,
+                .mtime_ns = 1'234'567'890'123'456'789,
+                .xattrs = {{"user.note", "n"},
+                           {"trusted.overlay.opaque", "y"},
+                           {"user.overlay.opaque", "y"},
+                           {"security.capability", std::string("\1\0\0\2\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20)}}},
+               "program")
+          .hard_link("bin/su2", "bin/su")
+          .symlink("bin/sym", "/etc/passwd")
+          .add({.type = EntryType::kCharDevice, .path = "null", .mode = 0666, .device_major = 1, .device_minor = 3})
+          .add({.type = EntryType::kFifo, .path = "fifo", .mode = 0600, .uid = 9})
+          .finish());
   REQUIRE(result);
   CHECK(result->self_contained);
   CHECK(result->size == 7);
@@ -93,11 +100,16 @@ TEST_CASE("unpack: whiteouts and opaque directories in overlay's form" NEEDS_ROO
   Stack stack;
   REQUIRE(stack.add(TarBuilder().dir("a").file("a/f", "1").dir("b").file("c", "1").finish()));
   auto result = stack.add(TarBuilder()
-                              .dir("a").file("a/.wh..wh..opq", "").file("a/new", "2")
+                              .dir("a")
+                              .file("a/.wh..wh..opq", "")
+                              .file("a/new", "2")
                               .file(".wh.b", "")
-                              .file(".wh.c", "").file("c", "replaced")
-                              .file(".wh.d", "").dir("d")
-                              .dir("e").file(".wh.e", "")
+                              .file(".wh.c", "")
+                              .file("c", "replaced")
+                              .file(".wh.d", "")
+                              .dir("d")
+                              .dir("e")
+                              .file(".wh.e", "")
                               .file(".wh..wh.plnk", "")
                               .finish());
   REQUIRE(result);
@@ -113,11 +125,25 @@ TEST_CASE("unpack: whiteouts and opaque directories in overlay's form" NEEDS_ROO
 TEST_CASE("unpack: a parent directory that is not listed keeps the metadata of the layer below" NEEDS_ROOT) {
   Stack stack;
   REQUIRE(stack.add(TarBuilder()
-                        .add({.type = EntryType::kDirectory, .path = "srv", .mode = 0700, .uid = 5, .gid = 6, .mtime_ns = 9'000'000'000})
-                        .dir("gone").dir("usr").dir("usr/lib", 0750).symlink("lib", "usr/lib").file("plain", "x")
+                        .add({.type = EntryType::kDirectory,
+                              .path = "srv",
+                              .mode = 0700,
+                              .uid = 5,
+                              .gid = 6,
+                              .mtime_ns = 9'000'000'000})
+                        .dir("gone")
+                        .dir("usr")
+                        .dir("usr/lib", 0750)
+                        .symlink("lib", "usr/lib")
+                        .file("plain", "x")
                         .finish()));
-  auto result = stack.add(TarBuilder().file("srv/data/file", "1").file("lib/libx", "2").file(".wh.gone", "").file("gone/again", "3")
-                              .file("plain/below", "4").finish());
+  auto result = stack.add(TarBuilder()
+                              .file("srv/data/file", "1")
+                              .file("lib/libx", "2")
+                              .file(".wh.gone", "")
+                              .file("gone/again", "3")
+                              .file("plain/below", "4")
+                              .finish());
   REQUIRE(result);
   CHECK(!result->self_contained);
   auto srv = stack.stat("srv");
@@ -139,7 +165,10 @@ TEST_CASE("unpack: a parent directory that is not listed keeps the metadata of t
 
 TEST_CASE("unpack: a hard link to a file of a lower layer copies it up" NEEDS_ROOT) {
   Stack stack;
-  REQUIRE(stack.add(TarBuilder().dir("d", 0711).add({.path = "d/f", .mode = 02755, .uid = 3, .mtime_ns = 7'000'000'000}, "data").finish()));
+  REQUIRE(stack.add(TarBuilder()
+                        .dir("d", 0711)
+                        .add({.path = "d/f", .mode = 02755, .uid = 3, .mtime_ns = 7'000'000'000}, "data")
+                        .finish()));
   auto result = stack.add(TarBuilder().dir("e").hard_link("e/link", "d/f").finish());
   REQUIRE(result);
   CHECK(!result->self_contained);
@@ -156,11 +185,20 @@ TEST_CASE("unpack: a hard link to a file of a lower layer copies it up" NEEDS_RO
 TEST_CASE("unpack: the last of several members of one name counts" NEEDS_ROOT) {
   Stack stack;
   auto result = stack.add(TarBuilder()
-                              .file("f", "first").file("f", "second")
-                              .dir("d").file("d/in", "x").dir("d", 0700).file("d/kept", "y")
-                              .dir("t").file("t/in", "x").file("t", "now a file")
-                              .file("g", "file").dir("g").file("g/in", "z")
-                              .symlink("s", "d").file("s", "no link")
+                              .file("f", "first")
+                              .file("f", "second")
+                              .dir("d")
+                              .file("d/in", "x")
+                              .dir("d", 0700)
+                              .file("d/kept", "y")
+                              .dir("t")
+                              .file("t/in", "x")
+                              .file("t", "now a file")
+                              .file("g", "file")
+                              .dir("g")
+                              .file("g/in", "z")
+                              .symlink("s", "d")
+                              .file("s", "no link")
                               .finish());
   REQUIRE(result);
   CHECK(stack.text("f") == "second");
@@ -180,11 +218,13 @@ TEST_CASE("unpack: hostile archives touch nothing outside" NEEDS_ROOT) {
   CHECK(stack.refusal(TarBuilder().file("a/../../outside/x", "pwned").finish()).starts_with("layer: path"));
   CHECK(stack.refusal(TarBuilder().hard_link("x", "../outside/secret").finish()).starts_with("layer: path"));
   CHECK(stack.refusal(TarBuilder().hard_link("x", outside + "/secret").finish()).ends_with("does not exist"));
-  CHECK(stack.refusal(TarBuilder().symlink("l", outside).hard_link("x", "l/secret").finish()).ends_with("does not exist"));
+  CHECK(stack.refusal(TarBuilder().symlink("l", outside).hard_link("x", "l/secret").finish())
+            .ends_with("does not exist"));
   CHECK(stack.refusal(TarBuilder().file(".wh...", "").finish()) == "layer: a whiteout without a name");
   CHECK(stack.refusal(TarBuilder().file(".wh.", "").finish()) == "layer: a whiteout without a name");
   CHECK(stack.refusal(TarBuilder().file("f", "").file("f/x", "").finish()).contains("is no directory"));
-  CHECK(stack.refusal(TarBuilder().symlink("a", "b").symlink("b", "a").file("a/x", "").finish()).starts_with("layer: too many links"));
+  CHECK(stack.refusal(TarBuilder().symlink("a", "b").symlink("b", "a").file("a/x", "").finish())
+            .starts_with("layer: too many links"));
   CHECK(stack.refusal(TarBuilder().file(std::string(300, 'n'), "").finish()).contains("longer than 255 bytes"));
   CHECK(stack.refusal(TarBuilder().symlink("./", "x").finish()) == "layer: the root is no directory");
 
@@ -203,7 +243,7 @@ TEST_CASE("unpack: hostile archives touch nothing outside" NEEDS_ROOT) {
   REQUIRE(stack.add(TarBuilder().symlink("p", "/proc/self/root" + outside).file("p/x", "in").finish()));
   CHECK(sys::read_file(outside + "/secret").value_or("") == "secret");
   CHECK(sys::list_dir(outside)->size() == 1);
-  struct stat st{};
+  struct stat st {};
   REQUIRE(stat(outside.c_str(), &st) == 0);
   CHECK((st.st_mode & 0777) == 0755);
 }
@@ -224,5 +264,6 @@ TEST_CASE("unpack: paths as deep as the format allows" NEEDS_ROOT) {
   for (int i = 0; i < 2000; ++i) deep += "d/";
   REQUIRE(stack.add(TarBuilder().file(deep + "f", "x").finish()));
   CHECK(stack.text(deep + "f") == "x");
-  CHECK(stack.refusal(TarBuilder().file(deep + deep + "f", "x").finish()) == "invalid tar archive: a path longer than 4096 bytes");
+  CHECK(stack.refusal(TarBuilder().file(deep + deep + "f", "x").finish()) ==
+        "invalid tar archive: a path longer than 4096 bytes");
 }

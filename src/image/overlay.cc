@@ -23,8 +23,8 @@ Result<std::string> option_path(const std::string& path, std::vector<UniqueFd>& 
 
 }  // namespace
 
-Result<UniqueFd> mount_overlay(const std::vector<std::string>& lowers, const std::string& upper, const std::string& work,
-                               const OverlayOptions& options) {
+Result<UniqueFd> mount_overlay(const std::vector<std::string>& lowers, const std::string& upper,
+                               const std::string& work, const OverlayOptions& options) {
   if (lowers.empty()) return fail(ErrorKind::kInvalid, "overlay: no layers");
   uint64_t attributes = options.read_only ? MOUNT_ATTR_RDONLY : 0;
   if (upper.empty() && lowers.size() == 1) {

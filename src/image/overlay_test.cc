@@ -21,7 +21,9 @@ struct Layers {
     REQUIRE(sys::make_dirs(temp.path + "/upper"));
     REQUIRE(sys::make_dirs(temp.path + "/work"));
   }
-  Result<UniqueFd> mount(OverlayOptions options = {}) { return mount_overlay(lowers, temp.path + "/upper", temp.path + "/work", options); }
+  Result<UniqueFd> mount(OverlayOptions options = {}) {
+    return mount_overlay(lowers, temp.path + "/upper", temp.path + "/work", options);
+  }
   TempDir temp;
   std::vector<std::string> lowers;
 };
@@ -95,8 +97,10 @@ TEST_CASE("overlay: the mount(2) way of older kernels" NEEDS_ROOT) {
     held.push_back(*sys::open_file(*lower, O_PATH | O_DIRECTORY));
     list += (list.empty() ? "" : ":") + format("/proc/self/fd/%d", held.back().get());
   }
-  auto mount = sys::make_mount_by_page("overlay", {{"lowerdir", list}, {"upperdir", layers.temp.path + "/upper"}, {"workdir", layers.temp.path + "/work"}},
-                                       MOUNT_ATTR_RDONLY, layers.temp.path);
+  auto mount = sys::make_mount_by_page(
+      "overlay",
+      {{"lowerdir", list}, {"upperdir", layers.temp.path + "/upper"}, {"workdir", layers.temp.path + "/work"}},
+      MOUNT_ATTR_RDONLY, layers.temp.path);
   REQUIRE_MESSAGE(mount, (mount ? "" : mount.error().message));
   CHECK(read_in(mount->get(), "top") == "39");
   CHECK(read_in(mount->get(), "own0") == "x");

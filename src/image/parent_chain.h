@@ -19,7 +19,7 @@ class ParentChain {
   static Result<ParentChain> open(const std::vector<std::string>& directories);
 
   struct Found {
-    UniqueFd dir;       // directory that holds the entry
+    UniqueFd dir;  // directory that holds the entry
     std::string name;
     sys::FileStat st;
   };

@@ -20,17 +20,19 @@ CAISSON_JSON(TagList, CAISSON_FIELD("tags", tags))
 namespace {
 
 constexpr size_t kMaxTags = 10'000;
-constexpr size_t kMaxAuth = 32 << 10;   // must fit into one message to the worker, certificates beside it
+constexpr size_t kMaxAuth = 32 << 10;  // must fit into one message to the worker, certificates beside it
 constexpr int64_t kMaxTagListBytes = 8 << 20;
 
 // Docker's sentences for what a registry refused; clients match on them.
 Error translate(Error error, const std::string& code, const spec::Reference& reference) {
   if (code == "DENIED") {
     error.kind = ErrorKind::kNotFound;
-    error.message = "pull access denied for " + reference.familiar_name() + ", repository does not exist or may require 'docker login': " + error.message;
+    error.message = "pull access denied for " + reference.familiar_name() +
+                    ", repository does not exist or may require 'docker login': " + error.message;
   } else if (code == "UNAUTHORIZED") {
     error.kind = ErrorKind::kNotFound;
-    error.message = "pull access denied for " + reference.familiar_name() + ", repository does not exist or may require 'docker login': " + error.message;
+    error.message = "pull access denied for " + reference.familiar_name() +
+                    ", repository does not exist or may require 'docker login': " + error.message;
   } else if (code == "MANIFEST_UNKNOWN") {
     error.kind = ErrorKind::kNotFound;
     error.message = "manifest for " + reference.familiar() + " not found: " + error.message;
@@ -38,7 +40,8 @@ Error translate(Error error, const std::string& code, const spec::Reference& ref
     error.kind = ErrorKind::kNotFound;
     error.message = "repository " + reference.familiar_name() + " not found: " + error.message;
   } else if (error.kind == ErrorKind::kDenied && error.message.starts_with("unauthorized: ")) {
-    error.message = "pull access denied for " + reference.familiar_name() + ", repository does not exist or may require 'docker login': " + error.message;
+    error.message = "pull access denied for " + reference.familiar_name() +
+                    ", repository does not exist or may require 'docker login': " + error.message;
     error.kind = ErrorKind::kNotFound;
   }
   return error;
@@ -69,14 +72,17 @@ class ImagePuller {
     sink_.send(status_line("Pulling from " + reference_.path, wanted));
     bool fresh = TRY(bring_in(image, manifest, top.digest));
     sink_.send(status_line("Digest: " + top.digest));
-    sink_.send(status_line(std::string(fresh ? "Status: Downloaded newer image for " : "Status: Image is up to date for ") + reference_.familiar()));
+    sink_.send(
+        status_line(std::string(fresh ? "Status: Downloaded newer image for " : "Status: Image is up to date for ") +
+                    reference_.familiar()));
     return manifest.config.digest;
   }
 
  private:
   Result<FetchedManifest> fetch_manifest(const std::string& wanted) {
     FetchReply refused;
-    auto document = fetch_document(session_, FetchJob{.kind = "manifest", .reference = wanted}, kMaxManifestBytes, &refused);
+    auto document =
+        fetch_document(session_, FetchJob{.kind = "manifest", .reference = wanted}, kMaxManifestBytes, &refused);
     if (!document) return std::unexpected(translate(std::move(document).error(), refused.code, reference_));
     FetchedManifest out{.body = std::move(document->body)};
     out.digest = digest::sha256(out.body);
@@ -109,11 +115,13 @@ class ImagePuller {
 
   Result<spec::ImageConfig> fetch_config(const spec::Manifest& manifest) {
     FetchReply refused;
-    auto document = fetch_document(session_, FetchJob{.kind = "blob", .digest = manifest.config.digest, .size = manifest.config.size},
-                                   std::min(kMaxConfigBytes, manifest.config.size), &refused);
+    auto document = fetch_document(
+        session_, FetchJob{.kind = "blob", .digest = manifest.config.digest, .size = manifest.config.size},
+        std::min(kMaxConfigBytes, manifest.config.size), &refused);
     if (!document) return std::unexpected(translate(std::move(document).error(), refused.code, reference_));
     if (digest::sha256(document->body) != manifest.config.digest)
-      return fail(ErrorKind::kCorrupt, "image config verification failed for digest %s", manifest.config.digest.c_str());
+      return fail(ErrorKind::kCorrupt, "image config verification failed for digest %s",
+                  manifest.config.digest.c_str());
     auto config = TRY_CTX(json::decode<spec::ImageConfig>(document->body), "image config");
     TRY(check_image(manifest, config));
     StringSource bytes(document->body);
@@ -136,7 +144,8 @@ Result<std::vector<std::string>> fetch_tags(FetchSession& session, const spec::R
   auto list = TRY_CTX(json::decode<TagList>(document->body), "list of tags");
   if (list.tags.size() > kMaxTags) return fail(ErrorKind::kInvalid, "repository has more than %zu tags", kMaxTags);
   for (auto& tag : list.tags)
-    if (!spec::is_valid_tag(tag)) return fail(ErrorKind::kInvalid, "list of tags: malformed tag %s", quoted(tag).c_str());
+    if (!spec::is_valid_tag(tag))
+      return fail(ErrorKind::kInvalid, "list of tags: malformed tag %s", quoted(tag).c_str());
   return std::move(list.tags);
 }
 
@@ -157,7 +166,8 @@ Result<std::string> pull_all(ImageStore& store, FetchSession& session, const Fet
 }  // namespace
 
 Result<> check_request(const TransferRequest& request) {
-  if (request.auth_json.size() > kMaxAuth) return fail(ErrorKind::kInvalid, "registry credentials are longer than %zu bytes", kMaxAuth);
+  if (request.auth_json.size() > kMaxAuth)
+    return fail(ErrorKind::kInvalid, "registry credentials are longer than %zu bytes", kMaxAuth);
   return {};
 }
 
@@ -217,7 +227,8 @@ std::vector<FetchSetup> mirror_setups(const FetchConfig& config, const TransferR
 
 }  // namespace
 
-Result<std::string> pull(ImageStore& store, const FetchConfig& config, const TransferRequest& request, const Progress& progress) {
+Result<std::string> pull(ImageStore& store, const FetchConfig& config, const TransferRequest& request,
+                         const Progress& progress) {
   TRY(parse_platform(request.platform));
   TRY(check_request(request));
   for (auto& setup : mirror_setups(config, request)) {
@@ -227,7 +238,8 @@ Result<std::string> pull(ImageStore& store, const FetchConfig& config, const Tra
       if (progress) progress(line);
     };
     auto session = FetchSession::start(config, setup, request.cancel);
-    auto outcome = session ? pull_over(store, **session, config, request, watched) : std::unexpected(std::move(session).error());
+    auto outcome =
+        session ? pull_over(store, **session, config, request, watched) : std::unexpected(std::move(session).error());
     if (outcome || started || outcome.error().kind == ErrorKind::kCancelled) return outcome;
     log_info("registry mirror '%s': %s, trying the hub", setup.host.c_str(), outcome.error().message.c_str());
   }

@@ -14,23 +14,25 @@
 namespace caisson::image {
 
 struct TransferRequest {
-  spec::Reference reference;      // pull: no tag and no digest means every tag; push: no tag means every tag
-  std::string auth_json;          // decoded X-Registry-Auth, "" for none
-  std::string platform;           // pull: "linux/arm64/v8", "" for this machine
-  const std::atomic<bool>* cancel = nullptr;   // set from another thread: the worker is killed within 50 ms
+  spec::Reference reference;  // pull: no tag and no digest means every tag; push: no tag means every tag
+  std::string auth_json;      // decoded X-Registry-Auth, "" for none
+  std::string platform;       // pull: "linux/arm64/v8", "" for this machine
+  const std::atomic<bool>* cancel = nullptr;  // set from another thread: the worker is killed within 50 ms
 };
 
 // The id of the image. Blocks on network and disk. An error that comes after the first line was given to
 // `progress` has also been told there as Docker's errorDetail line, so the caller only ends the stream; before
 // that the caller answers with a status of its own (kNotFound for unknown and forbidden images).
 // Nothing of a failed pull stays in the store once its lease is dropped.
-Result<std::string> pull(ImageStore& store, const FetchConfig& config, const TransferRequest& request, const Progress& progress);
+Result<std::string> pull(ImageStore& store, const FetchConfig& config, const TransferRequest& request,
+                         const Progress& progress);
 
 // The digest of the pushed manifest (of the last one with several tags). Errors as for pull.
-Result<std::string> push(ImageStore& store, const FetchConfig& config, const TransferRequest& request, const Progress& progress);
+Result<std::string> push(ImageStore& store, const FetchConfig& config, const TransferRequest& request,
+                         const Progress& progress);
 
-// For POST /auth: tries credentials against the registry at `server` ("localhost:5000", "https://index.docker.io/v1/", ""
-// for Docker Hub). kDenied if they are refused.
+// For POST /auth: tries credentials against the registry at `server` ("localhost:5000", "https://index.docker.io/v1/",
+// "" for Docker Hub). kDenied if they are refused.
 Result<> check_login(const FetchConfig& config, const std::string& server, const std::string& auth_json);
 
 // The same over a session that exists already; tests use it with a worker on a thread.

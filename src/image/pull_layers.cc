@@ -17,7 +17,7 @@ struct LayerTask {
   const spec::Descriptor* blob = nullptr;
   std::string diff_id;
   std::vector<std::string> parents;
-  std::string id;          // short form for progress lines
+  std::string id;  // short form for progress lines
   bool has_blob = false, has_layer = false;
 };
 
@@ -65,12 +65,14 @@ class LayerPuller {
     }
     Result<FetchReply> reply;
     std::thread caller([&] {
-      reply = session_.call(FetchJob{.kind = "blob", .digest = task.blob->digest, .size = task.blob->size}, std::move(fds));
+      reply =
+          session_.call(FetchJob{.kind = "blob", .digest = task.blob->digest, .size = task.blob->size}, std::move(fds));
     });
     Result<> stored, unpacked;
     std::thread storer([&] {
       TransferMeter meter(sink_, "Downloading", task.id, task.blob->size);
-      MeteredSource source(blob.read_end.get(), task.blob->size, "blob " + task.blob->digest, [&](int64_t bytes) { meter.at(bytes); });
+      MeteredSource source(blob.read_end.get(), task.blob->size, "blob " + task.blob->digest,
+                           [&](int64_t bytes) { meter.at(bytes); });
       stored = store_.add_blob(task.blob->digest, source);
       blob.read_end.reset();
       if (stored) {
@@ -116,7 +118,8 @@ class LayerPuller {
     const LayerTask& task = tasks_[index];
     // The layer leans on a lower one (a hard link into it, a directory it does not list) that was not there yet.
     // Its blob is in the store by now, so it is unpacked from there in its turn.
-    bool too_early = !unpacked && (unpacked.error().kind == ErrorKind::kConflict || unpacked.error().kind == ErrorKind::kNotFound);
+    bool too_early =
+        !unpacked && (unpacked.error().kind == ErrorKind::kConflict || unpacked.error().kind == ErrorKind::kNotFound);
     if (too_early && !task.parents.empty()) return unpack(index);
     if (!unpacked) return unpacked;
     sink_.send(transfer_line("Extracting", task.id, task.blob->size, task.blob->size));
@@ -134,7 +137,10 @@ class LayerPuller {
   // Lower tasks are always started before higher ones, so this ends.
   Result<> wait_for_parents(size_t index) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return failed_ || std::all_of(unpacked_.begin(), unpacked_.begin() + static_cast<ptrdiff_t>(index), [](bool done) { return done; }); });
+    changed_.wait(lock, [&] {
+      return failed_ || std::all_of(unpacked_.begin(), unpacked_.begin() + static_cast<ptrdiff_t>(index),
+                                    [](bool done) { return done; });
+    });
     if (failed_) return fail(ErrorKind::kCancelled, "another layer failed");
     return {};
   }
@@ -161,7 +167,8 @@ class LayerPuller {
 
 int64_t unpacked_limit(int64_t compressed_size) {
   // The floor is for tiny layers: a tar is padded to 10 KiB of zeros at least, which compress beyond any ratio.
-  return std::min(kMaxLayerUnpacked, (int64_t{1} << 20) + std::min(compressed_size, kMaxLayerUnpacked / kMaxLayerRatio) * kMaxLayerRatio);
+  return std::min(kMaxLayerUnpacked,
+                  (int64_t{1} << 20) + std::min(compressed_size, kMaxLayerUnpacked / kMaxLayerRatio) * kMaxLayerRatio);
 }
 
 Result<> pull_layers(ImageStore& store, FetchSession& session, int max_parallel, const spec::Manifest& manifest,
@@ -170,7 +177,10 @@ Result<> pull_layers(ImageStore& store, FetchSession& session, int max_parallel,
   std::set<std::string> seen;
   for (size_t i = 0; i < manifest.layers.size(); ++i) {
     auto first = config.rootfs.diff_ids.begin();
-    LayerTask task{&manifest.layers[i], config.rootfs.diff_ids[i], {first, first + static_cast<ptrdiff_t>(i)}, short_digest(manifest.layers[i].digest)};
+    LayerTask task{&manifest.layers[i],
+                   config.rootfs.diff_ids[i],
+                   {first, first + static_cast<ptrdiff_t>(i)},
+                   short_digest(manifest.layers[i].digest)};
     task.has_blob = store.has_blob(task.blob->digest);
     task.has_layer = store.has_layer(task.diff_id);
     bool repeated = !seen.insert(task.diff_id).second;

@@ -37,7 +37,8 @@ std::string progress_bar(int64_t current, int64_t total) {
   if (current <= 0 && total <= 0) return "";
   if (total <= 0) return format("%8s", human_size(current).c_str());
   int filled = std::min(50, static_cast<int>(static_cast<double>(current) / static_cast<double>(total) * 100) / 2);
-  std::string bar = "[" + std::string(static_cast<size_t>(filled), '=') + ">" + std::string(static_cast<size_t>(50 - filled), ' ') + "] ";
+  std::string bar = "[" + std::string(static_cast<size_t>(filled), '=') + ">" +
+                    std::string(static_cast<size_t>(50 - filled), ' ') + "] ";
   if (current > total) return bar + format("%8s", human_size(current).c_str());
   return bar + format("%8s/%s", human_size(current).c_str(), human_size(total).c_str());
 }
@@ -45,8 +46,8 @@ std::string progress_bar(int64_t current, int64_t total) {
 std::string transfer_line(std::string_view status, std::string_view id, int64_t current, int64_t total) {
   std::string detail = "{\"current\":" + std::to_string(current);
   if (total > 0) detail += ",\"total\":" + std::to_string(total);
-  return "{\"status\":" + json::quote(status) + ",\"progressDetail\":" + detail + "},\"progress\":" +
-         json::quote(progress_bar(current, total)) + ",\"id\":" + json::quote(id) + "}\r\n";
+  return "{\"status\":" + json::quote(status) + ",\"progressDetail\":" + detail +
+         "},\"progress\":" + json::quote(progress_bar(current, total)) + ",\"id\":" + json::quote(id) + "}\r\n";
 }
 
 std::string error_line(std::string_view message) {

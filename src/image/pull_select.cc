@@ -48,7 +48,10 @@ spec::Platform this_machine() {
   utsname names{};
   uname(&names);
   std::string machine = names.machine;
-  spec::Platform platform{.architecture = machine.starts_with("armv6") ? "armel" : machine.starts_with("arm") ? "armhf" : machine, .os = "linux"};
+  spec::Platform platform{.architecture = machine.starts_with("armv6") ? "armel"
+                                          : machine.starts_with("arm") ? "armhf"
+                                                                       : machine,
+                          .os = "linux"};
   normalize(platform);
   return platform;
 }
@@ -59,7 +62,8 @@ int fitness(spec::Platform offered, const spec::Platform& wanted) {
   if (to_lower(offered.os) != wanted.os || offered.architecture != wanted.architecture) return -1;
   if (offered.variant == wanted.variant) return 100;
   auto rank = [](const std::string& variant) {
-    auto number = variant.starts_with('v') ? parse_int(std::string_view(variant).substr(0, variant.find('.')).substr(1)) : std::nullopt;
+    auto number = variant.starts_with('v') ? parse_int(std::string_view(variant).substr(0, variant.find('.')).substr(1))
+                                           : std::nullopt;
     return number ? static_cast<int>(std::min<int64_t>(*number, 50)) : variant.empty() ? 0 : -1;
   };
   int offer = rank(offered.variant), wish = rank(wanted.variant);
@@ -67,9 +71,11 @@ int fitness(spec::Platform offered, const spec::Platform& wanted) {
 }
 
 Result<> check_descriptor(const spec::Descriptor& descriptor, int64_t limit, const char* what) {
-  if (!digest::is_valid(descriptor.digest)) return fail(ErrorKind::kInvalid, "manifest: malformed digest %s of %s", quoted(descriptor.digest).c_str(), what);
+  if (!digest::is_valid(descriptor.digest))
+    return fail(ErrorKind::kInvalid, "manifest: malformed digest %s of %s", quoted(descriptor.digest).c_str(), what);
   if (descriptor.size < 0 || descriptor.size > limit)
-    return fail(ErrorKind::kInvalid, "manifest: size %lld of %s is out of bounds", static_cast<long long>(descriptor.size), what);
+    return fail(ErrorKind::kInvalid, "manifest: size %lld of %s is out of bounds",
+                static_cast<long long>(descriptor.size), what);
   return {};
 }
 
@@ -82,7 +88,9 @@ Result<spec::Platform> parse_platform(const std::string& text) {
   for (auto& part : parts) {
     bool sound = !part.empty();
     for (char c : part) sound &= isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.';
-    if (!sound || parts.size() > 3) return fail(ErrorKind::kInvalid, "%s: invalid platform: must be of the form os[/arch[/variant]]", quoted(text).c_str());
+    if (!sound || parts.size() > 3)
+      return fail(ErrorKind::kInvalid, "%s: invalid platform: must be of the form os[/arch[/variant]]",
+                  quoted(text).c_str());
   }
   spec::Platform platform;
   if (parts.size() == 1) {
@@ -111,8 +119,11 @@ Result<DocumentKind> classify_document(const std::string& body, const std::strin
   DocumentShape shape = TRY_CTX(json::decode<DocumentShape>(body), "manifest");
   const std::string& type = shape.media_type.empty() ? content_type : shape.media_type;
   if (is_schema1(type) || shape.schema_version == 1 || is_present(shape.fs_layers))
-    return fail(ErrorKind::kUnsupported, "manifest version 2, schema 1 is not supported: the image must be pushed again in a current format");
-  if (shape.schema_version != 2) return fail(ErrorKind::kUnsupported, "manifest: unsupported schema version %lld", static_cast<long long>(shape.schema_version));
+    return fail(ErrorKind::kUnsupported,
+                "manifest version 2, schema 1 is not supported: the image must be pushed again in a current format");
+  if (shape.schema_version != 2)
+    return fail(ErrorKind::kUnsupported, "manifest: unsupported schema version %lld",
+                static_cast<long long>(shape.schema_version));
   bool like_index = is_present(shape.manifests), like_manifest = is_present(shape.layers) || is_present(shape.config);
   if (like_index && like_manifest) return fail(ErrorKind::kInvalid, "manifest: index and image manifest at once");
   if (spec::is_index_type(type) && !like_manifest) return DocumentKind::kIndex;
@@ -124,7 +135,8 @@ Result<DocumentKind> classify_document(const std::string& body, const std::strin
 }
 
 Result<spec::Descriptor> select_platform(const spec::Index& index, const spec::Platform& wanted) {
-  if (index.manifests.size() > kMaxIndexEntries) return fail(ErrorKind::kInvalid, "manifest list has more than %zu entries", kMaxIndexEntries);
+  if (index.manifests.size() > kMaxIndexEntries)
+    return fail(ErrorKind::kInvalid, "manifest list has more than %zu entries", kMaxIndexEntries);
   const spec::Descriptor* best = nullptr;
   int best_fitness = -1;
   for (auto& entry : index.manifests) {
@@ -135,7 +147,8 @@ Result<spec::Descriptor> select_platform(const spec::Index& index, const spec::P
     if (fit > best_fitness) best = &entry, best_fitness = fit;
   }
   if (!best)
-    return fail(ErrorKind::kNotFound, "no matching manifest for %s in the manifest list entries", platform_text(wanted).c_str());
+    return fail(ErrorKind::kNotFound, "no matching manifest for %s in the manifest list entries",
+                platform_text(wanted).c_str());
   TRY(check_descriptor(*best, kMaxManifestBytes, "a manifest"));
   return *best;
 }
@@ -143,7 +156,8 @@ Result<spec::Descriptor> select_platform(const spec::Index& index, const spec::P
 Result<> check_manifest(const spec::Manifest& manifest) {
   TRY(check_descriptor(manifest.config, kMaxConfigBytes, "the config"));
   if (manifest.config.media_type != spec::kOciConfig && manifest.config.media_type != spec::kDockerConfig)
-    return fail(ErrorKind::kUnsupported, "unsupported media type %s: not a container image", quoted(manifest.config.media_type).c_str());
+    return fail(ErrorKind::kUnsupported, "unsupported media type %s: not a container image",
+                quoted(manifest.config.media_type).c_str());
   for (auto& layer : manifest.layers) TRY(check_descriptor(layer, kMaxLayerBytes, "a layer"));
   return {};
 }
@@ -151,9 +165,11 @@ Result<> check_manifest(const spec::Manifest& manifest) {
 Result<> check_image(const spec::Manifest& manifest, const spec::ImageConfig& config) {
   TRY(spec::check_config(config));
   if (config.rootfs.diff_ids.size() != manifest.layers.size())
-    return fail(ErrorKind::kInvalid, "image config names %zu layers, its manifest %zu", config.rootfs.diff_ids.size(), manifest.layers.size());
+    return fail(ErrorKind::kInvalid, "image config names %zu layers, its manifest %zu", config.rootfs.diff_ids.size(),
+                manifest.layers.size());
   if (!config.os.empty() && config.os != "linux")
-    return fail(ErrorKind::kUnsupported, "image operating system %s cannot be used on this platform", quoted(config.os).c_str());
+    return fail(ErrorKind::kUnsupported, "image operating system %s cannot be used on this platform",
+                quoted(config.os).c_str());
   return {};
 }
 

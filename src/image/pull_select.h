@@ -22,7 +22,8 @@ enum class DocumentKind : unsigned char { kManifest, kIndex };
 // kUnsupported for schema 1 and for anything that is no image.
 Result<DocumentKind> classify_document(const std::string& body, const std::string& content_type);
 
-// The first entry that fits best; exact variant before another one that the machine can run. kNotFound in Docker's words.
+// The first entry that fits best; exact variant before another one that the machine can run. kNotFound in Docker's
+// words.
 Result<spec::Descriptor> select_platform(const spec::Index& index, const spec::Platform& wanted);
 
 // Bounds of a manifest: sha256 digests, sizes, number of layers, a config that is an image config.

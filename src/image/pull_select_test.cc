@@ -14,7 +14,13 @@ using namespace caisson::image;
 namespace {
 
 spec::Descriptor entry(const char* os, const char* arch, const char* variant, const char* name) {
-  return {std::string(spec::kOciManifest), digest::sha256(name), 100, {}, {}, "", spec::Platform{.architecture = arch, .os = os, .variant = variant}};
+  return {std::string(spec::kOciManifest),
+          digest::sha256(name),
+          100,
+          {},
+          {},
+          "",
+          spec::Platform{.architecture = arch, .os = os, .variant = variant}};
 }
 
 std::string chosen(const spec::Index& index, const char* platform) {
@@ -40,9 +46,13 @@ TEST_CASE("platform names") {
 
 TEST_CASE("the platform of an index") {
   spec::Index index;
-  index.manifests = {entry("unknown", "unknown", "", "attestation"), entry("windows", "amd64", "", "win"),
-                     entry("linux", "amd64", "", "amd"), entry("linux", "arm", "v6", "arm6"), entry("linux", "arm", "v7", "arm7"),
-                     entry("linux", "arm64", "v8", "arm8"), entry("linux", "amd64", "v3", "amd3")};
+  index.manifests = {entry("unknown", "unknown", "", "attestation"),
+                     entry("windows", "amd64", "", "win"),
+                     entry("linux", "amd64", "", "amd"),
+                     entry("linux", "arm", "v6", "arm6"),
+                     entry("linux", "arm", "v7", "arm7"),
+                     entry("linux", "arm64", "v8", "arm8"),
+                     entry("linux", "amd64", "v3", "amd3")};
   CHECK(chosen(index, "linux/amd64") == digest::sha256("amd"));
   CHECK(chosen(index, "linux/amd64/v3") == digest::sha256("amd3"));
   CHECK(chosen(index, "linux/amd64/v2") == digest::sha256("amd"));
@@ -60,8 +70,10 @@ TEST_CASE("documents are told apart, never both") {
   std::string oci_index(spec::kOciIndex), manifest(spec::kDockerManifest);
   CHECK(*classify_document(R"({"schemaVersion":2,"manifests":[]})", oci_index) == DocumentKind::kIndex);
   CHECK(*classify_document(R"({"schemaVersion":2,"manifests":[]})", "") == DocumentKind::kIndex);
-  CHECK(*classify_document(R"({"schemaVersion":2,"config":{},"layers":[]})", "application/json") == DocumentKind::kManifest);
-  CHECK(*classify_document(R"({"schemaVersion":2,"mediaType":")" + manifest + R"(","config":{},"layers":[]})", oci_index) == DocumentKind::kManifest);
+  CHECK(*classify_document(R"({"schemaVersion":2,"config":{},"layers":[]})", "application/json") ==
+        DocumentKind::kManifest);
+  CHECK(*classify_document(R"({"schemaVersion":2,"mediaType":")" + manifest + R"(","config":{},"layers":[]})",
+                           oci_index) == DocumentKind::kManifest);
   CHECK(!classify_document(R"({"schemaVersion":2,"manifests":[],"layers":[]})", oci_index));
   CHECK(!classify_document(R"({"schemaVersion":2,"layers":[]})", oci_index));
   CHECK(!classify_document("not json", manifest));
@@ -101,17 +113,22 @@ TEST_CASE("a layer may unpack to 1100 times its size, and to 64 GiB") {
 }
 
 TEST_CASE("progress lines are Docker's") {
-  CHECK(status_line("Pulling from library/busybox", "latest") == "{\"status\":\"Pulling from library/busybox\",\"id\":\"latest\"}\r\n");
+  CHECK(status_line("Pulling from library/busybox", "latest") ==
+        "{\"status\":\"Pulling from library/busybox\",\"id\":\"latest\"}\r\n");
   CHECK(status_line("Digest: sha256:0") == "{\"status\":\"Digest: sha256:0\"}\r\n");
-  CHECK(layer_line("Pull complete", "abc") == "{\"status\":\"Pull complete\",\"progressDetail\":{},\"id\":\"abc\"}\r\n");
+  CHECK(layer_line("Pull complete", "abc") ==
+        "{\"status\":\"Pull complete\",\"progressDetail\":{},\"id\":\"abc\"}\r\n");
   CHECK(error_line("a \"b\"") == "{\"errorDetail\":{\"message\":\"a \\\"b\\\"\"},\"error\":\"a \\\"b\\\"\"}\r\n");
-  CHECK(push_aux_line("latest", "sha256:0", 527) == "{\"progressDetail\":{},\"aux\":{\"Tag\":\"latest\",\"Digest\":\"sha256:0\",\"Size\":527}}\r\n");
+  CHECK(push_aux_line("latest", "sha256:0", 527) ==
+        "{\"progressDetail\":{},\"aux\":{\"Tag\":\"latest\",\"Digest\":\"sha256:0\",\"Size\":527}}\r\n");
   CHECK(progress_bar(0, 0) == "");
   CHECK(progress_bar(1000, 2000) == "[=========================>                         ]      1kB/2kB");
   CHECK(progress_bar(2000, 2000) == "[==================================================>]      2kB/2kB");
   CHECK(progress_bar(1234567, 0) == " 1.235MB");
   CHECK(progress_bar(3000, 2000).ends_with("]      3kB"));
-  CHECK(transfer_line("Downloading", "abc", 1, 2).starts_with("{\"status\":\"Downloading\",\"progressDetail\":{\"current\":1,\"total\":2},\"progress\":\"["));
+  CHECK(
+      transfer_line("Downloading", "abc", 1, 2)
+          .starts_with("{\"status\":\"Downloading\",\"progressDetail\":{\"current\":1,\"total\":2},\"progress\":\"["));
   CHECK(short_digest("sha256:0123456789abcdef") == "0123456789ab");
 }
 

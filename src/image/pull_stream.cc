@@ -24,7 +24,8 @@ Result<size_t> MeteredSource::read(std::span<char> buffer) {
   } while (got < 0 && errno == EINTR);
   if (got < 0) return fail_errno("reading from the fetch worker");
   bytes_ += got;
-  if (bytes_ > limit_) return fail(ErrorKind::kExhausted, "%s is larger than %lld bytes", what_.c_str(), static_cast<long long>(limit_));
+  if (bytes_ > limit_)
+    return fail(ErrorKind::kExhausted, "%s is larger than %lld bytes", what_.c_str(), static_cast<long long>(limit_));
   if (on_bytes_ && got > 0) on_bytes_(bytes_);
   return static_cast<size_t>(got);
 }

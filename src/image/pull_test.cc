@@ -36,13 +36,15 @@ struct SeenRequest {
 using Answer = std::function<std::string(const SeenRequest&)>;
 
 std::string response(const std::string& status, const std::string& headers, const std::string& body) {
-  return "HTTP/1.1 " + status + "\r\nConnection: close\r\n" + headers + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  return "HTTP/1.1 " + status + "\r\nConnection: close\r\n" + headers +
+         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
 // One request per connection; what is answered is up to the test, byte for byte.
 class HostileServer {
  public:
-  explicit HostileServer(Answer answer) : answer_(std::move(answer)), listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit HostileServer(Answer answer)
+      : answer_(std::move(answer)), listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -78,13 +80,14 @@ class HostileServer {
     char buffer[4096];
     while ((head_end = text.find("\r\n\r\n")) == std::string::npos || text.size() < head_end + 4 + wanted) {
       ssize_t got = recv(connection.get(), buffer, sizeof buffer, 0);
-      if (got <= 0 || (text.empty() && buffer[0] == 0x16)) return;   // the client's first try is TLS
+      if (got <= 0 || (text.empty() && buffer[0] == 0x16)) return;  // the client's first try is TLS
       text.append(buffer, static_cast<size_t>(got));
       head_end = text.find("\r\n\r\n");
       if (head_end != std::string::npos) wanted = parse_uint(header(text, "content-length")).value_or(0);
     }
     auto words = split(text.substr(0, text.find("\r\n")), ' ');
-    SeenRequest request{words[0], words[1], header(text, "authorization"), header(text, "range"), text.substr(head_end + 4)};
+    SeenRequest request{words[0], words[1], header(text, "authorization"), header(text, "range"),
+                        text.substr(head_end + 4)};
     {
       std::lock_guard lock(mutex_);
       seen_.push_back(request);
@@ -97,7 +100,8 @@ class HostileServer {
   }
   static std::string header(const std::string& text, const std::string& name) {
     for (auto& line : split(text.substr(0, text.find("\r\n\r\n")), '\n'))
-      if (auto parts = split_once(line, ':'); parts && equals_ignore_case(parts->first, name)) return std::string(trim(parts->second));
+      if (auto parts = split_once(line, ':'); parts && equals_ignore_case(parts->first, name))
+        return std::string(trim(parts->second));
     return "";
   }
 
@@ -115,7 +119,7 @@ class MemoryStore : public ImageStore {
   std::map<std::string, std::string> blobs;
   std::map<std::string, std::string> unpacked;
   std::vector<Image> images;
-  std::set<std::string> lean_on_parents;   // diff-ids that add_layer takes only over their parents
+  std::set<std::string> lean_on_parents;  // diff-ids that add_layer takes only over their parents
 
   Result<std::vector<std::string>> load(ByteSource&, const Progress&) override { return unused(); }
   Result<> save(const std::vector<std::string>&, ByteSink&) override { return unused(); }
@@ -132,7 +136,10 @@ class MemoryStore : public ImageStore {
       if (image.id == id) image.repo_tags.push_back(repo + ":" + tag);
     return {};
   }
-  Result<std::vector<RemovedImage>> remove(const std::string&, bool, const std::function<std::string(const std::string&)>&) override { return unused(); }
+  Result<std::vector<RemovedImage>> remove(const std::string&, bool,
+                                           const std::function<std::string(const std::string&)>&) override {
+    return unused();
+  }
   Result<std::vector<HistoryEntry>> history(const std::string&) override { return unused(); }
   Result<LayerChain> layers(const std::string&) override { return unused(); }
   Usage usage() override { return {}; }
@@ -169,7 +176,8 @@ class MemoryStore : public ImageStore {
     unpacked[diff_id] = text;
     return {};
   }
-  Result<std::string> commit_image(const std::string& manifest_digest, const std::string& repo_tag, const std::string& repo_digest) override {
+  Result<std::string> commit_image(const std::string& manifest_digest, const std::string& repo_tag,
+                                   const std::string& repo_digest) override {
     Image image;
     image.manifest_digest = manifest_digest;
     auto manifest = TRY(json::decode<spec::Manifest>(blobs[manifest_digest]));
@@ -227,19 +235,24 @@ struct TestImage {
     }
     describe();
   }
-  TestImage(std::vector<std::string> layers, std::vector<std::string> compressed) : tars(std::move(layers)), blobs(std::move(compressed)) { describe(); }
+  TestImage(std::vector<std::string> layers, std::vector<std::string> compressed)
+      : tars(std::move(layers)), blobs(std::move(compressed)) {
+    describe();
+  }
   void describe() {
     std::string diff_ids, layers;
     for (size_t i = 0; i < tars.size(); ++i) {
       diff_ids += std::string(i ? "," : "") + "\"" + digest::sha256(tars[i]) + "\"";
       layers += std::string(i ? "," : "") + descriptor(spec::kDockerLayerGzip, blobs[i]);
     }
-    config = R"({"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[)" + diff_ids + "]}}";
+    config =
+        R"({"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[)" + diff_ids + "]}}";
     manifest = R"({"schemaVersion":2,"mediaType":")" + std::string(spec::kDockerManifest) + R"(","config":)" +
                descriptor(spec::kDockerConfig, config) + R"(,"layers":[)" + layers + "]}";
   }
   static std::string descriptor(std::string_view type, const std::string& content) {
-    return "{\"mediaType\":\"" + std::string(type) + "\",\"size\":" + std::to_string(content.size()) + ",\"digest\":\"" + digest::sha256(content) + "\"}";
+    return "{\"mediaType\":\"" + std::string(type) + "\",\"size\":" + std::to_string(content.size()) +
+           ",\"digest\":\"" + digest::sha256(content) + "\"}";
   }
   const std::string* blob(const std::string& digest) const {
     if (digest == digest::sha256(config)) return &config;
@@ -274,7 +287,8 @@ struct Trial {
     auto outcome = [&]() -> Result<std::string> {
       auto session = TRY(FetchSession::adopt(std::move(sockets.first), setup_for(config, request, is_push), cancel));
       Progress progress = [this](const std::string& line) { lines += line; };
-      return is_push ? push_over(store, *session, config, request, progress) : pull_over(store, *session, config, request, progress);
+      return is_push ? push_over(store, *session, config, request, progress)
+                     : pull_over(store, *session, config, request, progress);
     }();
     worker.join();
     return outcome;
@@ -304,7 +318,7 @@ TEST_CASE("pull of an honest registry") {
   trial.lines.clear();
   REQUIRE(trial.run(server.at("127.0.0.1")));
   CHECK(trial.lines.contains("Status: Image is up to date for "));
-  CHECK(server.seen().size() == requests + 2);   // ping and manifest
+  CHECK(server.seen().size() == requests + 2);  // ping and manifest
 }
 
 TEST_CASE("an unknown tag is a status, not a stream") {
@@ -315,7 +329,8 @@ TEST_CASE("an unknown tag is a status, not a stream") {
   auto id = trial.run(server.at("127.0.0.1"));
   REQUIRE(!id);
   CHECK(id.error().kind == ErrorKind::kNotFound);
-  CHECK(id.error().message == "manifest for " + server.at("127.0.0.1") + "/app:nosuch not found: manifest unknown: manifest unknown");
+  CHECK(id.error().message ==
+        "manifest for " + server.at("127.0.0.1") + "/app:nosuch not found: manifest unknown: manifest unknown");
   CHECK(trial.lines.empty());
 }
 
@@ -357,16 +372,19 @@ TEST_CASE("a valid blob of the wrong length, a config and a manifest with the wr
   std::string broken;
   HostileServer server([&](const SeenRequest& request) {
     std::string honest = image.answer(request);
-    if (broken == "long" && request.target.contains(digest::sha256(image.blobs[0]))) return response("200 OK", "", image.blobs[0] + "x");
+    if (broken == "long" && request.target.contains(digest::sha256(image.blobs[0])))
+      return response("200 OK", "", image.blobs[0] + "x");
     if (broken == "config" && request.target.contains(digest::sha256(image.config))) {
       std::string wrong = image.config;
       wrong[20] = 'X';
       return response("200 OK", "", wrong);
     }
-    if (broken == "manifest" && request.target.contains("/manifests/")) return response("200 OK", "Docker-Content-Digest: " + digest::sha256("x") + "\r\n", image.manifest);
+    if (broken == "manifest" && request.target.contains("/manifests/"))
+      return response("200 OK", "Docker-Content-Digest: " + digest::sha256("x") + "\r\n", image.manifest);
     return honest;
   });
-  for (auto [what, text] : {std::pair("long", "is larger than the"), {"config", "image config verification failed for digest"},
+  for (auto [what, text] : {std::pair("long", "is larger than the"),
+                            {"config", "image config verification failed for digest"},
                             {"manifest", "manifest verification failed for digest"}}) {
     broken = what;
     Trial trial;
@@ -413,11 +431,14 @@ TEST_CASE("redirects to files, downgrades and loops are refused") {
   TestImage image(1);
   std::string location;
   HostileServer server([&](const SeenRequest& request) {
-    if (request.target.contains("/blobs/") || request.target.contains("/loop")) return response("307 Temporary Redirect", "Location: " + location + "\r\n", "");
+    if (request.target.contains("/blobs/") || request.target.contains("/loop"))
+      return response("307 Temporary Redirect", "Location: " + location + "\r\n", "");
     return image.answer(request);
   });
-  for (auto [to, text] : {std::pair("file:///etc/passwd", "refusing redirect to 'file:///etc/passwd'"), {"unix:///run/docker.sock", "refusing redirect"},
-                          {"http://user:pw@127.0.0.1/", "refusing redirect"}, {"/v2/loop", "more than 5 redirects"}}) {
+  for (auto [to, text] : {std::pair("file:///etc/passwd", "refusing redirect to 'file:///etc/passwd'"),
+                          {"unix:///run/docker.sock", "refusing redirect"},
+                          {"http://user:pw@127.0.0.1/", "refusing redirect"},
+                          {"/v2/loop", "more than 5 redirects"}}) {
     location = to;
     Trial trial;
     auto id = trial.run(server.at("127.0.0.1"));
@@ -431,9 +452,13 @@ TEST_CASE("credentials stay with the registry") {
   TestImage image(1);
   HostileServer storage([&](const SeenRequest& request) { return image.answer(request); });
   HostileServer server([&](const SeenRequest& request) {
-    if (request.authorization.empty()) return response("401 Unauthorized", "WWW-Authenticate: Basic realm=\"r\"\r\n", "");
-    if (request.authorization != "Basic dTpw") return response("401 Unauthorized", "", R"({"errors":[{"code":"UNAUTHORIZED","message":"no"}]})");
-    if (request.target.contains("/blobs/")) return response("307 Temporary Redirect", "Location: http://" + storage.at("localhost") + request.target + "\r\n", "");
+    if (request.authorization.empty())
+      return response("401 Unauthorized", "WWW-Authenticate: Basic realm=\"r\"\r\n", "");
+    if (request.authorization != "Basic dTpw")
+      return response("401 Unauthorized", "", R"({"errors":[{"code":"UNAUTHORIZED","message":"no"}]})");
+    if (request.target.contains("/blobs/"))
+      return response("307 Temporary Redirect", "Location: http://" + storage.at("localhost") + request.target + "\r\n",
+                      "");
     return image.answer(request);
   });
   Trial trial;
@@ -452,7 +477,8 @@ TEST_CASE("credentials stay with the registry") {
   refused = stranger.run(server.at("127.0.0.1"));
   REQUIRE(!refused);
   CHECK(refused.error().kind == ErrorKind::kNotFound);
-  CHECK(refused.error().message.starts_with("pull access denied for " + server.at("127.0.0.1") + "/app, repository does not exist or may require 'docker login': "));
+  CHECK(refused.error().message.starts_with("pull access denied for " + server.at("127.0.0.1") +
+                                            "/app, repository does not exist or may require 'docker login': "));
 }
 
 TEST_CASE("tokens: from a realm, the password never to a foreign plain-http one") {
@@ -466,7 +492,9 @@ TEST_CASE("tokens: from a realm, the password never to a foreign plain-http one"
   realm_server = &realm;
   HostileServer server([&](const SeenRequest& request) {
     if (request.authorization != "Bearer t0k3n")
-      return response("401 Unauthorized", "WWW-Authenticate: Bearer realm=\"http://" + realm_server->at(realm_host) + "/token\",service=\"s\"\r\n", "");
+      return response(
+          "401 Unauthorized",
+          "WWW-Authenticate: Bearer realm=\"http://" + realm_server->at(realm_host) + "/token\",service=\"s\"\r\n", "");
     return image.answer(request);
   });
   for (auto [host, expected] : {std::pair("127.0.0.1", "Basic dTpw"), {"localhost", ""}}) {
@@ -491,9 +519,12 @@ TEST_CASE("a body that breaks off is taken up where it broke") {
     size_t from = 0;
     if (ranges && !request.range.empty()) from = *parse_uint(split(split(request.range, '=')[1], '-')[0]);
     std::string rest = blob.substr(from);
-    std::string head = from ? "206 Partial Content\r\nContent-Range: bytes " + std::to_string(from) + "-" + std::to_string(blob.size() - 1) + "/" + std::to_string(blob.size()) : "200 OK";
+    std::string head = from ? "206 Partial Content\r\nContent-Range: bytes " + std::to_string(from) + "-" +
+                                  std::to_string(blob.size() - 1) + "/" + std::to_string(blob.size())
+                            : "200 OK";
     std::string sent = served++ < 2 || gives_up ? rest.substr(0, gives_up ? 0 : rest.size() / 2) : rest;
-    return "HTTP/1.1 " + head + "\r\nConnection: close\r\nContent-Length: " + std::to_string(rest.size()) + "\r\n\r\n" + sent;
+    return "HTTP/1.1 " + head + "\r\nConnection: close\r\nContent-Length: " + std::to_string(rest.size()) + "\r\n\r\n" +
+           sent;
   });
   for (bool with_ranges : {true, false}) {
     ranges = with_ranges;
@@ -519,11 +550,13 @@ TEST_CASE("a body that breaks off is taken up where it broke") {
 
 TEST_CASE("an index, its platform, and one that does not fit") {
   TestImage image(1);
-  std::string index = R"({"schemaVersion":2,"mediaType":")" + std::string(spec::kOciIndex) + R"(","manifests":[{"mediaType":")" + std::string(spec::kDockerManifest) +
-                      R"(","digest":")" + digest::sha256(image.manifest) + R"(","size":)" + std::to_string(image.manifest.size()) +
+  std::string index = R"({"schemaVersion":2,"mediaType":")" + std::string(spec::kOciIndex) +
+                      R"(","manifests":[{"mediaType":")" + std::string(spec::kDockerManifest) + R"(","digest":")" +
+                      digest::sha256(image.manifest) + R"(","size":)" + std::to_string(image.manifest.size()) +
                       R"(,"platform":{"architecture":"amd64","os":"linux"}}]})";
   HostileServer server([&](const SeenRequest& request) {
-    if (request.target.ends_with("/manifests/latest")) return response("200 OK", "Content-Type: " + std::string(spec::kOciIndex) + "\r\n", index);
+    if (request.target.ends_with("/manifests/latest"))
+      return response("200 OK", "Content-Type: " + std::string(spec::kOciIndex) + "\r\n", index);
     return image.answer(request);
   });
   Trial trial;
@@ -555,21 +588,28 @@ TEST_CASE("push: what is missing is sent, what is there is not, the digest is st
   // As a docker-archive leaves it: the blobs are the tars themselves.
   Trial trial;
   std::string stored = R"({"schemaVersion":2,"mediaType":")" + std::string(spec::kDockerManifest) + R"(","config":)" +
-                       TestImage::descriptor(spec::kDockerConfig, image.config) + R"(,"layers":[)" + TestImage::descriptor(spec::kDockerLayerTar, image.tars[0]) +
-                       "," + TestImage::descriptor(spec::kDockerLayerTar, image.tars[1]) + "]}";
-  for (auto& text : {image.tars[0], image.tars[1], image.config, stored}) trial.store.blobs[digest::sha256(text)] = text;
+                       TestImage::descriptor(spec::kDockerConfig, image.config) + R"(,"layers":[)" +
+                       TestImage::descriptor(spec::kDockerLayerTar, image.tars[0]) + "," +
+                       TestImage::descriptor(spec::kDockerLayerTar, image.tars[1]) + "]}";
+  for (auto& text : {image.tars[0], image.tars[1], image.config, stored})
+    trial.store.blobs[digest::sha256(text)] = text;
   std::mutex mutex;
   std::map<std::string, std::string> held, manifests;
   HostileServer server([&](const SeenRequest& request) {
     std::lock_guard lock(mutex);
-    if (request.method == "HEAD") return held.contains(request.target.substr(request.target.rfind('/') + 1)) ? std::string("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n") : response("404 Not Found", "", "");
-    if (request.method == "POST") return response("202 Accepted", "Location: /v2/app/blobs/uploads/u1?_state=x\r\n", "");
+    if (request.method == "HEAD")
+      return held.contains(request.target.substr(request.target.rfind('/') + 1))
+                 ? std::string("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n")
+                 : response("404 Not Found", "", "");
+    if (request.method == "POST")
+      return response("202 Accepted", "Location: /v2/app/blobs/uploads/u1?_state=x\r\n", "");
     if (request.method == "PUT" && request.target.contains("/manifests/")) {
       manifests[request.target] = request.body;
       return response("201 Created", "Docker-Content-Digest: " + digest::sha256(request.body) + "\r\n", "");
     }
     if (request.method == "PUT") {
-      CHECK(request.target == "/v2/app/blobs/uploads/u1?_state=x&digest=sha256%3A" + digest::sha256(request.body).substr(7));
+      CHECK(request.target ==
+            "/v2/app/blobs/uploads/u1?_state=x&digest=sha256%3A" + digest::sha256(request.body).substr(7));
       held[digest::sha256(request.body)] = request.body;
       return response("201 Created", "", "");
     }
@@ -581,7 +621,8 @@ TEST_CASE("push: what is missing is sent, what is there is not, the digest is st
   auto first = trial.run(server.at("127.0.0.1"), true);
   REQUIRE_MESSAGE(first, (first ? "" : first.error().message));
   CHECK(held.size() == 3);
-  CHECK(trial.lines.starts_with("{\"status\":\"The push refers to repository [" + server.at("127.0.0.1") + "/app]\"}\r\n"));
+  CHECK(trial.lines.starts_with("{\"status\":\"The push refers to repository [" + server.at("127.0.0.1") +
+                                "/app]\"}\r\n"));
   CHECK(trial.lines.contains("\"status\":\"Pushed\""));
   CHECK(trial.lines.contains("latest: digest: " + *first + " size: "));
   CHECK(trial.lines.contains("\"aux\":{\"Tag\":\"latest\",\"Digest\":\"" + *first));

@@ -26,9 +26,9 @@ namespace caisson::image {
 namespace {
 
 struct PushLayer {
-  spec::Descriptor blob;        // as it will stand in the pushed manifest
-  std::string id;               // short diff-id, Docker's name for it on the stream
-  bool is_tar = false;          // the stored blob is an uncompressed tar: pushed as gzip
+  spec::Descriptor blob;  // as it will stand in the pushed manifest
+  std::string id;         // short diff-id, Docker's name for it on the stream
+  bool is_tar = false;    // the stored blob is an uncompressed tar: pushed as gzip
 };
 
 Result<int64_t> file_size(int fd) {
@@ -66,11 +66,17 @@ class ImagePusher {
  public:
   ImagePusher(ImageStore& store, FetchSession& session, const FetchConfig& config, const spec::Reference& reference,
               Image image, ProgressSink& sink)
-      : store_(store), session_(session), config_(config), reference_(reference), image_(std::move(image)), sink_(sink) {}
+      : store_(store),
+        session_(session),
+        config_(config),
+        reference_(reference),
+        image_(std::move(image)),
+        sink_(sink) {}
 
   Result<std::string> run() {
     TRY(read_manifest());
-    for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) sink_.send(layer_line("Preparing", layer->id));
+    for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer)
+      sink_.send(layer_line("Preparing", layer->id));
     TRY(push_layers());
     TRY(push_config());
     return push_manifest();
@@ -83,7 +89,8 @@ class ImagePusher {
     manifest_ = TRY_CTX(json::decode<spec::Manifest>(stored_manifest_), "stored manifest");
     auto& diff_ids = image_.config.rootfs.diff_ids;
     if (manifest_.layers.size() != diff_ids.size())
-      return fail(ErrorKind::kCorrupt, "stored manifest names %zu layers, the config %zu", manifest_.layers.size(), diff_ids.size());
+      return fail(ErrorKind::kCorrupt, "stored manifest names %zu layers, the config %zu", manifest_.layers.size(),
+                  diff_ids.size());
     for (size_t i = 0; i < diff_ids.size(); ++i) {
       // The blob of an uncompressed layer has the diff-id for its digest.
       layers_.push_back({manifest_.layers[i], short_digest(diff_ids[i]), manifest_.layers[i].digest == diff_ids[i]});
@@ -127,7 +134,9 @@ class ImagePusher {
       return {};
     }
     auto opened = store_.open_blob(layer.blob.digest);
-    if (!opened) return fail(ErrorKind::kNotFound, "layer %s is not stored as a blob: pull the image again before pushing it", layer.blob.digest.c_str());
+    if (!opened)
+      return fail(ErrorKind::kNotFound, "layer %s is not stored as a blob: pull the image again before pushing it",
+                  layer.blob.digest.c_str());
     UniqueFd blob = std::move(*opened);
     if (layer.is_tar) {
       UniqueFd gzip = TRY(compress(blob, layer));
@@ -164,10 +173,14 @@ class ImagePusher {
   }
 
   Result<> upload(UniqueFd blob, const PushLayer& layer) {
-    FetchJob job{.kind = "upload", .digest = layer.blob.digest, .mount_from = mount_source(), .size = TRY(file_size(blob.get()))};
+    FetchJob job{.kind = "upload",
+                 .digest = layer.blob.digest,
+                 .mount_from = mount_source(),
+                 .size = TRY(file_size(blob.get()))};
     TransferMeter meter(sink_, "Pushing", layer.id, job.size);
     FetchReply refused;
-    auto reply = session_.call(job, one_fd(std::move(blob)), [&](int64_t bytes) { meter.at(std::min(bytes, job.size)); }, &refused);
+    auto reply = session_.call(
+        job, one_fd(std::move(blob)), [&](int64_t bytes) { meter.at(std::min(bytes, job.size)); }, &refused);
     if (!reply) return std::unexpected(translate(std::move(reply).error(), refused.code));
     if (reply->note == "mounted") {
       sink_.send(layer_line("Mounted from " + job.mount_from, layer.id));
@@ -183,7 +196,8 @@ class ImagePusher {
     std::string prefix = reference_.domain + "/";
     for (auto& name : image_.repo_digests) {
       auto reference = spec::parse_reference(name);
-      if (reference && reference->domain == reference_.domain && reference->path != reference_.path) return reference->path;
+      if (reference && reference->domain == reference_.domain && reference->path != reference_.path)
+        return reference->path;
     }
     return "";
   }
@@ -219,7 +233,8 @@ class ImagePusher {
                                one_fd(TRY(memory_file(body))), {}, &refused);
     if (!reply) return std::unexpected(translate(std::move(reply).error(), refused.code));
     if (!reply->digest.empty() && reply->digest != digest)
-      return fail(ErrorKind::kCorrupt, "registry filed the manifest as %s, it is %s", reply->digest.c_str(), digest.c_str());
+      return fail(ErrorKind::kCorrupt, "registry filed the manifest as %s, it is %s", reply->digest.c_str(),
+                  digest.c_str());
     if (auto added = store_.add_repo_digest(image_.id, reference_.familiar_name() + "@" + digest); !added)
       log_debug("recording a pushed digest: %s, ignoring", added.error().message.c_str());
     sink_.send(status_line(reference_.tag + ": digest: " + digest + " size: " + std::to_string(body.size())));
@@ -266,10 +281,14 @@ Result<std::string> push_all(ImageStore& store, FetchSession& session, const Fet
     spec::Reference one = request.reference;
     one.tag = tag;
     auto image = store.find(one.familiar());
-    if (!image) return fail(ErrorKind::kNotFound, "An image does not exist locally with the tag: %s", one.familiar_name().c_str());
+    if (!image)
+      return fail(ErrorKind::kNotFound, "An image does not exist locally with the tag: %s",
+                  one.familiar_name().c_str());
     last = TRY(ImagePusher(store, session, config, one, std::move(*image), sink).run());
   }
-  if (last.empty()) return fail(ErrorKind::kNotFound, "An image does not exist locally with the tag: %s", request.reference.familiar_name().c_str());
+  if (last.empty())
+    return fail(ErrorKind::kNotFound, "An image does not exist locally with the tag: %s",
+                request.reference.familiar_name().c_str());
   return last;
 }
 
@@ -285,7 +304,8 @@ Result<std::string> push_over(ImageStore& store, FetchSession& session, const Fe
   return outcome;
 }
 
-Result<std::string> push(ImageStore& store, const FetchConfig& config, const TransferRequest& request, const Progress& progress) {
+Result<std::string> push(ImageStore& store, const FetchConfig& config, const TransferRequest& request,
+                         const Progress& progress) {
   if (!request.reference.digest.empty()) return fail(ErrorKind::kInvalid, "cannot push a digest reference");
   TRY(check_request(request));
   auto session = TRY(FetchSession::start(config, setup_for(config, request, true), request.cancel));

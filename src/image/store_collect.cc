@@ -48,18 +48,19 @@ Result<LayerChain> DiskImageStore::layers(const std::string& image_id) {
     std::lock_guard lock(leases_->mutex);
     for (const std::string& key : stored->layer_keys) ++leases_->chains[key];
   }
-  chain.lease = std::shared_ptr<void>(leases_.get(), [leases = leases_, id = stored->image.id, keys = stored->layer_keys](void*) {
-    DiskImageStore* store;
-    {
-      std::lock_guard lock(leases->mutex);
-      for (const std::string& key : keys)
-        if (auto found = leases->chains.find(key); found != leases->chains.end() && --found->second == 0)
-          leases->chains.erase(found);
-      store = leases->store;
-    }
-    // The image was removed meanwhile and its layers waited for this container.
-    if (store && !store->snapshot()->images.contains(id)) store->collect();
-  });
+  chain.lease =
+      std::shared_ptr<void>(leases_.get(), [leases = leases_, id = stored->image.id, keys = stored->layer_keys](void*) {
+        DiskImageStore* store;
+        {
+          std::lock_guard lock(leases->mutex);
+          for (const std::string& key : keys)
+            if (auto found = leases->chains.find(key); found != leases->chains.end() && --found->second == 0)
+              leases->chains.erase(found);
+          store = leases->store;
+        }
+        // The image was removed meanwhile and its layers waited for this container.
+        if (store && !store->snapshot()->images.contains(id)) store->collect();
+      });
   return chain;
 }
 
@@ -80,7 +81,8 @@ void DiskImageStore::collect(std::vector<std::string>* removed_layers) {
     for (const auto& [key, count] : leases_->chains) used_layers.insert(key);
 
     auto blobs = blobs_.list();
-    if (!blobs) log_warn("collecting blobs: %s, ignoring", blobs.error().message.c_str());
+    if (!blobs)
+      log_warn("collecting blobs: %s, ignoring", blobs.error().message.c_str());
     else
       for (const std::string& digest : *blobs)
         if (!used_blobs.contains(digest))

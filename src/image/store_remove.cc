@@ -27,9 +27,12 @@ bool is_single_reference(const std::vector<std::string>& names) {
   std::set<std::string> digest_repositories;
   std::string single;
   for (const std::string& name : names) {
-    if (is_digest_name(name)) digest_repositories.insert(repository_of(name));
-    else if (single.empty()) single = name;
-    else return false;
+    if (is_digest_name(name))
+      digest_repositories.insert(repository_of(name));
+    else if (single.empty())
+      single = name;
+    else
+      return false;
   }
   if (single.empty()) single = names.front();
   return digest_repositories.size() == 1 && digest_repositories.contains(repository_of(single));
@@ -37,8 +40,8 @@ bool is_single_reference(const std::vector<std::string>& names) {
 
 }  // namespace
 
-Result<std::vector<RemovedImage>> DiskImageStore::remove(const std::string& text, bool force,
-                                                         const std::function<std::string(const std::string&)>& used_by) {
+Result<std::vector<RemovedImage>> DiskImageStore::remove(
+    const std::string& text, bool force, const std::function<std::string(const std::string&)>& used_by) {
   std::vector<RemovedImage> out;
   std::string id;
   std::vector<std::string> diff_ids;
@@ -80,8 +83,10 @@ Result<std::vector<RemovedImage>> DiskImageStore::remove(const std::string& text
         bool other_tag = false;
         for (const std::string& name : names) {
           if (repository_of(name) != repository) continue;
-          if (is_digest_name(name)) digests.push_back(name);
-          else other_tag = true;
+          if (is_digest_name(name))
+            digests.push_back(name);
+          else
+            other_tag = true;
         }
         if (!other_tag)
           for (const std::string& name : digests) untag(name);
@@ -97,13 +102,15 @@ Result<std::vector<RemovedImage>> DiskImageStore::remove(const std::string& text
                     "conflict: unable to delete %s (must be forced) - image is referenced in multiple repositories",
                     short_id(id).c_str());
       if (!user.empty() && !force)
-        return fail(ErrorKind::kConflict, "conflict: unable to delete %s (must be forced) - image is being used by stopped container %s",
+        return fail(ErrorKind::kConflict,
+                    "conflict: unable to delete %s (must be forced) - image is being used by stopped container %s",
                     short_id(id).c_str(), short_id(user).c_str());
       for (const std::string& name : std::vector(names)) untag(name);
       // Its layers carry a container: the names go, the image stays until the container is gone.
       if (!user.empty()) {
         if (out.empty())
-          return fail(ErrorKind::kConflict, "conflict: unable to delete %s (cannot be forced) - image is being used by running container %s",
+          return fail(ErrorKind::kConflict,
+                      "conflict: unable to delete %s (cannot be forced) - image is being used by running container %s",
                       short_id(id).c_str(), short_id(user).c_str());
         TRY(apply(std::move(next), {id}));
         return out;
@@ -116,7 +123,8 @@ Result<std::vector<RemovedImage>> DiskImageStore::remove(const std::string& text
   // Docker lists the layers that went by their chain-ids, topmost first.
   std::vector<std::string> stack_keys;
   for (size_t count = 1; count <= diff_ids.size(); ++count)
-    stack_keys.push_back(layers_.find({diff_ids.begin(), diff_ids.begin() + static_cast<ptrdiff_t>(count)}).value_or(""));
+    stack_keys.push_back(
+        layers_.find({diff_ids.begin(), diff_ids.begin() + static_cast<ptrdiff_t>(count)}).value_or(""));
   std::vector<std::string> removed;
   collect(&removed);
   for (size_t count = diff_ids.size(); count > 0; --count)

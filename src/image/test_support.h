@@ -24,7 +24,8 @@ struct TempDir {
   TempDir() { REQUIRE(mkdtemp(path.data())); }
   ~TempDir() { (void)sys::remove_tree(path); }
   // In memory where possible: the store waits for the disk at every step.
-  std::string path = std::string(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/var/tmp") + "/caisson-image-test-XXXXXX";
+  std::string path =
+      std::string(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/var/tmp") + "/caisson-image-test-XXXXXX";
 };
 
 struct StringSink : ByteSink {
@@ -41,7 +42,9 @@ class TarBuilder {
     REQUIRE(writer_.add(std::move(entry), data));
     return *this;
   }
-  TarBuilder& file(const std::string& path, std::string_view data) { return add({.path = path, .mtime_ns = 1'000'000'000}, data); }
+  TarBuilder& file(const std::string& path, std::string_view data) {
+    return add({.path = path, .mtime_ns = 1'000'000'000}, data);
+  }
   TarBuilder& dir(const std::string& path, uint32_t mode = 0755) {
     return add({.type = tar::EntryType::kDirectory, .path = path, .mode = mode, .mtime_ns = 1'000'000'000});
   }
@@ -67,13 +70,13 @@ inline std::string config_of(const std::vector<std::string>& layers, const std::
     ids += (ids.empty() ? "\"" : ",\"") + digest::sha256(layer) + "\"";
     history += "{\"created\":\"2024-05-01T00:00:00Z\",\"created_by\":\"ADD " + std::to_string(layer.size()) + "\"},";
   }
-  return R"({"architecture":"amd64","os":"linux","created":"2024-05-01T00:00:00Z","config":{"Cmd":["sh"],"Labels":{"salt":")" + salt +
-         R"("}},"rootfs":{"type":"layers","diff_ids":[)" + ids + R"(]},"history":[)" + history +
+  return R"({"architecture":"amd64","os":"linux","created":"2024-05-01T00:00:00Z","config":{"Cmd":["sh"],"Labels":{"salt":")" +
+         salt + R"("}},"rootfs":{"type":"layers","diff_ids":[)" + ids + R"(]},"history":[)" + history +
          R"({"created_by":"CMD sh","empty_layer":true}]})";
 }
 
 struct ArchivedImage {
-  std::vector<std::string> layers;      // tars, base first
+  std::vector<std::string> layers;  // tars, base first
   std::string tag, salt;
 };
 
@@ -91,8 +94,9 @@ inline std::string docker_archive(const std::vector<ArchivedImage>& images) {
       tar.file(path, layer);
       paths += (paths.empty() ? "\"" : ",\"") + path + "\"";
     }
-    manifest += (manifest.empty() ? "" : ",") + ("{\"Config\":\"" + name) + ".json\",\"RepoTags\":" +
-                (image.tag.empty() ? "null" : "[\"" + image.tag + "\"]") + ",\"Layers\":[" + paths + "]}";
+    manifest += (manifest.empty() ? "" : ",") + ("{\"Config\":\"" + name) +
+                ".json\",\"RepoTags\":" + (image.tag.empty() ? "null" : "[\"" + image.tag + "\"]") + ",\"Layers\":[" +
+                paths + "]}";
   }
   tar.file("manifest.json", "[" + manifest + "]");
   return tar.finish();

@@ -16,7 +16,7 @@ namespace caisson::monitor {
 
 namespace {
 
-constexpr int kLauncherFd = 3;           // in the monitor
+constexpr int kLauncherFd = 3;            // in the monitor
 constexpr int kLaunchTimeoutMs = 120000;  // a root on a network file system may be slow
 constexpr int kCallTimeoutMs = 10000;
 constexpr int kExecTimeoutMs = 60000;
@@ -32,7 +32,8 @@ Result<Packet> ask(const std::string& state_dir, MessageType type, std::string_v
   return packet;
 }
 
-Result<> order(const std::string& state_dir, MessageType type, std::string_view body, const std::vector<int>& fds = {}) {
+Result<> order(const std::string& state_dir, MessageType type, std::string_view body,
+               const std::vector<int>& fds = {}) {
   auto packet = TRY(ask(state_dir, type, body, fds, kCallTimeoutMs));
   if (packet.type != MessageType::kOk) return fail(ErrorKind::kCorrupt, "the monitor gave an unexpected answer");
   return {};
@@ -92,7 +93,8 @@ Result<Running> launch(LaunchRequest&& given) {
   if (running) return running;
   // A monitor whose launcher has gone takes everything down and ends by itself.
   sockets.first.reset();
-  if (!sys::wait_readable(child->pidfd.get(), kEndTimeoutMs)) (void)sys::signal_pidfd(child->pidfd.get(), SIGKILL).has_value();
+  if (!sys::wait_readable(child->pidfd.get(), kEndTimeoutMs))
+    (void)sys::signal_pidfd(child->pidfd.get(), SIGKILL).has_value();
   (void)sys::wait_child(*child).has_value();
   return running;
 }

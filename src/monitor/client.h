@@ -21,7 +21,7 @@ struct AttachOptions {
   bool want_stdin = false;
   bool want_stdout = false;
   bool want_stderr = false;
-  std::string detach_keys;   // bytes of the sequence, e.g. "\x10\x11"; empty: no detaching
+  std::string detach_keys;                   // bytes of the sequence, e.g. "\x10\x11"; empty: no detaching
   std::optional<logs::LogCursor> log_after;  // what the log has behind this comes first, without a gap
 };
 
@@ -30,45 +30,45 @@ struct AttachOptions {
 // after the detach keys. A slow client holds up nobody else longer than its bounded buffer.
 struct Attachment {
   UniqueFd socket;
-  std::string leftover;      // stdin bytes that were read behind the request head
+  std::string leftover;  // stdin bytes that were read behind the request head
   AttachOptions options;
 };
 
 struct LaunchRequest {
   std::string monitor_program;
   std::string container_id;
-  std::string state_dir;     // existing directory (0700): monitor.sock, monitor.pid
-  std::string record_dir;    // existing directory: exit record `exit.json`
+  std::string state_dir;   // existing directory (0700): monitor.sock, monitor.pid
+  std::string record_dir;  // existing directory: exit record `exit.json`
   runtime::Plan plan;
-  UniqueFd rootfs;           // detached mount
-  UniqueFd netns;            // empty: the plan says host or a path
+  UniqueFd rootfs;  // detached mount
+  UniqueFd netns;   // empty: the plan says host or a path
   bool open_stdin = false;
-  bool stdin_once = false;   // close stdin when the first attached client closes its own
+  bool stdin_once = false;  // close stdin when the first attached client closes its own
   bool tty = false;
   uint16_t rows = 0, columns = 0;  // first window size; 0: unset
   logs::LogConfig log;
-  RestartPolicy restart;     // carried out by the monitor, whether the engine lives or not
+  RestartPolicy restart;                // carried out by the monitor, whether the engine lives or not
   std::vector<Attachment> attachments;  // present before the first byte is written
 };
 
 struct ExitRecord {
-  int exit_code = 0;           // 128 + signal when killed
+  int exit_code = 0;  // 128 + signal when killed
   bool oom_killed = false;
   int64_t started_ns = 0;
   int64_t finished_ns = 0;
   int64_t restart_count = 0;
-  std::string error;           // why a further start failed; empty for an end of the program's own
+  std::string error;  // why a further start failed; empty for an end of the program's own
 };
 
 struct Running {
   pid_t monitor_pid = 0;
-  pid_t pid = 0;               // the container's first process, in the host's pid namespace
-  uint64_t pid_start_time = 0; // see sys::process_start_time
+  pid_t pid = 0;                // the container's first process, in the host's pid namespace
+  uint64_t pid_start_time = 0;  // see sys::process_start_time
   int64_t started_ns = 0;
-  int64_t restart_count = 0;   // by the policy
+  int64_t restart_count = 0;  // by the policy
   // The first process has ended and the next one is not started yet: pid is 0, `last_exit` tells.
   bool restarting = false;
-  ExitRecord last_exit;        // of the run before; finished_ns is 0 when there was none
+  ExitRecord last_exit;  // of the run before; finished_ns is 0 when there was none
 };
 
 // Spawns the monitor and returns once the container's program has been exec'ed. A failure (kind
@@ -105,9 +105,9 @@ Result<> resize_exec(const std::string& state_dir, const std::string& exec_id, u
 Result<UniqueFd> subscribe(const std::string& state_dir);
 struct Event {
   enum class Kind : unsigned char { kState, kExit, kRestarting, kExecExit, kOom, kGone } kind = Kind::kGone;
-  Running running;           // kState: sent first after subscribe, and at each start by the policy
-  ExitRecord exit;           // kExit: the exit record has been written before this is sent, kRestarting
-  std::string exec_id;       // kExecExit
+  Running running;      // kState: sent first after subscribe, and at each start by the policy
+  ExitRecord exit;      // kExit: the exit record has been written before this is sent, kRestarting
+  std::string exec_id;  // kExecExit
   int exec_exit_code = 0;
 };
 // True once the monitor that launch() of this process started has ended, or is not our child; it stays a

@@ -29,7 +29,7 @@ struct ExecSession : Watch {
   sys::Child child;
   StdioHub hub;
   int exit_code = 0;
-  bool ended = false;             // waited for; its pipes may still hold data
+  bool ended = false;  // waited for; its pipes may still hold data
   bool reported = false;
   int64_t drain_deadline = kNever;
 };

@@ -33,9 +33,11 @@ std::string encode_exit_record(const ExitRecord& record) {
   // Hex, as it may hold anything.
   std::string error;
   for (unsigned char c : std::string_view(record.error).substr(0, kMaxErrorText)) error += format("%02x", c);
-  return format("{\"exit_code\":%d,\"oom_killed\":%s,\"started_ns\":%lld,\"finished_ns\":%lld,\"restart_count\":%lld,\"error\":\"%s\"}\n",
-                record.exit_code, record.oom_killed ? "true" : "false", static_cast<long long>(record.started_ns),
-                static_cast<long long>(record.finished_ns), static_cast<long long>(record.restart_count), error.c_str());
+  return format(
+      "{\"exit_code\":%d,\"oom_killed\":%s,\"started_ns\":%lld,\"finished_ns\":%lld,\"restart_count\":%lld,\"error\":"
+      "\"%s\"}\n",
+      record.exit_code, record.oom_killed ? "true" : "false", static_cast<long long>(record.started_ns),
+      static_cast<long long>(record.finished_ns), static_cast<long long>(record.restart_count), error.c_str());
 }
 
 Result<ExitRecord> decode_exit_record(std::string_view text) {
@@ -47,7 +49,8 @@ Result<ExitRecord> decode_exit_record(std::string_view text) {
   auto oom = value_of(text, "oom_killed");
   if (!code || *code < 0 || *code > 255 || !started || !finished || !oom || (*oom != "true" && *oom != "false"))
     return fail(ErrorKind::kCorrupt, "exit record is malformed");
-  ExitRecord record{static_cast<int>(*code), *oom == "true", *started, *finished, number("restart_count").value_or(0), ""};
+  ExitRecord record{
+      static_cast<int>(*code), *oom == "true", *started, *finished, number("restart_count").value_or(0), ""};
   auto error = value_of(text, "error").value_or("");
   for (size_t i = 1; i + 2 < error.size(); i += 2) {
     int high = hex_digit(error[i]), low = hex_digit(error[i + 1]);

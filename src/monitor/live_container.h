@@ -51,7 +51,8 @@ struct LiveContainer {
       (void)sys::make_dirs(base + dir, 0755).has_value();
     auto busybox = sys::read_file("/bin/busybox", 8 << 20);
     (void)sys::write_file(base + "/root/bin/busybox", *busybox, 0755).has_value();
-    for (const char* applet : {"sh", "echo", "cat", "sleep", "stty", "seq", "kill", "true", "dd", "head", "yes", "grep", "tr", "id", "ls"})
+    for (const char* applet :
+         {"sh", "echo", "cat", "sleep", "stty", "seq", "kill", "true", "dd", "head", "yes", "grep", "tr", "id", "ls"})
       (void)!symlink("busybox", (base + "/root/bin/" + applet).c_str());
     (void)sys::write_file(base + "/root/plain", "text", 0644).has_value();
   }

@@ -87,7 +87,8 @@ Result<> Monitor::start(UniqueFd& launcher) {
   TRY(sys::write_file(state_dir_ + "/monitor.pid",
                       format("%d %llu\n", running_.monitor_pid, static_cast<unsigned long long>(start_time)), 0600));
   if (peer_closed(launcher.get())) return fail(ErrorKind::kCancelled, "the launcher is gone");
-  if (request_.restart.kind != RestartPolicy::Kind::kNo && request_.rootfs) TRY(sys::make_mount_cloneable(request_.rootfs.get(), state_dir_));
+  if (request_.restart.kind != RestartPolicy::Kind::kNo && request_.rootfs)
+    TRY(sys::make_mount_cloneable(request_.rootfs.get(), state_dir_));
   TRY(start_process(std::move(request_.attachments)));
   // What is never used again is given back: the plan has the filter and every path of the container.
   if (request_.restart.kind == RestartPolicy::Kind::kNo) request_ = {};
@@ -119,9 +120,11 @@ Result<> Monitor::start_process(std::vector<Attachment> attachments) {
   mount_namespace_.reset();
   // Holding the mount namespace keeps the unmounting off the way from the exit to the user.
   if (request_.plan.create_namespaces & CLONE_NEWNS)
-    if (auto held = sys::open_file(format("/proc/%d/ns/mnt", running_.pid), O_RDONLY)) mount_namespace_ = std::move(*held);
+    if (auto held = sys::open_file(format("/proc/%d/ns/mnt", running_.pid), O_RDONLY))
+      mount_namespace_ = std::move(*held);
 
-  hub_ = std::make_unique<StdioHub>(poller_, io_buffer, StdioHub::Options{.close_stdin = request_.stdin_once, .log = log_.get()});
+  hub_ = std::make_unique<StdioHub>(poller_, io_buffer,
+                                    StdioHub::Options{.close_stdin = request_.stdin_once, .log = log_.get()});
   TRY(hub_->start(std::move(pipes.ours)));
   // One that cannot be served is closed; it is no reason to fail the container.
   for (auto& attachment : attachments) (void)hub_->add_client(std::move(attachment)).has_value();
@@ -144,7 +147,8 @@ Result<> Monitor::start_process(std::vector<Attachment> attachments) {
   idle_at_ = monotonic_ns() + kIdleNs;
   while (phase_ != Phase::kDone) {
     int64_t next = next_deadline(), wait_ms = -1;
-    if (next != kNever) wait_ms = std::clamp<int64_t>((next - monotonic_ns() + kMillisecond - 1) / kMillisecond, 0, 60'000);
+    if (next != kNever)
+      wait_ms = std::clamp<int64_t>((next - monotonic_ns() + kMillisecond - 1) / kMillisecond, 0, 60'000);
     poller_.step(static_cast<int>(wait_ms));
     if (next != kNever || phase_ == Phase::kClosing) on_time(monotonic_ns());
     if (busy()) idle_at_ = monotonic_ns() + kIdleNs;
@@ -189,7 +193,8 @@ void Monitor::LogPeer::on_ready(uint32_t) {
   settle_execs(now);
   if (phase_ == Phase::kDraining && (hub_->drained() || drain_deadline_ <= now)) after_end();
   if (phase_ == Phase::kWaiting && start_at_ <= now) stopped_by_hand_ ? finish() : start_again();
-  if (phase_ == Phase::kClosing && hub_->clients_gone() && old_hubs_.empty() && execs_.empty() && !log_->lingering()) phase_ = Phase::kDone;
+  if (phase_ == Phase::kClosing && hub_->clients_gone() && old_hubs_.empty() && execs_.empty() && !log_->lingering())
+    phase_ = Phase::kDone;
 }
 
 // ---- end of the container
@@ -219,10 +224,13 @@ void Monitor::after_end() {
   exit_.oom_killed = !cgroup_.empty() && sys::read_oom_kills(cgroup_).value_or(0) > 0;
   // Without a root to start from it is the engine's business: a policy that was given later.
   std::optional<int64_t> delay;
-  if (request_.rootfs) delay = decision_.after_exit(exit_.exit_code, exit_.finished_ns - exit_.started_ns, stopped_by_hand_);
+  if (request_.rootfs)
+    delay = decision_.after_exit(exit_.exit_code, exit_.finished_ns - exit_.started_ns, stopped_by_hand_);
   exit_.restart_count = decision_.restarts();
-  if (delay) begin_waiting(*delay);
-  else finish();
+  if (delay)
+    begin_waiting(*delay);
+  else
+    finish();
 }
 
 void Monitor::begin_waiting(int64_t delay_ns) {
@@ -334,7 +342,8 @@ Result<pid_t> Monitor::start_exec(ExecRequest&& request) {
   request.process.columns = request.columns;
   StdioPipes pipes;
   if (!request.tty) pipes = TRY(make_pipes(request.want_stdin, request.want_stdout, request.want_stderr));
-  runtime::Stdio stdio{pipes.in ? pipes.in.get() : -1, pipes.out ? pipes.out.get() : -1, pipes.err ? pipes.err.get() : -1};
+  runtime::Stdio stdio{pipes.in ? pipes.in.get() : -1, pipes.out ? pipes.out.get() : -1,
+                       pipes.err ? pipes.err.get() : -1};
   auto started = TRY(runtime::exec_process(child_.watched.pidfd.get(), request.process, cgroup_, stdio));
   auto exec = std::make_unique<ExecSession>(*this, request.exec_id, poller_, io_buffer);
   exec->child = {started.pid, std::move(started.pidfd)};
@@ -367,7 +376,8 @@ void Monitor::on_exec_ready(ExecSession& exec, bool surely) {
 [[gnu::hot]] void Monitor::settle_execs(int64_t now) {
   for (size_t i = 0; i < execs_.size();) {
     ExecSession& exec = *execs_[i];
-    if (exec.ended && !exec.reported && (exec.hub.drained() || exec.drain_deadline <= now || phase_ != Phase::kRunning)) {
+    if (exec.ended && !exec.reported &&
+        (exec.hub.drained() || exec.drain_deadline <= now || phase_ != Phase::kRunning)) {
       exec.reported = true;
       exec.drain_deadline = kNever;
       if (exec_exits_.size() >= kKeptExits) exec_exits_.erase(exec_exits_.begin());
@@ -376,8 +386,10 @@ void Monitor::on_exec_ready(ExecSession& exec, bool surely) {
       broadcast(MessageType::kExecExitEvent, exec_exits_.back());
       exec.hub.close_clients();
     }
-    if (exec.reported && exec.hub.clients_gone()) execs_.erase(execs_.begin() + static_cast<ptrdiff_t>(i));
-    else ++i;
+    if (exec.reported && exec.hub.clients_gone())
+      execs_.erase(execs_.begin() + static_cast<ptrdiff_t>(i));
+    else
+      ++i;
   }
 }
 

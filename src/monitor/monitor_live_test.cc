@@ -14,10 +14,10 @@ using namespace caisson::monitor::test;
 
 namespace {
 
-#define LIVE()                                        \
+#define LIVE()                                              \
   if (std::string why = missing_for_live(); !why.empty()) { \
-    MESSAGE("SKIPPED: " << why);                      \
-    return;                                           \
+    MESSAGE("SKIPPED: " << why);                            \
+    return;                                                 \
   }
 
 std::string log_text(const LiveContainer& box) {
@@ -333,8 +333,14 @@ TEST_CASE("live: malformed and foreign requests do no harm") {
   LiveContainer box;
   auto running = launch(box.request({"/bin/sleep", "100"}));
   REQUIRE(running);
-  std::vector<std::string> bad = {std::string(1, '\0'), "\x02", "x", std::string(40000, '\xff'), std::string("\x03\0\0\0\x01", 5),
-                                  std::string("\x05\x01\0\0", 4), std::string("\x02\0\x02\0", 4), std::string("\x02\x01\x01\x01", 4)};
+  std::vector<std::string> bad = {std::string(1, '\0'),
+                                  "\x02",
+                                  "x",
+                                  std::string(40000, '\xff'),
+                                  std::string("\x03\0\0\0\x01", 5),
+                                  std::string("\x05\x01\0\0", 4),
+                                  std::string("\x02\0\x02\0", 4),
+                                  std::string("\x02\x01\x01\x01", 4)};
   for (const auto& text : bad) {
     auto socket = sys::connect_unix(box.state_dir + "/monitor.sock", SOCK_SEQPACKET);
     REQUIRE(socket);

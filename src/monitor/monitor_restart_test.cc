@@ -61,7 +61,8 @@ TEST_CASE("live: on-failure ends with a success") {
 TEST_CASE("live: every run is told, the state comes with the subscription") {
   LIVE();
   LiveContainer box;
-  auto running = launch(with_policy(box.shell("echo run >> /count; echo out; [ $(grep -c run /count) -lt 3 ] || sleep 100"), "always"));
+  auto running = launch(
+      with_policy(box.shell("echo run >> /count; echo out; [ $(grep -c run /count) -lt 3 ] || sleep 100"), "always"));
   REQUIRE_MESSAGE(running, running.error().message);
   auto subscription = subscribe(box.state_dir);
   REQUIRE(subscription);
@@ -98,7 +99,8 @@ TEST_CASE("live: one that waits for its next start is stopped at once") {
   REQUIRE_MESSAGE(running, running.error().message);
   auto subscription = subscribe(box.state_dir);
   // The third pause is 400 ms long.
-  for (int i = 0; i < 3; ++i) REQUIRE(wait_event(subscription->get(), Event::Kind::kRestarting).kind == Event::Kind::kRestarting);
+  for (int i = 0; i < 3; ++i)
+    REQUIRE(wait_event(subscription->get(), Event::Kind::kRestarting).kind == Event::Kind::kRestarting);
   auto refused = signal(box.state_dir, SIGTERM);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().kind == ErrorKind::kConflict);

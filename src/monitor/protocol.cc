@@ -33,7 +33,7 @@ Result<UniqueFd> make_sealed(std::string_view body) {
 
 // The seals make sure that the sender cannot cut the file under us.
 Result<std::string> read_sealed(int fd) {
-  struct stat st{};
+  struct stat st {};
   if (fcntl(fd, F_GET_SEALS) != kSeals) return malformed("unsealed");
   if (fstat(fd, &st) < 0) return fail_errno("fstat");
   if (st.st_size < 0 || static_cast<size_t>(st.st_size) > kMaxBody) return malformed("oversized");
@@ -88,7 +88,8 @@ bool get_options(FieldReader& in, Attachment& attachment) {
   bool has_log = in.flag();
   logs::LogCursor after{in.number<uint64_t>(), in.number<int64_t>()};
   if (has_log) attachment.options.log_after = after;
-  return in.ok() && attachment.options.detach_keys.size() <= kMaxDetachKeys && attachment.leftover.size() <= kMaxLeftover;
+  return in.ok() && attachment.options.detach_keys.size() <= kMaxDetachKeys &&
+         attachment.leftover.size() <= kMaxLeftover;
 }
 
 }  // namespace
@@ -132,8 +133,8 @@ Result<Packet> receive_packet(int socket) {
   while (packet.fds.size() < count) {
     TRY(sys::wait_readable(socket, kRestTimeoutMs));
     auto rest = TRY(sys::receive_message(socket, 16));
-    bool fits = rest.data.size() == 1 && rest.data[0] == static_cast<char>(MessageType::kMoreFds) && !rest.fds.empty() &&
-                packet.fds.size() + rest.fds.size() <= count;
+    bool fits = rest.data.size() == 1 && rest.data[0] == static_cast<char>(MessageType::kMoreFds) &&
+                !rest.fds.empty() && packet.fds.size() + rest.fds.size() <= count;
     if (!fits) return malformed("descriptor");
     for (auto& fd : rest.fds) packet.fds.push_back(std::move(fd));
   }
@@ -356,11 +357,8 @@ Result<Event> decode_event(const Packet& packet) {
       event.exec_id = in.text();
       event.exec_exit_code = in.number<int32_t>();
       break;
-    case MessageType::kOomEvent:
-      event.kind = Event::Kind::kOom;
-      break;
-    default:
-      return malformed("event");
+    case MessageType::kOomEvent: event.kind = Event::Kind::kOom; break;
+    default: return malformed("event");
   }
   if (!in.complete()) return malformed("event");
   return event;

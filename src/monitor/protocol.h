@@ -37,8 +37,8 @@ enum class MessageType : uint8_t {
   kRestartingEvent,
 };
 
-inline constexpr size_t kMaxPacket = 48 << 10;     // of one SEQPACKET message
-inline constexpr size_t kMaxBody = 24 << 20;       // with a memfd
+inline constexpr size_t kMaxPacket = 48 << 10;  // of one SEQPACKET message
+inline constexpr size_t kMaxBody = 24 << 20;    // with a memfd
 inline constexpr size_t kMaxAttachments = 256;
 inline constexpr size_t kMaxLeftover = 1 << 20;
 inline constexpr size_t kMaxDetachKeys = 64;

@@ -19,7 +19,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)decode_exit_record(packet.body).has_value();
   for (int i = 0; i < data[1] % 4; ++i) packet.fds.emplace_back(open("/dev/null", O_RDWR | O_CLOEXEC));
   switch (data[0] % 3) {
-    case 0: packet.type = MessageType::kLaunch; (void)decode_launch(std::move(packet)).has_value(); break;
+    case 0:
+      packet.type = MessageType::kLaunch;
+      (void)decode_launch(std::move(packet)).has_value();
+      break;
     case 1: (void)decode_exec(std::move(packet)).has_value(); break;
     default: (void)decode_attachment(std::move(packet)).has_value();
   }

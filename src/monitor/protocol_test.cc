@@ -100,18 +100,21 @@ TEST_CASE("exec and attach requests survive the way") {
   REQUIRE(got);
   CHECK_FALSE(got->attachment.has_value());
   auto attachment = any_attachment("rest");
-  auto attached = decode_attachment(over_socket(MessageType::kAttach, encode_attachment(attachment), {attachment.socket.get()}));
+  auto attached =
+      decode_attachment(over_socket(MessageType::kAttach, encode_attachment(attachment), {attachment.socket.get()}));
   REQUIRE(attached);
   CHECK(attached->leftover == "rest");
 }
 
 TEST_CASE("requests whose descriptors do not fit are refused") {
   auto attachment = any_attachment();
-  CHECK(decode_attachment(over_socket(MessageType::kAttach, encode_attachment(attachment), {})).error().kind == ErrorKind::kCorrupt);
+  CHECK(decode_attachment(over_socket(MessageType::kAttach, encode_attachment(attachment), {})).error().kind ==
+        ErrorKind::kCorrupt);
   auto request = sample_launch(2);
   auto fds = launch_fds(request);
   fds.pop_back();
-  CHECK(decode_launch(over_socket(MessageType::kLaunch, encode_launch(request), fds)).error().kind == ErrorKind::kCorrupt);
+  CHECK(decode_launch(over_socket(MessageType::kLaunch, encode_launch(request), fds)).error().kind ==
+        ErrorKind::kCorrupt);
   ExecRequest exec;
   exec.exec_id = "e";
   CHECK(decode_exec(over_socket(MessageType::kExec, encode_exec(exec), {fds[0]})).error().kind == ErrorKind::kCorrupt);
@@ -187,7 +190,9 @@ TEST_CASE("a subscription tells the end of the monitor from an empty socket") {
 
 TEST_CASE("exit record") {
   auto text = encode_exit_record({3, true, 10, 20, 5, "no \"program\"}"});
-  CHECK(text == "{\"exit_code\":3,\"oom_killed\":true,\"started_ns\":10,\"finished_ns\":20,\"restart_count\":5,\"error\":\"6e6f202270726f6772616d227d\"}\n");
+  CHECK(text ==
+        "{\"exit_code\":3,\"oom_killed\":true,\"started_ns\":10,\"finished_ns\":20,\"restart_count\":5,\"error\":"
+        "\"6e6f202270726f6772616d227d\"}\n");
   auto record = decode_exit_record(text);
   REQUIRE(record);
   CHECK(record->exit_code == 3);

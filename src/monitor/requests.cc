@@ -51,13 +51,17 @@ bool Monitor::answer(int socket, Packet&& packet) {
     auto pid = request ? start_exec(std::move(*request)) : Result<pid_t>(std::unexpected(request.error()));
     FieldWriter body;
     body.number(pid.value_or(0));
-    if (pid) (void)send_packet(socket, MessageType::kExecStarted, body.take()).has_value();
-    else (void)send_packet(socket, MessageType::kError, encode_error(pid.error())).has_value();
+    if (pid)
+      (void)send_packet(socket, MessageType::kExecStarted, body.take()).has_value();
+    else
+      (void)send_packet(socket, MessageType::kError, encode_error(pid.error())).has_value();
     return false;
   }
   auto done = carry_out(std::move(packet));
-  if (done) (void)send_packet(socket, MessageType::kOk, {}).has_value();
-  else (void)send_packet(socket, MessageType::kError, encode_error(done.error())).has_value();
+  if (done)
+    (void)send_packet(socket, MessageType::kOk, {}).has_value();
+  else
+    (void)send_packet(socket, MessageType::kError, encode_error(done.error())).has_value();
   return false;
 }
 
@@ -77,8 +81,7 @@ Result<> Monitor::carry_out(Packet&& packet) {
   }
   if (phase_ != Phase::kRunning) return fail(ErrorKind::kConflict, "the container is not running");
   switch (packet.type) {
-    case MessageType::kAttach:
-      return hub_->add_client(TRY(decode_attachment(std::move(packet))));
+    case MessageType::kAttach: return hub_->add_client(TRY(decode_attachment(std::move(packet))));
     case MessageType::kResize: {
       auto rows = in.number<uint16_t>(), columns = in.number<uint16_t>();
       if (!in.complete()) break;
@@ -92,8 +95,7 @@ Result<> Monitor::carry_out(Packet&& packet) {
       if (exec == execs_.end()) return fail(ErrorKind::kNotFound, "exec is not running");
       return (*exec)->hub.resize(rows, columns);
     }
-    default:
-      break;
+    default: break;
   }
   return fail(ErrorKind::kInvalid, "malformed request");
 }
@@ -119,8 +121,10 @@ void Monitor::broadcast(MessageType type, const std::string& body) {
   for (size_t i = 0; i < connections_.size();) {
     Connection& connection = *connections_[i];
     // One that lets its events pile up is cut off; it learns all that matters when it subscribes again.
-    if (connection.subscriber && !send_packet(connection.fd.get(), type, body)) drop(connection);
-    else ++i;
+    if (connection.subscriber && !send_packet(connection.fd.get(), type, body))
+      drop(connection);
+    else
+      ++i;
   }
 }
 

@@ -32,8 +32,10 @@ std::optional<int64_t> RestartDecision::after_exit(int exit_code, int64_t ran_ns
       break;
   }
   if (!again || stopped_by_hand) return std::nullopt;
-  if (ran_ns >= kLongRunNs || delay_ns_ == 0) delay_ns_ = kFirstDelayNs;
-  else delay_ns_ = std::min(delay_ns_ * 2, kLongestDelayNs);
+  if (ran_ns >= kLongRunNs || delay_ns_ == 0)
+    delay_ns_ = kFirstDelayNs;
+  else
+    delay_ns_ = std::min(delay_ns_ * 2, kLongestDelayNs);
   ++restarts_;
   return delay_ns_;
 }

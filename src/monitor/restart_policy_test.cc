@@ -7,7 +7,9 @@ using namespace caisson::monitor;
 
 namespace {
 constexpr int64_t kMs = 1'000'000, kShort = 5 * kMs, kLong = 20'000 * kMs;
-RestartDecision decision(const char* name, int64_t retries = 0) { return RestartDecision(*restart_policy_of(name, retries)); }
+RestartDecision decision(const char* name, int64_t retries = 0) {
+  return RestartDecision(*restart_policy_of(name, retries));
+}
 }  // namespace
 
 TEST_CASE("words of restart policies") {

@@ -43,20 +43,18 @@ struct StdioHub::Input : Watch {
 struct StdioHub::Client : Watch {
   explicit Client(StdioHub& owner) : hub(owner) {}
   void on_ready(uint32_t events) override { hub.on_client(*this, events); }
-  bool wants(logs::StreamId stream) const {
-    return stream == logs::StreamId::kStdout ? want_stdout : want_stderr;
-  }
+  bool wants(logs::StreamId stream) const { return stream == logs::StreamId::kStdout ? want_stdout : want_stderr; }
   StdioHub& hub;
   UniqueFd fd;
   bool want_stdout = false, want_stderr = false;
   DetachKeys keys;
   ByteQueue out;
-  int64_t progress_at = 0;     // when the queue last became shorter
-  int64_t deadline = kNever;   // of an ending client
+  int64_t progress_at = 0;    // when the queue last became shorter
+  int64_t deadline = kNever;  // of an ending client
   bool input_open = false;
   bool output_open = true;
-  bool ending = false;         // gets what is queued, nothing more
-  bool lingering = false;      // all written; waits for the peer to close
+  bool ending = false;     // gets what is queued, nothing more
+  bool lingering = false;  // all written; waits for the peer to close
   bool hung_up = false;
   bool dead = false;
 };
@@ -100,7 +98,9 @@ Result<> StdioHub::add_client(Attachment&& attachment) {
   TRY(poller_.add(*client, client->fd.get(), 0));
   clients_.push_back(std::move(client));
   if (attachment.options.log_after && options_.log) {
-    auto replay = [this, &client = *clients_.back()](logs::StreamId stream, std::string_view text) { send(client, stream, text); };
+    auto replay = [this, &client = *clients_.back()](logs::StreamId stream, std::string_view text) {
+      send(client, stream, text);
+    };
     // A log that cannot be read leaves a gap; the live output counts more.
     (void)options_.log->replay(*attachment.options.log_after, replay).has_value();
   }
@@ -196,8 +196,14 @@ void StdioHub::forward(logs::StreamId stream, std::string_view data) {
 void StdioHub::send(Client& client, logs::StreamId stream, std::string_view data) {
   if (client.dead || client.ending || !client.output_open || !client.wants(stream)) return;
   auto size = static_cast<uint32_t>(data.size());
-  char header[kFrameHeader] = {static_cast<char>(stream),    0, 0, 0, static_cast<char>(size >> 24),
-                               static_cast<char>(size >> 16), static_cast<char>(size >> 8), static_cast<char>(size)};
+  char header[kFrameHeader] = {static_cast<char>(stream),
+                               0,
+                               0,
+                               0,
+                               static_cast<char>(size >> 24),
+                               static_cast<char>(size >> 16),
+                               static_cast<char>(size >> 8),
+                               static_cast<char>(size)};
   std::string_view head(header, terminal() ? 0 : kFrameHeader);
   if (client.out.empty()) {
     iovec parts[2] = {{const_cast<char*>(head.data()), head.size()}, {const_cast<char*>(data.data()), data.size()}};
@@ -243,7 +249,8 @@ void StdioHub::on_client(Client& client, uint32_t events) {
   } else {
     if (events & EPOLLERR) lose_output(client);
     if ((events & EPOLLOUT) && !client.dead) flush_output(client);
-    if ((events & (EPOLLIN | EPOLLERR)) && client.input_open && input_queue_.empty() && !client.dead) read_input(client);
+    if ((events & (EPOLLIN | EPOLLERR)) && client.input_open && input_queue_.empty() && !client.dead)
+      read_input(client);
     if (events & EPOLLHUP) {
       client.hung_up = true;
       if (!client.input_open) client.dead = true;
@@ -322,8 +329,10 @@ void StdioHub::flush_input() {
 
 void StdioHub::on_input(uint32_t events) {
   // EPOLLERR: the program has closed its stdin.
-  if (events & EPOLLERR) close_input();
-  else if (events & EPOLLOUT) flush_input();
+  if (events & EPOLLERR)
+    close_input();
+  else if (events & EPOLLOUT)
+    flush_input();
   settle();
 }
 
@@ -341,8 +350,10 @@ void StdioHub::finish_client(Client& client) {
   client.ending = true;
   client.input_open = false;
   client.deadline = monotonic_ns() + kCloseLimitNs;
-  if (!client.output_open) client.dead = true;
-  else if (client.out.empty()) shut_client(client);
+  if (!client.output_open)
+    client.dead = true;
+  else if (client.out.empty())
+    shut_client(client);
 }
 
 // Closing a socket with unread input would reset it, and the peer might lose the end of the output.
@@ -389,7 +400,8 @@ void StdioHub::close_clients() {
     if (sources_[0]) sources_[0]->quiet = false;
   }
   for (auto& client : clients_)
-    if (client->deadline <= now || (over_bound(*client) && client->progress_at + kStallLimitNs <= now)) client->dead = true;
+    if (client->deadline <= now || (over_bound(*client) && client->progress_at + kStallLimitNs <= now))
+      client->dead = true;
   settle();
 }
 
@@ -413,9 +425,12 @@ void StdioHub::settle() {
 
   // A hung-up descriptor is reported whatever is asked for, so one that cannot be served now is taken out.
   auto set = [this](Watch& watch, int fd, uint32_t events, bool keep) {
-    if (events == 0 && !keep) poller_.remove(watch);
-    else if (poller_.has(watch)) poller_.change(watch, events);
-    else (void)poller_.add(watch, fd, events).has_value();
+    if (events == 0 && !keep)
+      poller_.remove(watch);
+    else if (poller_.has(watch))
+      poller_.change(watch, events);
+    else
+      (void)poller_.add(watch, fd, events).has_value();
   };
   for (auto& source : sources_) {
     if (!source || !source->fd) continue;

@@ -33,7 +33,7 @@ struct HubFds {
 class StdioHub {
  public:
   struct Options {
-    bool close_stdin = false;         // at the end of a client's input (without a terminal)
+    bool close_stdin = false;  // at the end of a client's input (without a terminal)
     logs::LogWriter* log = nullptr;
   };
   // `buffer` has kIoBuffer bytes and is shared by all hubs of the process.
@@ -94,7 +94,7 @@ class StdioHub {
   std::unique_ptr<Source> sources_[2];
   std::unique_ptr<Input> input_;
   ByteQueue input_queue_;
-  bool input_closing_ = false;   // once the queue has been written
+  bool input_closing_ = false;  // once the queue has been written
   bool draining_ = false;
   int64_t terminal_retry_at_ = kNever;
   size_t passed_ = 0;

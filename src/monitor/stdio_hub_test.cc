@@ -70,7 +70,9 @@ bool at_end(int fd) {
   return end;
 }
 
-void put(int fd, std::string_view text) { REQUIRE(write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size())); }
+void put(int fd, std::string_view text) {
+  REQUIRE(write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+}
 
 std::string frame(char stream, std::string_view text) {
   std::string out{stream, 0, 0, 0, 0, 0, static_cast<char>(text.size() >> 8), static_cast<char>(text.size())};
@@ -308,8 +310,12 @@ TEST_CASE("terminal: raw both ways, size, detach keys over several reads") {
   };
   put(slave, "hi\n");
   expect(pair.first.get(), "hi\r\n");
-  put(pair.first.get(), "a\x10" "b\n");
-  expect(slave, "a\x10" "b\n");
+  put(pair.first.get(),
+      "a\x10"
+      "b\n");
+  expect(slave,
+         "a\x10"
+         "b\n");
   REQUIRE(hub.resize(7, 9));
   winsize size{};
   ioctl(slave, TIOCGWINSZ, &size);

@@ -35,7 +35,8 @@ class FieldReader {
   T number() {
     uint64_t wide = 0;
     if (!has(sizeof(T))) return T{};
-    for (size_t i = 0; i < sizeof(T); ++i) wide |= static_cast<uint64_t>(static_cast<unsigned char>(rest_[i])) << (8 * i);
+    for (size_t i = 0; i < sizeof(T); ++i)
+      wide |= static_cast<uint64_t>(static_cast<unsigned char>(rest_[i])) << (8 * i);
     rest_.remove_prefix(sizeof(T));
     return static_cast<T>(wide);
   }

@@ -14,7 +14,8 @@ constexpr const char* kForward = "/proc/sys/net/ipv4/ip_forward";
 std::optional<Subnet> usable_address(const std::vector<sys::LinkAddress>& addresses, int index) {
   for (const auto& entry : addresses) {
     Subnet subnet{entry.address, entry.prefix};
-    if (entry.index == index && entry.prefix >= 8 && entry.prefix <= 30 && entry.address != subnet.network()) return subnet;
+    if (entry.index == index && entry.prefix >= 8 && entry.prefix <= 30 && entry.address != subnet.network())
+      return subnet;
   }
   return std::nullopt;
 }

@@ -15,8 +15,10 @@ bool Ipam::is_reserved(uint32_t offset) const {
 
 void Ipam::set(uint32_t offset, bool on) {
   uint64_t bit = uint64_t{1} << (offset % 64);
-  if (on) bits_[offset / 64] |= bit;
-  else bits_[offset / 64] &= ~bit;
+  if (on)
+    bits_[offset / 64] |= bit;
+  else
+    bits_[offset / 64] &= ~bit;
 }
 
 Result<uint32_t> Ipam::take() {
@@ -38,7 +40,8 @@ Result<uint32_t> Ipam::take() {
 
 Result<> Ipam::take_wanted(uint32_t address) {
   if (!subnet_.contains(address))
-    return fail(ErrorKind::kInvalid, "address %s is not in the subnet %s", format_ipv4(address).c_str(), subnet_.text().c_str());
+    return fail(ErrorKind::kInvalid, "address %s is not in the subnet %s", format_ipv4(address).c_str(),
+                subnet_.text().c_str());
   uint32_t offset = address - subnet_.network();
   if (is_reserved(offset) || used(offset))
     return fail(ErrorKind::kConflict, "address %s is already in use", format_ipv4(address).c_str());

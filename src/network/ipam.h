@@ -17,9 +17,9 @@ class Ipam {
   explicit Ipam(Subnet subnet);
 
   const Subnet& subnet() const { return subnet_; }
-  Result<uint32_t> take();                    // kExhausted when the subnet is full
-  Result<> take_wanted(uint32_t address);     // kInvalid outside the subnet, kConflict when taken
-  void release(uint32_t address);             // unknown addresses are fine
+  Result<uint32_t> take();                 // kExhausted when the subnet is full
+  Result<> take_wanted(uint32_t address);  // kInvalid outside the subnet, kConflict when taken
+  void release(uint32_t address);          // unknown addresses are fine
 
  private:
   bool is_reserved(uint32_t offset) const;

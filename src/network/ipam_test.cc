@@ -58,7 +58,8 @@ TEST_CASE("ipam: a full /16 is searched to its last free address") {
 
 TEST_CASE("ipam: wanted addresses") {
   Ipam ipam = make("172.17.0.1/16");
-  CHECK(ipam.take_wanted(*parse_ipv4("172.18.0.2")).error().message == "address 172.18.0.2 is not in the subnet 172.17.0.0/16");
+  CHECK(ipam.take_wanted(*parse_ipv4("172.18.0.2")).error().message ==
+        "address 172.18.0.2 is not in the subnet 172.17.0.0/16");
   for (const char* reserved : {"172.17.0.0", "172.17.0.1", "172.17.255.255"})
     CHECK(ipam.take_wanted(*parse_ipv4(reserved)).error().kind == ErrorKind::kConflict);
   CHECK(ipam.take_wanted(*parse_ipv4("172.17.0.9")));

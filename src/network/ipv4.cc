@@ -42,14 +42,20 @@ std::string format_mac(const sys::MacAddress& mac) {
 }
 
 sys::MacAddress mac_of(uint32_t address) {
-  return {0x02, 0x42, static_cast<uint8_t>(address >> 24), static_cast<uint8_t>(address >> 16),
-          static_cast<uint8_t>(address >> 8), static_cast<uint8_t>(address)};
+  return {0x02,
+          0x42,
+          static_cast<uint8_t>(address >> 24),
+          static_cast<uint8_t>(address >> 16),
+          static_cast<uint8_t>(address >> 8),
+          static_cast<uint8_t>(address)};
 }
 
 std::string Subnet::text() const { return format_ipv4(network()) + format("/%d", prefix); }
 
 Result<Subnet> parse_gateway(std::string_view text) {
-  auto invalid = [&] { return fail(ErrorKind::kInvalid, "bridge address %s is not an IPv4 address and prefix", quoted(text).c_str()); };
+  auto invalid = [&] {
+    return fail(ErrorKind::kInvalid, "bridge address %s is not an IPv4 address and prefix", quoted(text).c_str());
+  };
   auto parts = split_once(text, '/');
   if (!parts) return invalid();
   auto address = parse_ipv4(parts->first);
@@ -66,11 +72,13 @@ Result<Subnet> parse_gateway(std::string_view text) {
 Result<Subnet> choose_subnet(const std::vector<Subnet>& used) {
   std::vector<Subnet> candidates;
   for (uint32_t second = 17; second <= 31; ++second) candidates.push_back({172u << 24 | second << 16 | 1, 16});
-  for (uint32_t third = 0; third < 256; third += 16) candidates.push_back({192u << 24 | 168u << 16 | third << 8 | 1, 20});
+  for (uint32_t third = 0; third < 256; third += 16)
+    candidates.push_back({192u << 24 | 168u << 16 | third << 8 | 1, 20});
   for (const auto& candidate : candidates)
     if (std::none_of(used.begin(), used.end(), [&](const Subnet& taken) { return taken.overlaps(candidate); }))
       return candidate;
-  return fail(ErrorKind::kExhausted, "no free subnet for the bridge: every block of 172.17-31.0.0/16 and 192.168.0.0/16 is in use");
+  return fail(ErrorKind::kExhausted,
+              "no free subnet for the bridge: every block of 172.17-31.0.0/16 and 192.168.0.0/16 is in use");
 }
 
 }  // namespace caisson::network

@@ -28,7 +28,7 @@ sockaddr_in socket_address(const char* address, uint16_t port) {
 }
 
 uint64_t netns_inode(const char* path) {
-  struct stat st{};
+  struct stat st {};
   return stat(path, &st) == 0 ? st.st_ino : 0;
 }
 }  // namespace

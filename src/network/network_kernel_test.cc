@@ -141,7 +141,8 @@ TEST_CASE("network kernel: a published port answers from everywhere") {
     auto second = make_second_host();
     if (!second) FAIL(second.error().message);
     auto self = own_netns();
-    auto one = attach(*manager, "one", {{"tcp", 80, "0.0.0.0", 8080}, {"tcp", 81, "10.9.0.1", 8081}, {"tcp", 82, "127.0.0.1", 8082}});
+    auto one = attach(*manager, "one",
+                      {{"tcp", 80, "0.0.0.0", 8080}, {"tcp", 81, "10.9.0.1", 8081}, {"tcp", 82, "127.0.0.1", 8082}});
     auto two = attach(*manager, "two");
     auto server = listen_tcp(one.netns.get(), 80), at_host = listen_tcp(one.netns.get(), 81),
          at_loopback = listen_tcp(one.netns.get(), 82);
@@ -246,8 +247,9 @@ TEST_CASE("network kernel: conflicts name the port, and leave nothing behind") {
       CHECK(held.error().message.starts_with("failed to bind host port for 0.0.0.0:7777:172.17.0."));
       CHECK(held.error().message.ends_with(":80/tcp: address already in use"));
     }
-    CHECK(manager->attach_bridge("two", {{"tcp", 80, "10.1.2.3", 7777}}, "", "").error().message.ends_with(
-        ":80/tcp: cannot assign requested address"));
+    CHECK(manager->attach_bridge("two", {{"tcp", 80, "10.1.2.3", 7777}}, "", "")
+              .error()
+              .message.ends_with(":80/tcp: cannot assign requested address"));
     CHECK(manager->attach_bridge("two", {}, "", "172.18.0.5").error().kind == ErrorKind::kInvalid);
     CHECK(manager->attach_bridge("two", {}, "", "172.17.0.1").error().kind == ErrorKind::kConflict);
     CHECK(manager->attach_bridge("two", {}, "", "172.17.0.2").error().kind == ErrorKind::kConflict);
@@ -487,9 +489,9 @@ TEST_CASE("network kernel: timing" * doctest::skip()) {
         std::sort(values.begin(), values.end());
         return static_cast<double>(values[values.size() / 2]) / 1000;
       };
-      MESSAGE(format("pool %d: first %ld us; attach %.0f us, with a port %.0f us; detach %.1f us, with a port %.1f us", pool,
-                     static_cast<long>(first_us), median(plain.attach), median(published.attach), median(plain.detach),
-                     median(published.detach)));
+      MESSAGE(format("pool %d: first %ld us; attach %.0f us, with a port %.0f us; detach %.1f us, with a port %.1f us",
+                     pool, static_cast<long>(first_us), median(plain.attach), median(published.attach),
+                     median(plain.detach), median(published.detach)));
       manager.reset();
     }
   });

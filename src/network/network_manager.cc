@@ -27,7 +27,8 @@ constexpr size_t kMaxPorts = 4096;  // of one container; a range of the whole po
 bool is_table_name(std::string_view name) {
   if (name.empty() || name.size() > 64) return false;
   for (char c : name)
-    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-')) return false;
+    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-'))
+      return false;
   return true;
 }
 
@@ -146,7 +147,8 @@ void Manager::forget(const std::string& container_id) {
   ports_.release(ports);
 }
 
-Result<std::vector<PublishedPort>> Manager::parse_ports(const std::vector<PortMapping>& mappings, uint32_t address) const {
+Result<std::vector<PublishedPort>> Manager::parse_ports(const std::vector<PortMapping>& mappings,
+                                                        uint32_t address) const {
   if (!mappings.empty() && !config_.enable_nat)
     return fail(ErrorKind::kUnsupported, "publishing ports needs NAT, which is turned off");
   if (mappings.size() > kMaxPorts) return fail(ErrorKind::kInvalid, "more than %zu published ports", kMaxPorts);
@@ -279,19 +281,23 @@ Result<> Manager::restore(const Endpoint& endpoint) {
   if (!address || !gateway || endpoint.prefix < 8 || endpoint.prefix > 30)
     return fail(ErrorKind::kInvalid, "endpoint of container '%s' has no valid address", endpoint.container_id.c_str());
   if (!sys::is_interface_name(endpoint.interface))
-    return fail(ErrorKind::kInvalid, "endpoint of container '%s' has no valid interface", endpoint.container_id.c_str());
+    return fail(ErrorKind::kInvalid, "endpoint of container '%s' has no valid interface",
+                endpoint.container_id.c_str());
   auto ready = TRY(ensure_ready(Subnet{*gateway, endpoint.prefix}));
   Rollback undo;
   TRY(reserve(endpoint.container_id, address));
   undo.add([this, &endpoint] { forget(endpoint.container_id); });
   auto ports = TRY(parse_ports(endpoint.ports, *address));
   for (const auto& port : ports)
-    if (!port.host_port) return fail(ErrorKind::kInvalid, "a published port of container '%s' has no host port", endpoint.container_id.c_str());
+    if (!port.host_port)
+      return fail(ErrorKind::kInvalid, "a published port of container '%s' has no host port",
+                  endpoint.container_id.c_str());
   auto route = TRY(sys::RouteSocket::open());
   // Does nothing if the link is on the bridge; needed when the bridge had to be made again.
   auto plugged = route.set_master(endpoint.interface, ready.bridge_index);
   if (!plugged && plugged.error().err == ENODEV)
-    return fail(ErrorKind::kNotFound, "link '%s' of container '%s' is gone", endpoint.interface.c_str(), endpoint.container_id.c_str());
+    return fail(ErrorKind::kNotFound, "link '%s' of container '%s' is gone", endpoint.interface.c_str(),
+                endpoint.container_id.c_str());
   if (!plugged) return plugged;
   TRY(ports_.take_back(ports));
   {
@@ -338,9 +344,11 @@ Result<std::unique_ptr<NetworkManager>> NetworkManager::create(NetworkConfig con
   if (!sys::is_interface_name(config.bridge))
     return fail(ErrorKind::kInvalid, "bridge name %s is not valid", quoted(config.bridge).c_str());
   if (config.table.empty()) config.table = "caisson_" + config.bridge;
-  if (!is_table_name(config.table)) return fail(ErrorKind::kInvalid, "nftables table name %s is not valid", quoted(config.table).c_str());
+  if (!is_table_name(config.table))
+    return fail(ErrorKind::kInvalid, "nftables table name %s is not valid", quoted(config.table).c_str());
   if (config.mtu == 0) config.mtu = 1500;
-  if (config.mtu < 68 || config.mtu > 65535) return fail(ErrorKind::kInvalid, "mtu %d is not between 68 and 65535", config.mtu);
+  if (config.mtu < 68 || config.mtu > 65535)
+    return fail(ErrorKind::kInvalid, "mtu %d is not between 68 and 65535", config.mtu);
   if (config.namespace_pool < 0 || config.namespace_pool > 64)
     return fail(ErrorKind::kInvalid, "namespace pool of %d is not between 0 and 64", config.namespace_pool);
   std::optional<Subnet> wanted;

@@ -14,33 +14,33 @@
 namespace caisson::network {
 
 struct NetworkConfig {
-  std::string bridge = "caisson0";      // interface name
-  std::string bridge_address;           // "172.17.0.1/16"; empty: first free pool 172.17-31.0.0/16
-  std::string table;                    // name of this engine's own nftables table
+  std::string bridge = "caisson0";  // interface name
+  std::string bridge_address;       // "172.17.0.1/16"; empty: first free pool 172.17-31.0.0/16
+  std::string table;                // name of this engine's own nftables table
   int mtu = 1500;
-  bool enable_nat = true;               // false: no nftables table, and ports cannot be published
-  int namespace_pool = 3;               // network namespaces kept ready; 0: made on demand
+  bool enable_nat = true;  // false: no nftables table, and ports cannot be published
+  int namespace_pool = 3;  // network namespaces kept ready; 0: made on demand
 };
 
 struct PortMapping {
-  std::string protocol = "tcp";         // tcp | udp
+  std::string protocol = "tcp";  // tcp | udp
   uint16_t container_port = 0;
   std::string host_ip = "0.0.0.0";
-  uint16_t host_port = 0;               // 0: a free port is chosen
+  uint16_t host_port = 0;  // 0: a free port is chosen
 };
 
 struct Endpoint {
   std::string container_id;
-  std::string interface;                // host end's name
-  std::string mac;                      // "02:42:ac:11:00:02"
-  std::string address;                  // "172.17.0.2"
+  std::string interface;  // host end's name
+  std::string mac;        // "02:42:ac:11:00:02"
+  std::string address;    // "172.17.0.2"
   int prefix = 0;
   std::string gateway;
-  std::vector<PortMapping> ports;       // host_port filled in
+  std::vector<PortMapping> ports;  // host_port filled in
 };
 
 struct BridgeInfo {
-  std::string name, subnet, gateway;    // "caisson0", "172.17.0.0/16", "172.17.0.1"
+  std::string name, subnet, gateway;  // "caisson0", "172.17.0.0/16", "172.17.0.1"
   int mtu = 1500;
 };
 

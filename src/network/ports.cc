@@ -53,14 +53,19 @@ std::string PublishedPort::host() const { return format_ipv4(host_address) + for
 
 Result<PublishedPort> parse_mapping(const PortMapping& mapping, uint32_t container_address) {
   PublishedPort port;
-  if (mapping.protocol == "tcp" || mapping.protocol.empty()) port.protocol = IPPROTO_TCP;
-  else if (mapping.protocol == "udp") port.protocol = IPPROTO_UDP;
-  else return fail(ErrorKind::kUnsupported, "publishing protocol %s is not supported", quoted(mapping.protocol).c_str());
+  if (mapping.protocol == "tcp" || mapping.protocol.empty())
+    port.protocol = IPPROTO_TCP;
+  else if (mapping.protocol == "udp")
+    port.protocol = IPPROTO_UDP;
+  else
+    return fail(ErrorKind::kUnsupported, "publishing protocol %s is not supported", quoted(mapping.protocol).c_str());
   if (!mapping.container_port) return fail(ErrorKind::kInvalid, "a published container port cannot be 0");
   auto address = parse_ipv4(mapping.host_ip.empty() ? "0.0.0.0" : mapping.host_ip);
   if (!address && mapping.host_ip.find(':') != std::string::npos)
-    return fail(ErrorKind::kUnsupported, "publishing on IPv6 address %s is not supported", quoted(mapping.host_ip).c_str());
-  if (!address) return fail(ErrorKind::kInvalid, "host address %s is not an IPv4 address", quoted(mapping.host_ip).c_str());
+    return fail(ErrorKind::kUnsupported, "publishing on IPv6 address %s is not supported",
+                quoted(mapping.host_ip).c_str());
+  if (!address)
+    return fail(ErrorKind::kInvalid, "host address %s is not an IPv4 address", quoted(mapping.host_ip).c_str());
   port.host_address = *address;
   port.host_port = mapping.host_port;
   port.container_address = container_address;

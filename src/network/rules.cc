@@ -46,7 +46,9 @@ std::string key_of(const PublishedPort& port) {
   if (port.host_address != INADDR_ANY) key += address_bytes(port.host_address);
   return key + port_bytes(port.host_port);
 }
-std::string data_of(const PublishedPort& port) { return address_bytes(port.container_address) + port_bytes(port.container_port); }
+std::string data_of(const PublishedPort& port) {
+  return address_bytes(port.container_address) + port_bytes(port.container_port);
+}
 std::string_view map_of(const PublishedPort& port) { return port.host_address == INADDR_ANY ? kAnyMap : kAtMap; }
 
 // Conditions, in the words of the table above. Register 0 is scratch (interface names take 0-3).

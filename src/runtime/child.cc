@@ -120,7 +120,8 @@ void set_oom_score(const ChildSetup& setup, int score) {
   bool written = fd >= 0 && write(fd, at, strlen(at)) >= 0;
   // An ordinary user may not lower it, and nobody can help that.
   bool ordinary = geteuid() != 0 || (setup.plan && setup.plan->rootless);
-  if (!written && !(ordinary && (errno == EACCES || errno == EPERM))) child_fail(setup, "write", "/proc/self/oom_score_adj");
+  if (!written && !(ordinary && (errno == EACCES || errno == EPERM)))
+    child_fail(setup, "write", "/proc/self/oom_score_adj");
   close(fd);
 }
 
@@ -133,7 +134,8 @@ void join_namespaces(const ChildSetup& setup) {
   }
   if (setup.joins_done) return;
   for (const auto& join : setup.joins)
-    if (setns(join.fd.get(), static_cast<int>(join.type)) < 0) child_fail(setup, "join the namespace of type", namespace_name(join.type));
+    if (setns(join.fd.get(), static_cast<int>(join.type)) < 0)
+      child_fail(setup, "join the namespace of type", namespace_name(join.type));
 }
 
 bool groups_may_be_set() {
@@ -305,8 +307,10 @@ void run_child(ChildSetup& setup) {
   if (setsid() < 0) child_fail(setup, "setsid");
   if (setup.has_root) child_build_root(setup);
   if (setup.plan) run_hooks_before_pivot(setup);
-  if (setup.has_root) child_pivot(setup);
-  else if (setup.plan && !setup.plan->rootfs.empty()) enter_plain_root(setup);
+  if (setup.has_root)
+    child_pivot(setup);
+  else if (setup.plan && !setup.plan->rootfs.empty())
+    enter_plain_root(setup);
   if (process.terminal) {
     // With a root of our own the terminal was opened inside child_build_root's devpts, which is "/" now.
     int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -318,15 +322,18 @@ void run_child(ChildSetup& setup) {
       if (console < 0) console = raw::open_in_root(root, "dev/console", O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0620);
       if (console < 0) child_fail(setup, "open", "/dev/console");
       int mount = raw::clone_mount(terminal, false);
-      if (mount < 0 || raw::attach_mount(mount, console) < 0) child_fail(setup, "mount the terminal on", "/dev/console");
+      if (mount < 0 || raw::attach_mount(mount, console) < 0)
+        child_fail(setup, "mount the terminal on", "/dev/console");
       close(mount);
       close(console);
     }
     close(root);
   }
   child_prepare_exec(setup, terminal);
-  if (setup.gate >= 0) wait_at_gate(setup);
-  else if (setup.wait) ask_parent(setup, ChildMessage::Kind::kReady);
+  if (setup.gate >= 0)
+    wait_at_gate(setup);
+  else if (setup.wait)
+    ask_parent(setup, ChildMessage::Kind::kReady);
   wait_for(setup, ParentMessage::Kind::kRecorded);
   if (setup.plan) run_own_hooks(setup, setup.plan->hooks.start_container, "startContainer", "created", "/");
   child_exec(setup);

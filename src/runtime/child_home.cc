@@ -25,8 +25,10 @@ class Line {
       if (field_ == 2) matches_ = digits_ > 0 && number_ == uid_;
       ++field_;
     } else if (field_ == 2) {
-      if (c < '0' || c > '9' || digits_ >= 10) number_ = ~uint64_t{0} - 9, digits_ = 10;
-      else number_ = number_ * 10 + static_cast<unsigned>(c - '0'), ++digits_;
+      if (c < '0' || c > '9' || digits_ >= 10)
+        number_ = ~uint64_t{0} - 9, digits_ = 10;
+      else
+        number_ = number_ * 10 + static_cast<unsigned>(c - '0'), ++digits_;
     } else if (field_ == 5 && matches_) {
       if (length_ + 1 < size_) out_[length_] = c;
       ++length_;

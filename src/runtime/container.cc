@@ -7,8 +7,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -46,7 +46,7 @@ struct Launch {
   sys::SystemdHolder holder;
   const ProcessPlan* process = nullptr;  // while it is being set up
   ListenerTarget listener;
-  pid_t waiting = 0;                     // not our child, but it talks to us
+  pid_t waiting = 0;  // not our child, but it talks to us
 
   Launch() = default;
   Launch(const Launch&) = delete;
@@ -153,10 +153,12 @@ Result<Reached> follow_child(Launch& launch, const Plan* plan) {
       case ChildMessage::Kind::kMapIds:
       case ChildMessage::Kind::kRuntimeHooks:
         if (!plan) return fail(ErrorKind::kInternal, "unexpected request of the container's first process");
-        if (reply.message.kind == ChildMessage::Kind::kMapIds) TRY(write_id_maps(launch.child.pid, *plan));
+        if (reply.message.kind == ChildMessage::Kind::kMapIds)
+          TRY(write_id_maps(launch.child.pid, *plan));
         else if (reply.message.kind == ChildMessage::Kind::kNetDevices)
           TRY(move_net_devices(*plan, launch.child.pidfd.get()));
-        else TRY(run_runtime_hooks(*plan, launch.child.pid));
+        else
+          TRY(run_runtime_hooks(*plan, launch.child.pid));
         TRY(tell(launch.sync.get(), ParentMessage::Kind::kGoOn));
         break;
     }
@@ -212,7 +214,8 @@ Result<> clone_child(Launch& launch, ChildSetup& setup, sys::ContainerClone requ
   launch.child = TRY(sys::clone_container_on_this_thread(request));
   if (launch.child.pid == 0) {
     // Done already, by the process between; the descriptors are gone.
-    if (!request.keep.empty()) for (auto& tasks : setup.cgroup_tasks) (void)tasks.release();
+    if (!request.keep.empty())
+      for (auto& tasks : setup.cgroup_tasks) (void)tasks.release();
     setup.cgroups_joined = !request.keep.empty();
     run_child(setup);
   }
@@ -286,7 +289,8 @@ Result<std::string> make_scope(const Plan& plan, bool v2, pid_t pid, Launch& lau
   scope.pid = pid;
   scope.description = "caisson container " + plan.id;
   scope.properties = TRY(sys::systemd_properties_of(plan.cgroup.limits, v2));
-  scope.properties.insert(scope.properties.end(), plan.cgroup.systemd_properties.begin(), plan.cgroup.systemd_properties.end());
+  scope.properties.insert(scope.properties.end(), plan.cgroup.systemd_properties.begin(),
+                          plan.cgroup.systemd_properties.end());
   launch.manager = {plan.cgroup.systemd_program, plan.cgroup.systemd_user};
   auto started = TRY(sys::start_systemd_unit(launch.manager, scope));
   launch.unit = scope.unit.name;
@@ -336,16 +340,21 @@ Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wai
     detected = TRY(sys::detect_cgroups());
     system = &detected;
   }
-  if (wants_cgroup(plan) && !moved_by_systemd(plan)) TRY_CTX(make_cgroup(plan, *system, 0, launch), "create the cgroup");
+  if (wants_cgroup(plan) && !moved_by_systemd(plan))
+    TRY_CTX(make_cgroup(plan, *system, 0, launch), "create the cgroup");
 
   UniqueFd root;
   if (setup.has_root) {
     // An ordinary user has the right only inside: the child does it.
-    if (plan.rootless) root.reset();
-    else if (!plan.rootfs.empty()) root = TRY_CTX(sys::clone_mount(AT_FDCWD, plan.rootfs, true), "root file system");
-    else if (fds.rootfs < 0) return fail(ErrorKind::kInvalid, "no root file system given");
+    if (plan.rootless)
+      root.reset();
+    else if (!plan.rootfs.empty())
+      root = TRY_CTX(sys::clone_mount(AT_FDCWD, plan.rootfs, true), "root file system");
+    else if (fds.rootfs < 0)
+      return fail(ErrorKind::kInvalid, "no root file system given");
     // COMPAT(linux<6.15): a detached mount cannot be cloned there; the error says open_tree: EINVAL.
-    else if (fds.keep_rootfs) root = TRY_CTX(sys::clone_mount(fds.rootfs, "", true), "root file system");
+    else if (fds.keep_rootfs)
+      root = TRY_CTX(sys::clone_mount(fds.rootfs, "", true), "root file system");
     setup.rootfs = root ? root.get() : fds.rootfs;
   }
   setup.mounts = TRY(prepare_mounts(plan, *system, launch.cgroup));
@@ -366,7 +375,8 @@ Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wai
   if (moved_by_systemd(plan)) TRY_CTX(make_cgroup(plan, *system, launch.child.pid, launch), "create the cgroup");
   if (fds.cloned) TRY(fds.cloned(launch.child.pid, launch.cgroup));
   // A child that is gone already has said why.
-  if (auto told = tell(launch.sync.get(), ParentMessage::Kind::kRecorded, launch.child.pid); !told && told.error().err != EPIPE)
+  if (auto told = tell(launch.sync.get(), ParentMessage::Kind::kRecorded, launch.child.pid);
+      !told && told.error().err != EPIPE)
     return std::unexpected(std::move(told).error());
   return follow_child(launch, &plan);
 }
@@ -443,15 +453,17 @@ Result<> choose_namespaces(int container, ChildSetup& setup, sys::ContainerClone
     const char* name;
     uint64_t flag;
   };
-  static constexpr Type kTypes[] = {{"net", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC},       {"uts", CLONE_NEWUTS},
+  static constexpr Type kTypes[] = {{"net", CLONE_NEWNET},   {"ipc", CLONE_NEWIPC},       {"uts", CLONE_NEWUTS},
                                     {"time", CLONE_NEWTIME}, {"cgroup", CLONE_NEWCGROUP}, {"mnt", CLONE_NEWNS}};
   pid_t pid = TRY(sys::pid_of_pidfd(container));
   bool other_user = TRY(sys::in_other_namespace(pid, "user"));
   for (auto [name, flag] : kTypes) {
     bool always = geteuid() == 0 && !other_user && flag != CLONE_NEWTIME;  // older kernels do not know that one
     if (!always && !TRY(sys::in_other_namespace(pid, name))) continue;
-    if (other_user) request.joins.push_back({flag, container});
-    else setup.container_namespaces |= flag;
+    if (other_user)
+      request.joins.push_back({flag, container});
+    else
+      setup.container_namespaces |= flag;
   }
   if (other_user) request.joins.push_back({CLONE_NEWUSER, container});
   return {};
@@ -480,7 +492,8 @@ Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, co
     // The container made groups of its own below: its top group must stay without processes then.
     if (auto nested = sys::cgroup_of_process(cgroup, container_pidfd))
       cloned = clone_child(launch, setup, request, *nested);
-    else log_debug("exec beside the first process: %s, ignoring", nested.error().message.c_str());
+    else
+      log_debug("exec beside the first process: %s, ignoring", nested.error().message.c_str());
   }
   bool left_outside = !cloned && cloned.error().err == EACCES && cgroup.v2 && move_in;
   if (left_outside) {
@@ -490,7 +503,8 @@ Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, co
   TRY(std::move(cloned));
   if (left_outside) {
     TRY(move_in(launch.child.pid));
-    if (auto told = tell(launch.sync.get(), ParentMessage::Kind::kRecorded, launch.child.pid); !told && told.error().err != EPIPE)
+    if (auto told = tell(launch.sync.get(), ParentMessage::Kind::kRecorded, launch.child.pid);
+        !told && told.error().err != EPIPE)
       return std::unexpected(std::move(told).error());
   }
   TRY(follow_child(launch, nullptr));

@@ -36,10 +36,10 @@ struct StartFds {
 };
 
 struct Started {
-  pid_t pid = 0;             // in the caller's pid namespace; a child of the caller
+  pid_t pid = 0;  // in the caller's pid namespace; a child of the caller
   UniqueFd pidfd;
-  UniqueFd console_master;   // with ProcessPlan::terminal; non-blocking is the caller's business
-  sys::CgroupPaths cgroup;   // empty when the plan names none. Removing it after the exit is the caller's
+  UniqueFd console_master;  // with ProcessPlan::terminal; non-blocking is the caller's business
+  sys::CgroupPaths cgroup;  // empty when the plan names none. Removing it after the exit is the caller's
 };
 
 // A container whose namespaces, mounts and cgroup are complete; its first process waits before exec.

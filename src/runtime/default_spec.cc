@@ -18,8 +18,10 @@ std::vector<spec::OciMount> default_mounts(const DefaultMountOptions& options) {
   add("/proc", "proc", "proc", {"nosuid", "noexec", "nodev"});
   add("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"});
   add("/dev/pts", "devpts", "devpts", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"});
-  if (options.sysfs_bind) add("/sys", "bind", "/sys", {"nosuid", "noexec", "nodev", "rbind", mode});
-  else add("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", mode});
+  if (options.sysfs_bind)
+    add("/sys", "bind", "/sys", {"nosuid", "noexec", "nodev", "rbind", mode});
+  else
+    add("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", mode});
   add("/sys/fs/cgroup", "cgroup", "cgroup", {mode, "nosuid", "noexec", "nodev"});
   if (options.mqueue) add("/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"});
   if (options.shm_size > 0)
@@ -28,9 +30,9 @@ std::vector<spec::OciMount> default_mounts(const DefaultMountOptions& options) {
 }
 
 std::vector<std::string> default_masked_paths() {
-  return {"/proc/asound",      "/proc/acpi",        "/proc/interrupts",  "/proc/kcore",   "/proc/keys",
-          "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
-          "/sys/firmware",     "/sys/devices/virtual/powercap"};
+  return {"/proc/asound",      "/proc/acpi",          "/proc/interrupts", "/proc/kcore",
+          "/proc/keys",        "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+          "/proc/sched_debug", "/proc/scsi",          "/sys/firmware",    "/sys/devices/virtual/powercap"};
 }
 
 std::vector<std::string> default_readonly_paths() {
@@ -55,22 +57,54 @@ std::vector<spec::OciDeviceRule> default_device_rules() {
 std::vector<spec::OciDeviceRule> privileged_device_rules() { return {{true, "a", {}, {}, "rwm"}}; }
 
 const std::vector<std::string>& all_capability_names() {
-  static const std::vector<std::string> kNames = {
-      "CAP_CHOWN",         "CAP_DAC_OVERRIDE",  "CAP_DAC_READ_SEARCH",  "CAP_FOWNER",         "CAP_FSETID",
-      "CAP_KILL",          "CAP_SETGID",        "CAP_SETUID",           "CAP_SETPCAP",        "CAP_LINUX_IMMUTABLE",
-      "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",     "CAP_NET_RAW",        "CAP_IPC_LOCK",
-      "CAP_IPC_OWNER",     "CAP_SYS_MODULE",    "CAP_SYS_RAWIO",        "CAP_SYS_CHROOT",     "CAP_SYS_PTRACE",
-      "CAP_SYS_PACCT",     "CAP_SYS_ADMIN",     "CAP_SYS_BOOT",         "CAP_SYS_NICE",       "CAP_SYS_RESOURCE",
-      "CAP_SYS_TIME",      "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",           "CAP_LEASE",          "CAP_AUDIT_WRITE",
-      "CAP_AUDIT_CONTROL", "CAP_SETFCAP",       "CAP_MAC_OVERRIDE",     "CAP_MAC_ADMIN",      "CAP_SYSLOG",
-      "CAP_WAKE_ALARM",    "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ",       "CAP_PERFMON",        "CAP_BPF",
-      "CAP_CHECKPOINT_RESTORE"};
+  static const std::vector<std::string> kNames = {"CAP_CHOWN",
+                                                  "CAP_DAC_OVERRIDE",
+                                                  "CAP_DAC_READ_SEARCH",
+                                                  "CAP_FOWNER",
+                                                  "CAP_FSETID",
+                                                  "CAP_KILL",
+                                                  "CAP_SETGID",
+                                                  "CAP_SETUID",
+                                                  "CAP_SETPCAP",
+                                                  "CAP_LINUX_IMMUTABLE",
+                                                  "CAP_NET_BIND_SERVICE",
+                                                  "CAP_NET_BROADCAST",
+                                                  "CAP_NET_ADMIN",
+                                                  "CAP_NET_RAW",
+                                                  "CAP_IPC_LOCK",
+                                                  "CAP_IPC_OWNER",
+                                                  "CAP_SYS_MODULE",
+                                                  "CAP_SYS_RAWIO",
+                                                  "CAP_SYS_CHROOT",
+                                                  "CAP_SYS_PTRACE",
+                                                  "CAP_SYS_PACCT",
+                                                  "CAP_SYS_ADMIN",
+                                                  "CAP_SYS_BOOT",
+                                                  "CAP_SYS_NICE",
+                                                  "CAP_SYS_RESOURCE",
+                                                  "CAP_SYS_TIME",
+                                                  "CAP_SYS_TTY_CONFIG",
+                                                  "CAP_MKNOD",
+                                                  "CAP_LEASE",
+                                                  "CAP_AUDIT_WRITE",
+                                                  "CAP_AUDIT_CONTROL",
+                                                  "CAP_SETFCAP",
+                                                  "CAP_MAC_OVERRIDE",
+                                                  "CAP_MAC_ADMIN",
+                                                  "CAP_SYSLOG",
+                                                  "CAP_WAKE_ALARM",
+                                                  "CAP_BLOCK_SUSPEND",
+                                                  "CAP_AUDIT_READ",
+                                                  "CAP_PERFMON",
+                                                  "CAP_BPF",
+                                                  "CAP_CHECKPOINT_RESTORE"};
   return kNames;
 }
 
 std::vector<std::string> default_capabilities() {
-  return {"CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FOWNER",           "CAP_FSETID",  "CAP_KILL",       "CAP_SETGID", "CAP_SETUID",
-          "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",     "CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_AUDIT_WRITE", "CAP_SETFCAP"};
+  return {"CAP_CHOWN",      "CAP_DAC_OVERRIDE", "CAP_FOWNER",      "CAP_FSETID",           "CAP_KILL",
+          "CAP_SETGID",     "CAP_SETUID",       "CAP_SETPCAP",     "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",
+          "CAP_SYS_CHROOT", "CAP_MKNOD",        "CAP_AUDIT_WRITE", "CAP_SETFCAP"};
 }
 
 namespace {
@@ -126,10 +160,14 @@ Result<std::vector<std::string>> resolve_capabilities(const std::vector<std::str
   uint64_t base = 0;
   for (const auto& name : default_capabilities()) base |= uint64_t{1} << find_number(name);
   uint64_t set;
-  if (privileged) set = known;
-  else if (added.all) set = known & ~dropped.set;  // ALL minus the drops; a drop of ALL is then overruled
-  else if (dropped.all) set = added.set;
-  else set = (base & ~dropped.set) | added.set;
+  if (privileged)
+    set = known;
+  else if (added.all)
+    set = known & ~dropped.set;  // ALL minus the drops; a drop of ALL is then overruled
+  else if (dropped.all)
+    set = added.set;
+  else
+    set = (base & ~dropped.set) | added.set;
   std::vector<std::string> out;
   for (size_t i = 0; i < names.size(); ++i)
     if ((set >> i) & 1) out.push_back(names[i]);

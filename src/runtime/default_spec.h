@@ -14,10 +14,10 @@
 namespace caisson::runtime {
 
 struct DefaultMountOptions {
-  int64_t shm_size = 64 << 20;   // bytes; 0: no /dev/shm (the caller shares or binds one)
-  bool mqueue = true;            // off when the ipc namespace is shared
-  bool privileged = false;       // sysfs and cgroup writable
-  bool sysfs_bind = false;       // host network with a user namespace: /sys is a bind of the host's
+  int64_t shm_size = 64 << 20;  // bytes; 0: no /dev/shm (the caller shares or binds one)
+  bool mqueue = true;           // off when the ipc namespace is shared
+  bool privileged = false;      // sysfs and cgroup writable
+  bool sysfs_bind = false;      // host network with a user namespace: /sys is a bind of the host's
 };
 // proc, /dev, devpts, sysfs, cgroup, mqueue, shm; in the order they are mounted.
 std::vector<spec::OciMount> default_mounts(const DefaultMountOptions& options);

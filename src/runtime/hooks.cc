@@ -46,7 +46,8 @@ Result<> run_hook(const Hook& hook, const UniqueFd& state, const std::string& di
   request.directory = directory.empty() ? "/" : directory;
   auto child = TRY(sys::spawn(request));
   if (hook.timeout_s) {
-    if (auto ended = sys::wait_readable(child.pidfd.get(), static_cast<int>(std::min(hook.timeout_s, 2000000u) * 1000)); !ended) {
+    if (auto ended = sys::wait_readable(child.pidfd.get(), static_cast<int>(std::min(hook.timeout_s, 2000000u) * 1000));
+        !ended) {
       if (ended.error().kind != ErrorKind::kTimeout) return ended;
       (void)sys::signal_pidfd(child.pidfd.get(), SIGKILL);
       TRY(sys::wait_child(child));
@@ -56,8 +57,8 @@ Result<> run_hook(const Hook& hook, const UniqueFd& state, const std::string& di
   int code = TRY(sys::wait_child(child));
   if (code == 0) return {};
   auto how = code > 128 ? format("signal %d", code - 128) : format("exit status %d", code);
-  return fail(ErrorKind::kInternal, "'%s': %s, stdout: %s, stderr: %s", hook.path.c_str(), how.c_str(), written(out).c_str(),
-              written(err).c_str());
+  return fail(ErrorKind::kInternal, "'%s': %s, stdout: %s, stderr: %s", hook.path.c_str(), how.c_str(),
+              written(out).c_str(), written(err).c_str());
 }
 
 }  // namespace

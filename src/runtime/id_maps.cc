@@ -34,7 +34,8 @@ std::string find_helper(const char* name) {
 Result<> run_helper(const char* name, pid_t pid, const std::vector<IdMapping>& map) {
   auto program = find_helper(name);
   if (program.empty())
-    return fail(ErrorKind::kDenied, "an ordinary user may map only the own id, and '%s' (package uidmap) is not installed", name);
+    return fail(ErrorKind::kDenied,
+                "an ordinary user may map only the own id, and '%s' (package uidmap) is not installed", name);
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) < 0) return fail_errno("pipe");
   UniqueFd reader(ends[0]), writer(ends[1]);
@@ -61,8 +62,10 @@ Result<> run_helper(const char* name, pid_t pid, const std::vector<IdMapping>& m
 
 Result<> write_id_maps(pid_t pid, const Plan& plan) {
   bool privileged = geteuid() == 0 && !plan.rootless;
-  if (privileged || is_own_id_alone(plan.uid_mappings, geteuid())) TRY_CTX(write_map(pid, "uid_map", plan.uid_mappings), "map user ids");
-  else TRY_CTX(run_helper("newuidmap", pid, plan.uid_mappings), "map user ids");
+  if (privileged || is_own_id_alone(plan.uid_mappings, geteuid()))
+    TRY_CTX(write_map(pid, "uid_map", plan.uid_mappings), "map user ids");
+  else
+    TRY_CTX(run_helper("newuidmap", pid, plan.uid_mappings), "map user ids");
   if (privileged) {
     TRY_CTX(write_map(pid, "gid_map", plan.gid_mappings), "map group ids");
   } else if (is_own_id_alone(plan.gid_mappings, getegid())) {

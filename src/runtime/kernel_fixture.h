@@ -47,10 +47,12 @@ class Root {
     auto busybox = sys::read_file("/bin/busybox");
     REQUIRE(busybox);
     REQUIRE(sys::write_file(path() + "/bin/busybox", *busybox, 0755));
-    for (auto applet : {"sh", "cat", "ls", "mount", "unshare", "stty", "id", "sleep", "hostname", "grep", "stat", "readlink",
-                        "touch", "mknod", "umount", "ps", "true", "false", "tty", "wc", "pwd", "kill", "ulimit", "env", "dd", "echo", "cut"})
+    for (auto applet : {"sh",   "cat",  "ls",       "mount", "unshare", "stty",   "id", "sleep", "hostname",
+                        "grep", "stat", "readlink", "touch", "mknod",   "umount", "ps", "true",  "false",
+                        "tty",  "wc",   "pwd",      "kill",  "ulimit",  "env",    "dd", "echo",  "cut"})
       REQUIRE(symlink("busybox", (path() + "/bin/" + applet).c_str()) == 0);
-    REQUIRE(sys::write_file(path() + "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"));
+    REQUIRE(sys::write_file(path() + "/etc/passwd",
+                            "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"));
     REQUIRE(sys::write_file(path() + "/etc/group", "root:x:0:\nuser:x:1000:\nextra:x:2000:user\n"));
     auto cgroups = sys::detect_cgroups();
     REQUIRE(cgroups);

@@ -155,11 +155,17 @@ TEST_CASE("a failing hook takes the container down and says why") {
     const char* name;
     std::vector<Hook> Hooks::*list;
   };
-  const Place places[] = {{"prestart", &Hooks::prestart}, {"createRuntime", &Hooks::create_runtime}, {"createContainer", &Hooks::create_container}, {"startContainer", &Hooks::start_container}};
+  const Place places[] = {{"prestart", &Hooks::prestart},
+                          {"createRuntime", &Hooks::create_runtime},
+                          {"createContainer", &Hooks::create_container},
+                          {"startContainer", &Hooks::start_container}};
   for (const auto& place : places) {
     auto plan = root.command({"touch", "/ran"});
     plan.bundle = "/";
-    plan.hooks.*place.list = {{place.list == &Hooks::start_container ? "/bin/sh" : "/bin/busybox", {"sh", "-c", "echo because >&2; exit 3"}, {}, 0}};
+    plan.hooks.*place.list = {{place.list == &Hooks::start_container ? "/bin/sh" : "/bin/busybox",
+                               {"sh", "-c", "echo because >&2; exit 3"},
+                               {},
+                               0}};
     auto outcome = root.run(plan);
     CHECK_FALSE(outcome.started);
     CHECK(outcome.error.message.starts_with(format("error running %s hook #0: ", place.name)));
@@ -187,9 +193,14 @@ TEST_CASE("a user namespace, for the container and for what joins it") {
   auto started = runtime::run(root.plan(spec), {});
   if (!started) FAIL(started.error().message);
   Pipe out;
-  auto process = build_process(*root.spec({"sh", "-c", "id -u; cat /proc/self/uid_map /proc/uptime; touch /tmp/x; for n in user time mnt net; do a=$(readlink /proc/self/ns/$n); b=$(readlink /proc/1/ns/$n); [ $a = $b ] && echo $n; done"}).process);
+  auto process = build_process(
+      *root.spec({"sh", "-c",
+                  "id -u; cat /proc/self/uid_map /proc/uptime; touch /tmp/x; for n in user time mnt net; do "
+                  "a=$(readlink /proc/self/ns/$n); b=$(readlink /proc/1/ns/$n); [ $a = $b ] && echo $n; done"})
+           .process);
   REQUIRE(process);
-  auto executed = exec_process(started->pidfd.get(), *process, started->cgroup, {-1, out.writer.get(), out.writer.get()});
+  auto executed =
+      exec_process(started->pidfd.get(), *process, started->cgroup, {-1, out.writer.get(), out.writer.get()});
   out.writer.reset();
   if (!executed) FAIL(executed.error().message);
   Outcome outcome;

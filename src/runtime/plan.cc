@@ -98,13 +98,21 @@ void all(Io& io, T&... values) {
 }
 
 template <class Io>
-void fields(Io& io, ResourceLimit& v) { all(io, v.resource, v.soft, v.hard); }
+void fields(Io& io, ResourceLimit& v) {
+  all(io, v.resource, v.soft, v.hard);
+}
 template <class Io>
-void fields(Io& io, NamespaceJoin& v) { all(io, v.type, v.path); }
+void fields(Io& io, NamespaceJoin& v) {
+  all(io, v.type, v.path);
+}
 template <class Io>
-void fields(Io& io, Device& v) { all(io, v.path, v.mode, v.major, v.minor, v.uid, v.gid); }
+void fields(Io& io, Device& v) {
+  all(io, v.path, v.mode, v.major, v.minor, v.uid, v.gid);
+}
 template <class Io>
-void fields(Io& io, IdMapping& v) { all(io, v.container_id, v.host_id, v.size); }
+void fields(Io& io, IdMapping& v) {
+  all(io, v.container_id, v.host_id, v.size);
+}
 template <class Io>
 void fields(Io& io, Mount& v) {
   all(io, v.kind, v.destination, v.type, v.source, v.data, v.set_attributes, v.clear_attributes,
@@ -112,21 +120,37 @@ void fields(Io& io, Mount& v) {
       v.copy_up, v.id_mapped, v.id_mapped_recursive, v.uid_mappings, v.gid_mappings);
 }
 template <class Io>
-void fields(Io& io, sys::CgroupHierarchy& v) { all(io, v.mount_point, v.controllers, v.root, v.own); }
+void fields(Io& io, sys::CgroupHierarchy& v) {
+  all(io, v.mount_point, v.controllers, v.root, v.own);
+}
 template <class Io>
-void fields(Io& io, sys::CgroupSystem& v) { all(io, v.v2, v.hierarchies); }
+void fields(Io& io, sys::CgroupSystem& v) {
+  all(io, v.v2, v.hierarchies);
+}
 template <class Io>
-void fields(Io& io, sys::DeviceRule& v) { all(io, v.allow, v.type, v.major, v.minor, v.read, v.write, v.mknod); }
+void fields(Io& io, sys::DeviceRule& v) {
+  all(io, v.allow, v.type, v.major, v.minor, v.read, v.write, v.mknod);
+}
 template <class Io>
-void fields(Io& io, sys::BlockThrottle& v) { all(io, v.major, v.minor, v.rate); }
+void fields(Io& io, sys::BlockThrottle& v) {
+  all(io, v.major, v.minor, v.rate);
+}
 template <class Io>
-void fields(Io& io, sys::HugePageLimit& v) { all(io, v.page_size, v.limit); }
+void fields(Io& io, sys::HugePageLimit& v) {
+  all(io, v.page_size, v.limit);
+}
 template <class Io>
-void fields(Io& io, std::pair<std::string, std::string>& v) { all(io, v.first, v.second); }
+void fields(Io& io, std::pair<std::string, std::string>& v) {
+  all(io, v.first, v.second);
+}
 template <class Io>
-void fields(Io& io, std::pair<std::string, uint32_t>& v) { all(io, v.first, v.second); }
+void fields(Io& io, std::pair<std::string, uint32_t>& v) {
+  all(io, v.first, v.second);
+}
 template <class Io>
-void fields(Io& io, sys::RdmaLimit& v) { all(io, v.device, v.handles, v.objects); }
+void fields(Io& io, sys::RdmaLimit& v) {
+  all(io, v.device, v.handles, v.objects);
+}
 template <class Io>
 void fields(Io& io, sys::CgroupLimits& v) {
   all(io, v.memory, v.memory_swap, v.memory_reservation, v.memory_swappiness, v.memory_kernel_tcp, v.oom_kill_disable,
@@ -136,17 +160,29 @@ void fields(Io& io, sys::CgroupLimits& v) {
       v.huge_pages, v.net_class_id, v.net_priorities, v.rdma, v.devices, v.unified);
 }
 template <class Io>
-void fields(Io& io, sys::SystemdProperty& v) { all(io, v.name, v.signature, v.values); }
+void fields(Io& io, sys::SystemdProperty& v) {
+  all(io, v.name, v.signature, v.values);
+}
 template <class Io>
-void fields(Io& io, CgroupPlan& v) { all(io, v.path, v.system, v.limits, v.systemd_program, v.systemd_user, v.systemd_properties, v.take_over, v.optional); }
+void fields(Io& io, CgroupPlan& v) {
+  all(io, v.path, v.system, v.limits, v.systemd_program, v.systemd_user, v.systemd_properties, v.take_over, v.optional);
+}
 template <class Io>
-void fields(Io& io, SchedulerPlan& v) { all(io, v.policy, v.flags, v.nice, v.priority, v.runtime, v.deadline, v.period); }
+void fields(Io& io, SchedulerPlan& v) {
+  all(io, v.policy, v.flags, v.nice, v.priority, v.runtime, v.deadline, v.period);
+}
 template <class Io>
-void fields(Io& io, MemoryPolicyPlan& v) { all(io, v.mode, v.nodes); }
+void fields(Io& io, MemoryPolicyPlan& v) {
+  all(io, v.mode, v.nodes);
+}
 template <class Io>
-void fields(Io& io, TimeOffset& v) { all(io, v.clock, v.seconds, v.nanoseconds); }
+void fields(Io& io, TimeOffset& v) {
+  all(io, v.clock, v.seconds, v.nanoseconds);
+}
 template <class Io>
-void fields(Io& io, Hook& v) { all(io, v.path, v.args, v.env, v.timeout_s); }
+void fields(Io& io, Hook& v) {
+  all(io, v.path, v.args, v.env, v.timeout_s);
+}
 template <class Io>
 void fields(Io& io, Hooks& v) {
   all(io, v.prestart, v.create_runtime, v.create_container, v.start_container, v.poststart, v.poststop);
@@ -163,8 +199,8 @@ template <class Io>
 void fields(Io& io, Plan& v) {
   all(io, v.id, v.process, v.create_namespaces, v.join_namespaces, v.hostname, v.domainname, v.rootfs, v.readonly_root,
       v.root_propagation, v.mounts, v.masked_paths, v.readonly_paths, v.devices, v.default_dev_links, v.sysctls,
-      v.cgroup, v.uid_mappings, v.gid_mappings, v.new_session_keyring, v.personality, v.time_offsets,
-      v.net_devices, v.no_pivot, v.rootless, v.oci_version, v.bundle, v.annotations, v.hooks);
+      v.cgroup, v.uid_mappings, v.gid_mappings, v.new_session_keyring, v.personality, v.time_offsets, v.net_devices,
+      v.no_pivot, v.rootless, v.oci_version, v.bundle, v.annotations, v.hooks);
 }
 
 template <class T>
@@ -215,7 +251,8 @@ std::string encode_with(uint32_t magic, const T& value) {
 
 template <class T>
 Result<T> decode_with(uint32_t magic, std::string_view bytes) {
-  if (bytes.size() > kMaxPlanBytes) return fail(ErrorKind::kCorrupt, "decode plan: longer than %zu bytes", kMaxPlanBytes);
+  if (bytes.size() > kMaxPlanBytes)
+    return fail(ErrorKind::kCorrupt, "decode plan: longer than %zu bytes", kMaxPlanBytes);
   Reader reader(bytes);
   uint32_t found = 0;
   reader.number(found);

@@ -35,8 +35,8 @@ struct SchedulerPlan {
 
 // set_mempolicy(2).
 struct MemoryPolicyPlan {
-  uint32_t mode = 0;   // MPOL_* with its MPOL_F_* flags
-  std::string nodes;   // bit mask, native unsigned longs
+  uint32_t mode = 0;  // MPOL_* with its MPOL_F_* flags
+  std::string nodes;  // bit mask, native unsigned longs
   bool operator==(const MemoryPolicyPlan&) const = default;
 };
 
@@ -50,19 +50,19 @@ struct ProcessPlan {
   bool no_new_privs = false;
   std::vector<ResourceLimit> rlimits;
   std::optional<int32_t> oom_score_adj;
-  int32_t umask = -1;            // -1: 0022
-  std::string seccomp_bpf;       // array of struct sock_filter; empty: no filter
-  uint32_t seccomp_flags = 0;    // SECCOMP_FILTER_FLAG_*
+  int32_t umask = -1;          // -1: 0022
+  std::string seccomp_bpf;     // array of struct sock_filter; empty: no filter
+  uint32_t seccomp_flags = 0;  // SECCOMP_FILTER_FLAG_*
   std::string apparmor_profile, selinux_label;
   bool terminal = false;
   uint16_t rows = 0, columns = 0;  // first window size of the terminal; 0: unset
   std::optional<SchedulerPlan> scheduler;
-  std::optional<uint16_t> io_priority;               // as ioprio_set(2) takes it
-  std::string initial_affinity, final_affinity;      // cpu masks, native unsigned longs; of execs only
+  std::optional<uint16_t> io_priority;           // as ioprio_set(2) takes it
+  std::string initial_affinity, final_affinity;  // cpu masks, native unsigned longs; of execs only
   std::optional<MemoryPolicyPlan> memory_policy;
   // The filter asks a listener (SCMP_ACT_NOTIFY): its descriptor goes to this socket, with the state.
   std::string seccomp_listener_path, seccomp_listener_metadata;
-  uint32_t preserve_fds = 0;                         // 3 .. 3+n-1 stay open in the program
+  uint32_t preserve_fds = 0;  // 3 .. 3+n-1 stay open in the program
   bool operator==(const ProcessPlan&) const = default;
 };
 
@@ -87,13 +87,13 @@ struct Mount {
   std::string destination;  // looked up inside the root; made when missing
   std::string type;
   std::string source;
-  std::string data;                              // file system options, separated by commas
-  uint64_t set_attributes = 0, clear_attributes = 0;  // MOUNT_ATTR_*
+  std::string data;                                                       // file system options, separated by commas
+  uint64_t set_attributes = 0, clear_attributes = 0;                      // MOUNT_ATTR_*
   uint64_t set_attributes_recursive = 0, clear_attributes_recursive = 0;  // "rro" and its like
-  uint64_t propagation = 0;                      // MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE or slave and shared; 0: private
+  uint64_t propagation = 0;  // MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE or slave and shared; 0: private
   bool propagation_recursive = true;
-  bool recursive = false;                        // kBind: mounts below the source come along
-  bool copy_up = false;                          // tmpfs starts with what the image has at the destination
+  bool recursive = false;  // kBind: mounts below the source come along
+  bool copy_up = false;    // tmpfs starts with what the image has at the destination
   bool id_mapped = false, id_mapped_recursive = false;
   std::vector<IdMapping> uid_mappings, gid_mappings;  // of an id-mapped mount; empty: the container's
   bool operator==(const Mount&) const = default;
@@ -135,8 +135,8 @@ struct CgroupPlan {
   std::string systemd_program;
   bool systemd_user = false;                             // the user's own manager
   std::vector<sys::SystemdProperty> systemd_properties;  // beside those of the limits
-  bool take_over = false;    // one that is there already serves, as long as it is empty
-  bool optional = false;     // nobody named it: an ordinary user goes without where it cannot be made
+  bool take_over = false;                                // one that is there already serves, as long as it is empty
+  bool optional = false;  // nobody named it: an ordinary user goes without where it cannot be made
 };
 
 struct Plan {
@@ -145,13 +145,13 @@ struct Plan {
   uint64_t create_namespaces = 0;  // CLONE_NEW* bits
   std::vector<NamespaceJoin> join_namespaces;
   std::string hostname, domainname;
-  std::string rootfs;         // path; empty: comes as StartFds::rootfs
+  std::string rootfs;  // path; empty: comes as StartFds::rootfs
   bool readonly_root = false;
   uint64_t root_propagation = 0;  // MS_SLAVE, MS_SHARED, MS_UNBINDABLE, with MS_REC; 0: private. Of the container's "/"
   std::vector<Mount> mounts;
   std::vector<std::string> masked_paths, readonly_paths;
   std::vector<Device> devices;
-  bool default_dev_links = true;  // /dev/fd, stdin, stdout, stderr, ptmx, core
+  bool default_dev_links = true;                             // /dev/fd, stdin, stdout, stderr, ptmx, core
   std::vector<std::pair<std::string, std::string>> sysctls;  // "net.ipv4.ip_forward", "1"
   CgroupPlan cgroup;
   std::vector<IdMapping> uid_mappings, gid_mappings;
@@ -159,8 +159,8 @@ struct Plan {
   std::optional<uint32_t> personality;
   std::vector<TimeOffset> time_offsets;
   std::vector<std::pair<std::string, std::string>> net_devices;  // name here, name in the container
-  bool no_pivot = false;   // chroot instead of pivot_root: for a root in an initramfs
-  bool rootless = false;   // the caller is an ordinary user: what it may not do and nobody asked for is left out
+  bool no_pivot = false;  // chroot instead of pivot_root: for a root in an initramfs
+  bool rootless = false;  // the caller is an ordinary user: what it may not do and nobody asked for is left out
   // What hooks are told, and the hooks.
   std::string oci_version, bundle;
   std::vector<std::pair<std::string, std::string>> annotations;

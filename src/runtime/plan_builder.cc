@@ -28,8 +28,8 @@ struct NamespaceType {
   uint64_t flag;
 };
 constexpr NamespaceType kNamespaces[] = {
-    {"pid", CLONE_NEWPID},   {"network", CLONE_NEWNET}, {"mount", CLONE_NEWNS},       {"ipc", CLONE_NEWIPC},
-    {"uts", CLONE_NEWUTS},   {"user", CLONE_NEWUSER},   {"cgroup", CLONE_NEWCGROUP},  {"time", CLONE_NEWTIME},
+    {"pid", CLONE_NEWPID}, {"network", CLONE_NEWNET}, {"mount", CLONE_NEWNS},      {"ipc", CLONE_NEWIPC},
+    {"uts", CLONE_NEWUTS}, {"user", CLONE_NEWUSER},   {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME},
 };
 
 bool has_parent_step(std::string_view path) {
@@ -41,22 +41,27 @@ bool has_parent_step(std::string_view path) {
 Result<> add_namespaces(const spec::OciLinux& in, Plan& plan) {
   uint64_t seen = 0;
   for (const auto& entry : in.namespaces) {
-    auto type = std::find_if(std::begin(kNamespaces), std::end(kNamespaces), [&](auto& t) { return entry.type == t.name; });
-    if (type == std::end(kNamespaces)) return fail(ErrorKind::kInvalid, "unknown namespace type %s", quoted(entry.type).c_str());
+    auto type =
+        std::find_if(std::begin(kNamespaces), std::end(kNamespaces), [&](auto& t) { return entry.type == t.name; });
+    if (type == std::end(kNamespaces))
+      return fail(ErrorKind::kInvalid, "unknown namespace type %s", quoted(entry.type).c_str());
     if (seen & type->flag) return fail(ErrorKind::kInvalid, "namespace '%s' is listed twice", type->name);
     seen |= type->flag;
     if (!entry.path.empty() && entry.path[0] != '/')
-      return fail(ErrorKind::kInvalid, "path %s of namespace '%s' is not absolute", quoted(entry.path).c_str(), type->name);
-    if (entry.path.empty()) plan.create_namespaces |= type->flag;
-    else plan.join_namespaces.push_back({type->flag, entry.path});
+      return fail(ErrorKind::kInvalid, "path %s of namespace '%s' is not absolute", quoted(entry.path).c_str(),
+                  type->name);
+    if (entry.path.empty())
+      plan.create_namespaces |= type->flag;
+    else
+      plan.join_namespaces.push_back({type->flag, entry.path});
   }
   return {};
 }
 
 bool namespaced_ipc_sysctl(std::string_view name) {
-  static constexpr std::string_view kNames[] = {
-      "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni",          "kernel.sem",
-      "kernel.shmall", "kernel.shmmax", "kernel.shmmni",          "kernel.shm_rmid_forced"};
+  static constexpr std::string_view kNames[] = {"kernel.msgmax", "kernel.msgmnb",         "kernel.msgmni",
+                                                "kernel.sem",    "kernel.shmall",         "kernel.shmmax",
+                                                "kernel.shmmni", "kernel.shm_rmid_forced"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames) || name.starts_with("fs.mqueue.");
 }
 
@@ -67,8 +72,10 @@ Result<> add_sysctls(const spec::OciLinux& in, Plan& plan, uint64_t own) {
     if (name.find('/') != std::string::npos)
       for (auto& c : dotted) c = c == '/' ? '.' : c == '.' ? '/' : c;
     bool ok = !has_parent_step(name) && name.find("..") == std::string::npos && name.find('\0') == std::string::npos;
-    uint64_t needed = dotted.starts_with("net.") ? CLONE_NEWNET : namespaced_ipc_sysctl(dotted) ? CLONE_NEWIPC
-                      : dotted == "kernel.domainname" || dotted == "kernel.hostname" ? CLONE_NEWUTS : 0;
+    uint64_t needed = dotted.starts_with("net.")                                     ? CLONE_NEWNET
+                      : namespaced_ipc_sysctl(dotted)                                ? CLONE_NEWIPC
+                      : dotted == "kernel.domainname" || dotted == "kernel.hostname" ? CLONE_NEWUTS
+                                                                                     : 0;
     if (!ok || !(needed & own))
       return fail(ErrorKind::kInvalid, "sysctl \"%s\" is not in a separate kernel namespace", name.c_str());
     plan.sysctls.emplace_back(dotted, value);
@@ -83,7 +90,8 @@ Result<> add_time_offsets(const spec::OciLinux& in, Plan& plan) {
   for (const auto& [name, offset] : in.time_offsets) {
     int32_t clock = name == "monotonic" ? CLOCK_MONOTONIC : name == "boottime" ? CLOCK_BOOTTIME : -1;
     if (clock < 0) return fail(ErrorKind::kInvalid, "timeOffsets: unknown clock %s", quoted(name).c_str());
-    if (offset.nanosecs >= 1000000000) return fail(ErrorKind::kInvalid, "timeOffsets: nanosecs %u is a second or more", offset.nanosecs);
+    if (offset.nanosecs >= 1000000000)
+      return fail(ErrorKind::kInvalid, "timeOffsets: nanosecs %u is a second or more", offset.nanosecs);
     plan.time_offsets.push_back({clock, offset.secs, offset.nanosecs});
   }
   return {};
@@ -94,7 +102,8 @@ Result<> add_hooks(const char* kind, const std::vector<spec::OciHook>& in, std::
     if (entry.path.empty() || entry.path[0] != '/' || entry.path.find('\0') != std::string::npos)
       return fail(ErrorKind::kInvalid, "%s hook: path %s is not absolute", kind, quoted(entry.path).c_str());
     if (entry.timeout && *entry.timeout <= 0)
-      return fail(ErrorKind::kInvalid, "%s hook '%s': timeout %ld is not positive", kind, entry.path.c_str(), static_cast<long>(*entry.timeout));
+      return fail(ErrorKind::kInvalid, "%s hook '%s': timeout %ld is not positive", kind, entry.path.c_str(),
+                  static_cast<long>(*entry.timeout));
     auto timeout = std::min<int64_t>(entry.timeout.value_or(0), UINT32_MAX);
     out.push_back({entry.path, entry.args, entry.env, static_cast<uint32_t>(timeout)});
   }
@@ -132,7 +141,8 @@ Result<> add_linux(const spec::OciLinux& in, const BuildOptions& options, Plan& 
   TRY(add_linux_root(in, plan));
   TRY(add_linux_process(in, plan));
   if (in.seccomp) {
-    if (options.seccomp_bpf.empty()) return fail(ErrorKind::kInvalid, "linux.seccomp is set, but no compiled filter was given");
+    if (options.seccomp_bpf.empty())
+      return fail(ErrorKind::kInvalid, "linux.seccomp is set, but no compiled filter was given");
     plan.process.seccomp_bpf = options.seccomp_bpf;
     plan.process.seccomp_flags = options.seccomp_flags;
   }
@@ -144,11 +154,13 @@ Result<> add_cgroup_path(const std::string& path, const BuildOptions& options, P
   const std::string& parent = options.default_cgroup_parent;
   // A relative one lies below the runtime's own cgroup: sys::cgroup_paths.
   plan.cgroup.path = !path.empty() ? path : parent.empty() ? options.id : parent + "/" + options.id;
-  if (has_parent_step(plan.cgroup.path)) return fail(ErrorKind::kInvalid, "cgroupsPath %s is invalid", quoted(path).c_str());
+  if (has_parent_step(plan.cgroup.path))
+    return fail(ErrorKind::kInvalid, "cgroupsPath %s is invalid", quoted(path).c_str());
   return {};
 }
 
-Result<> add_systemd_unit(const std::string& path, const spec::RuntimeSpec& spec, const BuildOptions& options, Plan& plan) {
+Result<> add_systemd_unit(const std::string& path, const spec::RuntimeSpec& spec, const BuildOptions& options,
+                          Plan& plan) {
   constexpr std::string_view kPrefix = "org.systemd.property.";
   plan.cgroup.path = path;
   plan.cgroup.systemd_program = options.systemd_program;
@@ -156,7 +168,8 @@ Result<> add_systemd_unit(const std::string& path, const spec::RuntimeSpec& spec
   TRY(sys::systemd_unit_of(path, options.id, options.rootless));
   for (const auto& [name, value] : spec.annotations)
     if (name.starts_with(kPrefix))
-      plan.cgroup.systemd_properties.push_back(TRY(sys::systemd_property_of(std::string_view(name).substr(kPrefix.size()), value)));
+      plan.cgroup.systemd_properties.push_back(
+          TRY(sys::systemd_property_of(std::string_view(name).substr(kPrefix.size()), value)));
   return {};
 }
 
@@ -187,7 +200,8 @@ Result<Plan> build_plan(const spec::RuntimeSpec& spec, const BuildOptions& optio
   if (!spec.process) return fail(ErrorKind::kInvalid, "process is missing");
   if (!spec.root) return fail(ErrorKind::kInvalid, "root is missing");
   plan.process = TRY(build_process(*spec.process));
-  for (const auto& [name, text] : {std::pair{"hostname", &spec.hostname}, {"domainname", &spec.domainname}, {"root.path", &spec.root->path}})
+  for (const auto& [name, text] :
+       {std::pair{"hostname", &spec.hostname}, {"domainname", &spec.domainname}, {"root.path", &spec.root->path}})
     if (text->find('\0') != std::string::npos) return fail(ErrorKind::kInvalid, "%s holds a zero byte", name);
   plan.hostname = spec.hostname;
   plan.domainname = spec.domainname;
@@ -204,14 +218,17 @@ Result<Plan> build_plan(const spec::RuntimeSpec& spec, const BuildOptions& optio
   uint64_t uts = plan.create_namespaces & CLONE_NEWUTS;
   for (const auto& join : plan.join_namespaces) uts |= join.type & CLONE_NEWUTS;
   if ((!plan.hostname.empty() || !plan.domainname.empty()) && !uts)
-    return fail(ErrorKind::kInvalid, "unable to set %s without a private UTS namespace", plan.hostname.empty() ? "domainname" : "hostname");
+    return fail(ErrorKind::kInvalid, "unable to set %s without a private UTS namespace",
+                plan.hostname.empty() ? "domainname" : "hostname");
   TRY(check_mount_namespace(plan));
   plan.cgroup.system = options.cgroups;
   plan.cgroup.take_over = options.take_over_cgroup;
   const std::string& path = spec.linux_part ? spec.linux_part->cgroups_path : "";
   plan.cgroup.optional = path.empty();
-  if (options.systemd_program.empty()) TRY(add_cgroup_path(path, options, plan));
-  else TRY(add_systemd_unit(path, spec, options, plan));
+  if (options.systemd_program.empty())
+    TRY(add_cgroup_path(path, options, plan));
+  else
+    TRY(add_systemd_unit(path, spec, options, plan));
   return plan;
 }
 

@@ -19,13 +19,13 @@ struct BuildOptions {
   // spec is an error, so that a profile is never dropped by oversight.
   std::string seccomp_bpf;
   uint32_t seccomp_flags = 0;
-  sys::CgroupSystem cgroups;   // empty: the executing side detects it
+  sys::CgroupSystem cgroups;                       // empty: the executing side detects it
   std::string default_cgroup_parent = "/caisson";  // when the spec has no cgroupsPath; empty: our own cgroup
-  bool take_over_cgroup = false;  // see CgroupPlan
-  std::string systemd_program;    // see CgroupPlan; cgroupsPath is "slice:prefix:name" then
-  bool rootfs_is_fd = false;   // root.path is ignored, the mount comes as StartFds::rootfs
-  std::string bundle;          // relative root.path and bind sources are taken from here
-  bool rootless = false;       // see Plan
+  bool take_over_cgroup = false;                   // see CgroupPlan
+  std::string systemd_program;                     // see CgroupPlan; cgroupsPath is "slice:prefix:name" then
+  bool rootfs_is_fd = false;                       // root.path is ignored, the mount comes as StartFds::rootfs
+  std::string bundle;                              // relative root.path and bind sources are taken from here
+  bool rootless = false;                           // see Plan
   bool no_pivot = false;
   bool new_session_keyring = true;
 };

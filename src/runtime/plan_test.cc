@@ -83,7 +83,8 @@ TEST_CASE("the default spec becomes Docker's container") {
   CHECK(plan->process.cap_bounding == 0xa80425fb);
   CHECK(plan->process.cap_inheritable == 0);
   CHECK(plan->process.cap_ambient == 0);
-  CHECK(plan->create_namespaces == (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP));
+  CHECK(plan->create_namespaces ==
+        (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP));
   CHECK(plan->cgroup.path == "/docker/abc");
   CHECK(plan->devices.size() == 6);
   CHECK(plan->devices[0].mode == (S_IFCHR | 0666));
@@ -91,7 +92,8 @@ TEST_CASE("the default spec becomes Docker's container") {
   CHECK(plan->mounts[0].destination == "/proc");
   CHECK(plan->mounts[1].data == "mode=755,size=65536k");
   CHECK(plan->mounts[1].set_attributes == (MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME));
-  CHECK(plan->mounts[3].set_attributes == (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY));
+  CHECK(plan->mounts[3].set_attributes ==
+        (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY));
   CHECK(plan->mounts[4].kind == Mount::Kind::kCgroup);
   CHECK(plan->mounts[6].data == "mode=1777,size=67108864");
 }
@@ -179,7 +181,8 @@ TEST_CASE("capabilities are added and dropped as in Docker") {
 }
 
 TEST_CASE("resources become limits") {
-  auto resources = spec::parse_runtime_spec(R"({"linux":{"resources":{"memory":{"limit":-1,"swap":5,"disableOOMKiller":true},
+  auto resources =
+      spec::parse_runtime_spec(R"({"linux":{"resources":{"memory":{"limit":-1,"swap":5,"disableOOMKiller":true},
     "cpu":{"quota":-1,"period":100,"cpus":"0-1"},"pids":{"limit":7},"blockIO":{"weight":100,"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":600}]},
     "devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":1,"access":"r"}]}}})");
   REQUIRE(resources);

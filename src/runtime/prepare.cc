@@ -132,17 +132,14 @@ Error child_error(const ChildMessage& message) {
       return {ErrorKind::kDenied, message.err, format("exec: \"%s\": permission denied", object)};
     case Failure::kIsDirectory:
       return {ErrorKind::kDenied, message.err, format("exec: \"%s\": is a directory", object)};
-    case Failure::kExec:
-      return {exec_kind(), message.err, format("exec %s: %s", object, lower.c_str())};
+    case Failure::kExec: return {exec_kind(), message.err, format("exec %s: %s", object, lower.c_str())};
     case Failure::kWorkingDirectory:
       return {kind_of_errno(message.err), message.err,
               format("chdir to cwd (\"%s\") set in config.json failed: %s", object, lower.c_str())};
     case Failure::kOutside:
       return {ErrorKind::kDenied, 0, format("working directory '%s' is outside of the container's root", object)};
-    case Failure::kOverProc:
-      return {ErrorKind::kInvalid, 0, format("mount on '%s': it is inside /proc", object)};
-    case Failure::kNotProcfs:
-      return {ErrorKind::kInvalid, 0, "'/proc' is not a proc file system"};
+    case Failure::kOverProc: return {ErrorKind::kInvalid, 0, format("mount on '%s': it is inside /proc", object)};
+    case Failure::kNotProcfs: return {ErrorKind::kInvalid, 0, "'/proc' is not a proc file system"};
     case Failure::kNotMapped:
       return {ErrorKind::kInvalid, message.err, format("process.user: %s is not mapped in the user namespace", object)};
     case Failure::kNoGroups:

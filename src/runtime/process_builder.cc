@@ -23,10 +23,12 @@ constexpr struct {
   const char* name;
   uint32_t number;
 } kResources[] = {
-    {"as", RLIMIT_AS},           {"core", RLIMIT_CORE},     {"cpu", RLIMIT_CPU},         {"data", RLIMIT_DATA},
-    {"fsize", RLIMIT_FSIZE},     {"locks", RLIMIT_LOCKS},   {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE},
-    {"nice", RLIMIT_NICE},       {"nofile", RLIMIT_NOFILE}, {"nproc", RLIMIT_NPROC},     {"rss", RLIMIT_RSS},
-    {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME}, {"sigpending", RLIMIT_SIGPENDING}, {"stack", RLIMIT_STACK},
+    {"as", RLIMIT_AS},           {"core", RLIMIT_CORE},         {"cpu", RLIMIT_CPU},
+    {"data", RLIMIT_DATA},       {"fsize", RLIMIT_FSIZE},       {"locks", RLIMIT_LOCKS},
+    {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE},
+    {"nofile", RLIMIT_NOFILE},   {"nproc", RLIMIT_NPROC},       {"rss", RLIMIT_RSS},
+    {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME},     {"sigpending", RLIMIT_SIGPENDING},
+    {"stack", RLIMIT_STACK},
 };
 
 // The last entry of a name wins, in the place of that last one, as runc has it.
@@ -35,7 +37,8 @@ Result<std::vector<std::string>> environment(const std::vector<std::string>& in)
   std::set<std::string_view> seen;
   for (auto entry = in.rbegin(); entry != in.rend(); ++entry) {
     size_t end = entry->find('=');
-    if (end == std::string::npos) return fail(ErrorKind::kInvalid, "process.env: %s has no '='", quoted(*entry).c_str());
+    if (end == std::string::npos)
+      return fail(ErrorKind::kInvalid, "process.env: %s has no '='", quoted(*entry).c_str());
     if (end == 0) return fail(ErrorKind::kInvalid, "process.env: %s has no name", quoted(*entry).c_str());
     if (seen.insert(std::string_view(*entry).substr(0, end)).second) out.push_back(*entry);
   }
@@ -46,8 +49,10 @@ Result<std::vector<std::string>> environment(const std::vector<std::string>& in)
 uint64_t capability_bits(const std::vector<std::string>& names, std::set<std::string>& unknown) {
   uint64_t bits = 0;
   for (const auto& name : names)
-    if (auto number = capability_number(name)) bits |= uint64_t{1} << *number;
-    else unknown.insert(name);
+    if (auto number = capability_number(name))
+      bits |= uint64_t{1} << *number;
+    else
+      unknown.insert(name);
   return bits;
 }
 
@@ -63,7 +68,7 @@ void add_capabilities(const spec::OciCapabilities& in, ProcessPlan& out) {
   uint64_t possible = out.cap_permitted & out.cap_inheritable;
   if (out.cap_ambient & ~possible)
     log_debug("ambient capabilities that are not permitted and inheritable (mask %lx) cannot be raised, ignoring",
-             static_cast<unsigned long>(out.cap_ambient & ~possible));
+              static_cast<unsigned long>(out.cap_ambient & ~possible));
   out.cap_ambient &= possible;
 }
 
@@ -78,7 +83,8 @@ Result<> add_limits(const std::vector<spec::OciRlimit>& in, ProcessPlan& out) {
         return fail(ErrorKind::kInvalid, "process.rlimits: '%s' is listed twice", limit.type.c_str());
     if (limit.soft > limit.hard)
       return fail(ErrorKind::kInvalid, "process.rlimits: '%s' has a soft limit above its hard limit: %llu > %llu",
-                  limit.type.c_str(), static_cast<unsigned long long>(limit.soft), static_cast<unsigned long long>(limit.hard));
+                  limit.type.c_str(), static_cast<unsigned long long>(limit.soft),
+                  static_cast<unsigned long long>(limit.hard));
     out.rlimits.push_back({resource, limit.soft, limit.hard});
   }
   return {};
@@ -88,8 +94,10 @@ Result<> add_scheduling(const spec::OciProcess& in, ProcessPlan& out) {
   if (in.scheduler) out.scheduler = TRY(build_scheduler(*in.scheduler));
   if (in.io_priority) out.io_priority = TRY(build_io_priority(*in.io_priority));
   if (!in.exec_cpu_affinity) return {};
-  out.initial_affinity = TRY_CTX(parse_number_list(in.exec_cpu_affinity->initial, kMaxCpus), "process.execCPUAffinity: initial");
-  out.final_affinity = TRY_CTX(parse_number_list(in.exec_cpu_affinity->final_list, kMaxCpus), "process.execCPUAffinity: final");
+  out.initial_affinity =
+      TRY_CTX(parse_number_list(in.exec_cpu_affinity->initial, kMaxCpus), "process.execCPUAffinity: initial");
+  out.final_affinity =
+      TRY_CTX(parse_number_list(in.exec_cpu_affinity->final_list, kMaxCpus), "process.execCPUAffinity: final");
   return {};
 }
 
@@ -131,9 +139,12 @@ Result<> add_net_devices(const spec::OciLinux& in, Plan& plan) {
 }
 
 Result<> add_personality(const spec::OciPersonality& in, Plan& plan) {
-  if (in.domain == "LINUX") plan.personality = PER_LINUX;
-  else if (in.domain == "LINUX32") plan.personality = PER_LINUX32;
-  else return fail(ErrorKind::kInvalid, "linux.personality: unknown domain %s", quoted(in.domain).c_str());
+  if (in.domain == "LINUX")
+    plan.personality = PER_LINUX;
+  else if (in.domain == "LINUX32")
+    plan.personality = PER_LINUX32;
+  else
+    return fail(ErrorKind::kInvalid, "linux.personality: unknown domain %s", quoted(in.domain).c_str());
   if (!in.flags.empty())
     return fail(ErrorKind::kInvalid, "linux.personality: unknown flag %s", quoted(in.flags.front()).c_str());
   return {};
@@ -144,7 +155,8 @@ Result<> add_personality(const spec::OciPersonality& in, Plan& plan) {
 Result<> add_linux_process(const spec::OciLinux& in, Plan& plan) {
   if (in.personality) TRY(add_personality(*in.personality, plan));
   if (in.memory_policy) plan.process.memory_policy = TRY(build_memory_policy(*in.memory_policy));
-  if (in.intel_rdt) return fail(ErrorKind::kUnsupported, "linux.intelRdt: cache and memory bandwidth allocation is not supported");
+  if (in.intel_rdt)
+    return fail(ErrorKind::kUnsupported, "linux.intelRdt: cache and memory bandwidth allocation is not supported");
   if (in.seccomp) {
     plan.process.seccomp_listener_path = in.seccomp->listener_path;
     plan.process.seccomp_listener_metadata = in.seccomp->listener_metadata;
@@ -170,7 +182,8 @@ Result<ProcessPlan> build_process(const spec::OciProcess& in) {
   for (const auto* list : {&in.args, &in.env})
     for (const auto& text : *list)
       if (text.find('\0') != std::string::npos)
-        return fail(ErrorKind::kInvalid, "process.%s: %s holds a zero byte", list == &in.args ? "args" : "env", quoted(text).c_str());
+        return fail(ErrorKind::kInvalid, "process.%s: %s holds a zero byte", list == &in.args ? "args" : "env",
+                    quoted(text).c_str());
   out.args = in.args;
   out.env = TRY(environment(in.env));
   out.cwd = in.cwd;
@@ -186,7 +199,8 @@ Result<ProcessPlan> build_process(const spec::OciProcess& in) {
   TRY(add_scheduling(in, out));
   if (in.oom_score_adj) {
     if (*in.oom_score_adj < -1000 || *in.oom_score_adj > 1000)
-      return fail(ErrorKind::kInvalid, "process.oomScoreAdj %lld is not within -1000 and 1000", static_cast<long long>(*in.oom_score_adj));
+      return fail(ErrorKind::kInvalid, "process.oomScoreAdj %lld is not within -1000 and 1000",
+                  static_cast<long long>(*in.oom_score_adj));
     out.oom_score_adj = static_cast<int32_t>(*in.oom_score_adj);
   }
   out.apparmor_profile = in.apparmor_profile;

@@ -120,7 +120,8 @@ TEST_CASE("scheduler") {
     in.scheduler = std::move(scheduler);
     return refusal(in);
   };
-  in.scheduler = spec::OciScheduler{"SCHED_BATCH", 3, 0, {"SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_UTIL_CLAMP_MAX"}, 0, 0, 0};
+  in.scheduler =
+      spec::OciScheduler{"SCHED_BATCH", 3, 0, {"SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_UTIL_CLAMP_MAX"}, 0, 0, 0};
   CHECK(build_process(in)->scheduler == SchedulerPlan{SCHED_BATCH, 0x41, 3, 0, 0, 0, 0});
   in.scheduler = spec::OciScheduler{"SCHED_DEADLINE", 0, 0, {}, 10, 20, 30};
   CHECK(build_process(in)->scheduler == SchedulerPlan{SCHED_DEADLINE, 0, 0, 0, 10, 20, 30});
@@ -133,7 +134,8 @@ TEST_CASE("scheduler") {
   CHECK(with({"SCHED_OTHER", 0, 1}) == "process.scheduler: priority is for 'SCHED_FIFO' and 'SCHED_RR' only");
   CHECK(with({"SCHED_FIFO", 0, 100}) == "process.scheduler: priority 100 is not within 1 and 99");
   CHECK(with({"SCHED_FIFO", 0, 0}) == "process.scheduler: priority 0 is not within 1 and 99");
-  CHECK(with({"SCHED_OTHER", 0, 0, {}, 1}) == "process.scheduler: runtime, deadline and period are for 'SCHED_DEADLINE' only");
+  CHECK(with({"SCHED_OTHER", 0, 0, {}, 1}) ==
+        "process.scheduler: runtime, deadline and period are for 'SCHED_DEADLINE' only");
   CHECK(with({"SCHED_DEADLINE", 0, 0, {}, 30, 20, 30}) ==
         "process.scheduler: 'SCHED_DEADLINE' needs 0 < runtime <= deadline <= period");
   auto iso = build_scheduler({"SCHED_ISO"});
@@ -146,8 +148,10 @@ TEST_CASE("io priority") {
   CHECK(*build_io_priority({"IOPRIO_CLASS_RT", 5}) == (1 << 13 | 5));
   CHECK(*build_io_priority({"IOPRIO_CLASS_BE", 7}) == (2 << 13 | 7));
   CHECK(*build_io_priority({"IOPRIO_CLASS_IDLE", 0}) == 3 << 13);
-  CHECK(build_io_priority({"IOPRIO_CLASS_NONE", 0}).error().message == "process.ioPriority: unknown class 'IOPRIO_CLASS_NONE'");
-  CHECK(build_io_priority({"IOPRIO_CLASS_BE", 8}).error().message == "process.ioPriority: priority 8 is not within 0 and 7");
+  CHECK(build_io_priority({"IOPRIO_CLASS_NONE", 0}).error().message ==
+        "process.ioPriority: unknown class 'IOPRIO_CLASS_NONE'");
+  CHECK(build_io_priority({"IOPRIO_CLASS_BE", 8}).error().message ==
+        "process.ioPriority: priority 8 is not within 0 and 7");
 }
 
 TEST_CASE("lists of cpus and nodes") {
@@ -194,7 +198,8 @@ TEST_CASE("ids have to exist in the container's user namespace") {
   CHECK(plan_of(part, {999, 5000, {}, {5000, 3}, ""}));
   CHECK(plan_refusal(part, {5000, 0, {}, {}, ""}) == "process.user: uid 5000 is not mapped in the user namespace");
   CHECK(plan_refusal(part, {0, 1000, {}, {}, ""}) == "process.user: gid 1000 is not mapped in the user namespace");
-  CHECK(plan_refusal(part, {0, 0, {}, {1, 5001}, ""}) == "process.user: additional gid 5001 is not mapped in the user namespace");
+  CHECK(plan_refusal(part, {0, 0, {}, {1, 5001}, ""}) ==
+        "process.user: additional gid 5001 is not mapped in the user namespace");
 }
 
 TEST_CASE("personality, intelRdt, listener") {

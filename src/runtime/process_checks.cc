@@ -47,8 +47,10 @@ Result<> check_filter_flags(uint32_t flags) {
       return fail(ErrorKind::kUnsupported, "seccomp flag '%s': this kernel does not have it", name);
   }
   constexpr uint32_t kWait = 1u << 5;  // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, newer than some headers
-  if ((flags & kWait) && sys::raw::set_seccomp_filter(kWait | SECCOMP_FILTER_FLAG_NEW_LISTENER, nullptr) < 0 && errno == EINVAL)
-    return fail(ErrorKind::kUnsupported, "seccomp flag 'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV': this kernel does not have it");
+  if ((flags & kWait) && sys::raw::set_seccomp_filter(kWait | SECCOMP_FILTER_FLAG_NEW_LISTENER, nullptr) < 0 &&
+      errno == EINVAL)
+    return fail(ErrorKind::kUnsupported,
+                "seccomp flag 'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV': this kernel does not have it");
   return {};
 }
 
@@ -57,7 +59,8 @@ Result<> check_filter_flags(uint32_t flags) {
 Result<> check_process(const ProcessPlan& process) {
   TRY(check_labels(process));
   if (!process.seccomp_bpf.empty()) TRY(check_filter_flags(process.seccomp_flags));
-  if (process.preserve_fds > 65536) return fail(ErrorKind::kInvalid, "%u descriptors to hand down", process.preserve_fds);
+  if (process.preserve_fds > 65536)
+    return fail(ErrorKind::kInvalid, "%u descriptors to hand down", process.preserve_fds);
   for (uint32_t fd = 3; fd < 3 + process.preserve_fds; ++fd)
     if (fcntl(static_cast<int>(fd), F_GETFD) < 0)
       return fail(ErrorKind::kInvalid, "descriptor %u of %u to hand down is not open", fd, process.preserve_fds);
@@ -85,7 +88,8 @@ Result<Affinity> Affinity::set(const std::string& mask) {
   std::string before(kMaxCpus / 8, '\0');
   long size = syscall(SYS_sched_getaffinity, 0, before.size(), before.data());
   if (size < 0) return fail_errno("sched_getaffinity");
-  if (sys::raw::set_affinity(mask.data(), mask.size()) < 0) return fail_errno("set the initial cpu affinity: sched_setaffinity");
+  if (sys::raw::set_affinity(mask.data(), mask.size()) < 0)
+    return fail_errno("set the initial cpu affinity: sched_setaffinity");
   before.resize(static_cast<size_t>(size));
   out.before_ = std::move(before);
   return out;

@@ -15,10 +15,11 @@ static int exit_of(Started& started) {
 TEST_CASE("a container is isolated as by default") {
   if (!can_run()) return;
   Root root;
-  auto spec = root.spec({"sh", "-c",
-                         "hostname; echo $$; grep -E 'Cap(Eff|Inh|Prm|Bnd|Amb)|Seccomp:|NoNewPrivs' /proc/self/status;"
-                         "wc -c < /proc/interrupts; echo x 2>&1 > /proc/sys/kernel/domainname; ls /dev; ls -l /proc/self/fd | wc -l;"
-                         "unshare -U true 2>&1; mount -t tmpfs none /tmp 2>&1; cat /proc/self/cgroup; pwd"});
+  auto spec = root.spec(
+      {"sh", "-c",
+       "hostname; echo $$; grep -E 'Cap(Eff|Inh|Prm|Bnd|Amb)|Seccomp:|NoNewPrivs' /proc/self/status;"
+       "wc -c < /proc/interrupts; echo x 2>&1 > /proc/sys/kernel/domainname; ls /dev; ls -l /proc/self/fd | wc -l;"
+       "unshare -U true 2>&1; mount -t tmpfs none /tmp 2>&1; cat /proc/self/cgroup; pwd"});
   SeccompCache cache;
   auto context = host_seccomp_context(0x00000000a80425fb);
   REQUIRE(context);
@@ -155,7 +156,9 @@ TEST_CASE("mounts: binds, tmpfs, read-only root, made destinations, links that l
   REQUIRE(sys::write_file(root.outside() + "/vol/f", "data\n"));
   REQUIRE(symlink(root.outside().c_str(), (root.path() + "/escape").c_str()) == 0);
   REQUIRE(symlink("/made/by/link", (root.path() + "/dangling").c_str()) == 0);
-  auto spec = root.spec({"sh", "-c", "cat /a/b/f /file /dangling/sub/f; touch /a/b/g; touch /ro/g 2>&1; touch /g 2>&1; touch /t/g && stat -c %a /t"});
+  auto spec = root.spec(
+      {"sh", "-c",
+       "cat /a/b/f /file /dangling/sub/f; touch /a/b/g; touch /ro/g 2>&1; touch /g 2>&1; touch /t/g && stat -c %a /t"});
   spec.root->readonly = true;
   auto bind = [&](const char* destination, const std::string& source, std::vector<std::string> options) {
     spec.mounts.push_back({destination, "bind", source, std::move(options), {}, {}});
@@ -215,7 +218,9 @@ TEST_CASE("working directory: made when missing, never outside") {
 TEST_CASE("users, groups, umask, limits, no_new_privs, sysctl") {
   if (!can_run()) return;
   Root root;
-  auto spec = root.spec({"sh", "-c", "id; umask; ulimit -n; grep -E 'CapEff|CapPrm|CapBnd|NoNewPrivs' /proc/self/status; cat /proc/sys/net/ipv4/ip_forward"});
+  auto spec = root.spec({"sh", "-c",
+                         "id; umask; ulimit -n; grep -E 'CapEff|CapPrm|CapBnd|NoNewPrivs' /proc/self/status; cat "
+                         "/proc/sys/net/ipv4/ip_forward"});
   spec.process->user = {1000, 1000, 027u, {2000}, ""};
   spec.process->capabilities = capability_sets(default_capabilities(), false);
   spec.process->rlimits = {{"RLIMIT_NOFILE", 200, 100}};
@@ -240,7 +245,8 @@ TEST_CASE("a terminal is the container's own") {
   std::string out;
   char buffer[512];
   ssize_t got;
-  while ((got = read(started->console_master.get(), buffer, sizeof buffer)) > 0) out.append(buffer, static_cast<size_t>(got));
+  while ((got = read(started->console_master.get(), buffer, sizeof buffer)) > 0)
+    out.append(buffer, static_cast<size_t>(got));
   CHECK(exit_of(*started) == 0);
   CHECK(sys::remove_cgroup(started->cgroup));
   CHECK(out.find("/dev/pts/0") != std::string::npos);
@@ -296,7 +302,8 @@ TEST_CASE("device rules: default devices work, others do not") {
   if (!can_run()) return;
   Root root;
   auto outcome = root.shell(
-      "cat /dev/null && echo ok; mknod /tmp/mem c 1 1 && cat /tmp/mem 2>&1 | grep -c permitted; mknod /tmp/kmsg c 1 11; cat /tmp/kmsg 2>&1 | grep -c permitted");
+      "cat /dev/null && echo ok; mknod /tmp/mem c 1 1 && cat /tmp/mem 2>&1 | grep -c permitted; mknod /tmp/kmsg c 1 "
+      "11; cat /tmp/kmsg 2>&1 | grep -c permitted");
   CHECK(outcome.out == "ok\n1\n1\n");
 }
 
@@ -343,7 +350,8 @@ TEST_CASE("a further process joins everything") {
   if (!started) FAIL(started.error().message);
   const char* script =
       "hostname; for n in mnt pid net ipc uts cgroup; do a=$(readlink /proc/self/ns/$n); b=$(readlink /proc/1/ns/$n); "
-      "[ $a = $b ] && echo $n; done; grep -q /$ /proc/self/cgroup && cat /proc/self/cgroup | grep -vc ':/$'; ls -l /proc/self/fd 2>/dev/null | grep -c -- '->'; grep CapInh /proc/self/status";
+      "[ $a = $b ] && echo $n; done; grep -q /$ /proc/self/cgroup && cat /proc/self/cgroup | grep -vc ':/$'; ls -l "
+      "/proc/self/fd 2>/dev/null | grep -c -- '->'; grep CapInh /proc/self/status";
   auto process = build_process(*root.spec({"sh", "-c", script}).process);
   REQUIRE(process);
   int fds[2];
@@ -367,7 +375,8 @@ TEST_CASE("a further process joins everything") {
     std::string out;
     char buffer[256];
     ssize_t got;
-    while ((got = read(terminal->console_master.get(), buffer, sizeof buffer)) > 0) out.append(buffer, static_cast<size_t>(got));
+    while ((got = read(terminal->console_master.get(), buffer, sizeof buffer)) > 0)
+      out.append(buffer, static_cast<size_t>(got));
     CHECK(out == "/dev/pts/0\r\n10 20\r\n");
     CHECK(exit_of(*terminal) == 0);
   }
@@ -386,9 +395,7 @@ TEST_CASE("a further process joins everything") {
       CHECK_FALSE(exec_process(started->pidfd.get(), *process, started->cgroup, {}));
     }
   }
-  SUBCASE("and later children are born outside again") {
-    CHECK(root.shell("echo $$").out == "1\n");
-  }
+  SUBCASE("and later children are born outside again") { CHECK(root.shell("echo $$").out == "1\n"); }
   CHECK(sys::kill_cgroup(started->cgroup));
   CHECK(exit_of(*started) == 137);
   CHECK(sys::remove_cgroup(started->cgroup));

@@ -26,20 +26,24 @@ const Named* find(const Named (&table)[n], std::string_view name) {
   return nullptr;
 }
 
-constexpr Named kPolicies[] = {{"SCHED_OTHER", SCHED_NORMAL}, {"SCHED_FIFO", SCHED_FIFO}, {"SCHED_RR", SCHED_RR},
-                               {"SCHED_BATCH", SCHED_BATCH},  {"SCHED_IDLE", SCHED_IDLE}, {"SCHED_DEADLINE", SCHED_DEADLINE}};
-constexpr Named kSchedulerFlags[] = {{"SCHED_FLAG_RESET_ON_FORK", SCHED_FLAG_RESET_ON_FORK},
-                                     {"SCHED_FLAG_RECLAIM", SCHED_FLAG_RECLAIM},
-                                     {"SCHED_FLAG_DL_OVERRUN", SCHED_FLAG_DL_OVERRUN},
-                                     {"SCHED_FLAG_KEEP_POLICY", SCHED_FLAG_KEEP_POLICY},
-                                     {"SCHED_FLAG_KEEP_PARAMS", SCHED_FLAG_KEEP_PARAMS},
-                                     {"SCHED_FLAG_UTIL_CLAMP_MIN", SCHED_FLAG_UTIL_CLAMP_MIN},
-                                     {"SCHED_FLAG_UTIL_CLAMP_MAX", SCHED_FLAG_UTIL_CLAMP_MAX}};
+constexpr Named kPolicies[] = {{"SCHED_OTHER", SCHED_NORMAL}, {"SCHED_FIFO", SCHED_FIFO},
+                               {"SCHED_RR", SCHED_RR},        {"SCHED_BATCH", SCHED_BATCH},
+                               {"SCHED_IDLE", SCHED_IDLE},    {"SCHED_DEADLINE", SCHED_DEADLINE}};
+constexpr Named kSchedulerFlags[] = {
+    {"SCHED_FLAG_RESET_ON_FORK", SCHED_FLAG_RESET_ON_FORK},  {"SCHED_FLAG_RECLAIM", SCHED_FLAG_RECLAIM},
+    {"SCHED_FLAG_DL_OVERRUN", SCHED_FLAG_DL_OVERRUN},        {"SCHED_FLAG_KEEP_POLICY", SCHED_FLAG_KEEP_POLICY},
+    {"SCHED_FLAG_KEEP_PARAMS", SCHED_FLAG_KEEP_PARAMS},      {"SCHED_FLAG_UTIL_CLAMP_MIN", SCHED_FLAG_UTIL_CLAMP_MIN},
+    {"SCHED_FLAG_UTIL_CLAMP_MAX", SCHED_FLAG_UTIL_CLAMP_MAX}};
 // COMPAT(linux<6.9): the headers of older systems lack the weighted mode.
-constexpr Named kModes[] = {{"MPOL_DEFAULT", 0}, {"MPOL_PREFERRED", 1}, {"MPOL_BIND", 2}, {"MPOL_INTERLEAVE", 3},
-                            {"MPOL_LOCAL", 4},   {"MPOL_PREFERRED_MANY", 5}, {"MPOL_WEIGHTED_INTERLEAVE", 6}};
-constexpr Named kModeFlags[] = {{"MPOL_F_STATIC_NODES", 1u << 15}, {"MPOL_F_RELATIVE_NODES", 1u << 14},
-                                {"MPOL_F_NUMA_BALANCING", 1u << 13}};
+constexpr Named kModes[] = {{"MPOL_DEFAULT", 0},
+                            {"MPOL_PREFERRED", 1},
+                            {"MPOL_BIND", 2},
+                            {"MPOL_INTERLEAVE", 3},
+                            {"MPOL_LOCAL", 4},
+                            {"MPOL_PREFERRED_MANY", 5},
+                            {"MPOL_WEIGHTED_INTERLEAVE", 6}};
+constexpr Named kModeFlags[] = {
+    {"MPOL_F_STATIC_NODES", 1u << 15}, {"MPOL_F_RELATIVE_NODES", 1u << 14}, {"MPOL_F_NUMA_BALANCING", 1u << 13}};
 
 bool all_zero(const std::string& mask) {
   return std::all_of(mask.begin(), mask.end(), [](char c) { return c == 0; });
@@ -50,7 +54,8 @@ bool all_zero(const std::string& mask) {
 Result<SchedulerPlan> build_scheduler(const spec::OciScheduler& in) {
   SchedulerPlan out;
   if (in.policy.empty()) return fail(ErrorKind::kInvalid, "process.scheduler: policy is missing");
-  if (in.policy == "SCHED_ISO") return fail(ErrorKind::kUnsupported, "process.scheduler: Linux does not implement 'SCHED_ISO'");
+  if (in.policy == "SCHED_ISO")
+    return fail(ErrorKind::kUnsupported, "process.scheduler: Linux does not implement 'SCHED_ISO'");
   const Named* policy = find(kPolicies, in.policy);
   if (!policy) return fail(ErrorKind::kInvalid, "process.scheduler: unknown policy %s", quoted(in.policy).c_str());
   out.policy = policy->value;
@@ -88,7 +93,8 @@ Result<uint16_t> build_io_priority(const spec::OciIoPriority& in) {
   const Named* type = find(kClasses, in.io_class);
   if (!type) return fail(ErrorKind::kInvalid, "process.ioPriority: unknown class %s", quoted(in.io_class).c_str());
   if (in.priority < 0 || in.priority > 7)
-    return fail(ErrorKind::kInvalid, "process.ioPriority: priority %lld is not within 0 and 7", static_cast<long long>(in.priority));
+    return fail(ErrorKind::kInvalid, "process.ioPriority: priority %lld is not within 0 and 7",
+                static_cast<long long>(in.priority));
   return static_cast<uint16_t>(type->value << kClassShift | static_cast<uint32_t>(in.priority));
 }
 
@@ -104,7 +110,8 @@ Result<MemoryPolicyPlan> build_memory_policy(const spec::OciMemoryPolicy& in) {
   }
   constexpr uint32_t kBothNodes = 1u << 15 | 1u << 14;
   if ((out.mode & kBothNodes) == kBothNodes)
-    return fail(ErrorKind::kInvalid, "linux.memoryPolicy: 'MPOL_F_STATIC_NODES' and 'MPOL_F_RELATIVE_NODES' exclude each other");
+    return fail(ErrorKind::kInvalid,
+                "linux.memoryPolicy: 'MPOL_F_STATIC_NODES' and 'MPOL_F_RELATIVE_NODES' exclude each other");
   out.nodes = TRY_CTX(parse_number_list(in.nodes, kMaxNodes), "linux.memoryPolicy");
   bool takes_nodes = mode->name != "MPOL_DEFAULT" && mode->name != "MPOL_LOCAL";
   if (!takes_nodes && !all_zero(out.nodes))
@@ -123,7 +130,8 @@ Result<std::string> parse_number_list(std::string_view text, uint32_t limit) {
     auto range = split_once(part, '-');
     auto first = parse_uint(trim(range ? range->first : part));
     auto last = range ? parse_uint(trim(range->second)) : first;
-    if (!first || !last || *first > *last) return fail(ErrorKind::kInvalid, "list %s is malformed", quoted(text).c_str());
+    if (!first || !last || *first > *last)
+      return fail(ErrorKind::kInvalid, "list %s is malformed", quoted(text).c_str());
     if (*last >= limit) return fail(ErrorKind::kInvalid, "list %s goes beyond %u", quoted(text).c_str(), limit - 1);
     if (mask.size() <= *last / kBits) mask.resize(*last / kBits + 1);
     for (uint64_t bit = *first; bit <= *last; ++bit) mask[bit / kBits] |= 1ul << (bit % kBits);

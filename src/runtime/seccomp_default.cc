@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The default profile as a table: groups of system calls with the conditions under which they are
 // allowed. Equal in effect to what Docker 28 loads; everything not named is refused with EPERM.
+#include "base/text.h"
 #include "runtime/default_spec.h"
 #include "runtime/seccomp_profile.h"
-#include "base/text.h"
 
 namespace caisson::runtime {
 
@@ -103,8 +103,10 @@ spec::OciSeccomp default_seccomp(const SeccompContext& context) {
   out.default_action = "SCMP_ACT_ERRNO";
   out.default_errno_ret = 1;
   ArchSet own = context.arch == "arm64" ? kArm64 : kAmd64;
-  if (own == kArm64) out.architectures = {"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"};
-  else out.architectures = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"};
+  if (own == kArm64)
+    out.architectures = {"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"};
+  else
+    out.architectures = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"};
   for (const auto& group : kGroups) {
     if (group.arch != kEvery && group.arch != own) continue;
     if (group.capability && !has(context, group.capability)) continue;

@@ -74,12 +74,14 @@ std::string listener_message(const ListenerTarget& target, pid_t pid) {
 }
 
 Result<> hand_over_listener(int child_pidfd, int number, const ListenerTarget& target, pid_t pid) {
-  if (target.path.empty()) return fail(ErrorKind::kInvalid, "seccomp: a filter with SCMP_ACT_NOTIFY needs listenerPath");
+  if (target.path.empty())
+    return fail(ErrorKind::kInvalid, "seccomp: a filter with SCMP_ACT_NOTIFY needs listenerPath");
   auto fd = TRY_CTX(take_descriptor(child_pidfd, number), "seccomp listener");
   if (!fd) return {};
   auto socket = TRY_CTX(sys::connect_unix(target.path, SOCK_STREAM), "seccomp listener");
   timeval limit{kWaitMs / 1000, 0};
-  if (setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0) return fail_errno("setsockopt SO_SNDTIMEO");
+  if (setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
+    return fail_errno("setsockopt SO_SNDTIMEO");
   return send_with_descriptor(socket.get(), listener_message(target, pid), fd.get());
 }
 

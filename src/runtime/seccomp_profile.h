@@ -25,8 +25,8 @@ std::optional<KernelVersion> parse_kernel_version(std::string_view release);
 
 // What the conditions of a profile are checked against.
 struct SeccompContext {
-  uint64_t capabilities = 0;   // bounding set, bit n = capability n
-  std::string arch;            // "amd64", "arm64": Go's names, as the profiles use
+  uint64_t capabilities = 0;  // bounding set, bit n = capability n
+  std::string arch;           // "amd64", "arm64": Go's names, as the profiles use
   KernelVersion kernel;
 };
 // Architecture of this build and the running kernel's version.

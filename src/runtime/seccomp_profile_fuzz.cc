@@ -9,6 +9,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, size_t size) {
   auto profile = runtime::parse_seccomp_profile({reinterpret_cast<const char*>(data), size}, context);
   if (!profile) return 0;
   if (auto filter = runtime::compile_seccomp(*profile))
-    for (uint32_t number : {0u, 1u, 56u, 435u, 9999u}) sys::run_seccomp(*filter, 0xc000003e, number, {1, 2, 3, 4, 5, 6});
+    for (uint32_t number : {0u, 1u, 56u, 435u, 9999u})
+      sys::run_seccomp(*filter, 0xc000003e, number, {1, 2, 3, 4, 5, 6});
   return 0;
 }

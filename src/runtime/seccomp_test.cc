@@ -44,9 +44,9 @@ TEST_CASE("the default profile") {
   CHECK(judge(*filter, SYS_openat) == kAllow);
   CHECK(judge(*filter, SYS_ptrace) == kAllow);
   CHECK(judge(*filter, SYS_chroot) == kAllow);  // CAP_SYS_CHROOT is a default
-  for (uint32_t refused : {SYS_mount, SYS_unshare, SYS_setns, SYS_bpf, SYS_keyctl, SYS_add_key, SYS_kexec_load, SYS_reboot,
-                           SYS_init_module, SYS_open_by_handle_at, SYS_perf_event_open, SYS_userfaultfd, SYS_swapon,
-                           SYS_clock_settime, SYS_io_uring_setup, SYS_move_mount, SYS_pivot_root})
+  for (uint32_t refused : {SYS_mount, SYS_unshare, SYS_setns, SYS_bpf, SYS_keyctl, SYS_add_key, SYS_kexec_load,
+                           SYS_reboot, SYS_init_module, SYS_open_by_handle_at, SYS_perf_event_open, SYS_userfaultfd,
+                           SYS_swapon, SYS_clock_settime, SYS_io_uring_setup, SYS_move_mount, SYS_pivot_root})
     CHECK(judge(*filter, refused) == error(EPERM));
   CHECK(judge(*filter, SYS_clone, 0x11) == kAllow);
   CHECK(judge(*filter, SYS_clone, 0x10000000) == error(EPERM));
@@ -58,13 +58,13 @@ TEST_CASE("the default profile") {
   CHECK(judge(*filter, SYS_socket, uint64_t{1} << 32 | 40) == kAllow);
   CHECK(judge(*filter, SYS_personality, 0xffffffff) == kAllow);
   CHECK(judge(*filter, SYS_personality, 0x40000) == error(EPERM));
-  CHECK(judge(*filter, 452) == kAllow);           // fchmodat2, newer than libseccomp 2.5
-  CHECK(judge(*filter, 460) == error(EPERM));     // lsm_set_self_attr: known, not allowed
-  CHECK(judge(*filter, 9999) == error(ENOSYS));   // newer than the profile
-  CHECK(judge(*filter, 3, 0, 0, AUDIT_ARCH_I386) == kAllow);             // read
-  CHECK(judge(*filter, 21, 0, 0, AUDIT_ARCH_I386) == error(EPERM));      // mount
-  CHECK(judge(*filter, 0x40000000) == kAllow);                           // x32 read
-  CHECK(judge(*filter, 0x40000000 + 165) == error(EPERM));               // x32 mount
+  CHECK(judge(*filter, 452) == kAllow);                              // fchmodat2, newer than libseccomp 2.5
+  CHECK(judge(*filter, 460) == error(EPERM));                        // lsm_set_self_attr: known, not allowed
+  CHECK(judge(*filter, 9999) == error(ENOSYS));                      // newer than the profile
+  CHECK(judge(*filter, 3, 0, 0, AUDIT_ARCH_I386) == kAllow);         // read
+  CHECK(judge(*filter, 21, 0, 0, AUDIT_ARCH_I386) == error(EPERM));  // mount
+  CHECK(judge(*filter, 0x40000000) == kAllow);                       // x32 read
+  CHECK(judge(*filter, 0x40000000 + 165) == error(EPERM));           // x32 mount
   CHECK(judge(*filter, 0, 0, 0, AUDIT_ARCH_AARCH64) == SECCOMP_RET_KILL_THREAD);
 }
 
@@ -85,11 +85,15 @@ TEST_CASE("every operator, over both halves of an argument") {
     const char* op;
     bool below, equal, above;
   };
-  for (auto [op, below, equal, above] : {Case{"LT", true, false, false}, Case{"LE", true, true, false}, Case{"GT", false, false, true},
-                                         Case{"GE", false, true, true}, Case{"EQ", false, true, false}, Case{"NE", true, false, true}})
+  for (auto [op, below, equal, above] :
+       {Case{"LT", true, false, false}, Case{"LE", true, true, false}, Case{"GT", false, false, true},
+        Case{"GE", false, true, true}, Case{"EQ", false, true, false}, Case{"NE", true, false, true}})
     for (uint64_t value : {uint64_t{5}, (uint64_t{7} << 32) | 5, (uint64_t{7} << 32), uint64_t{0xffffffff}}) {
-      auto filter = compiled((R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","errnoRet":9,
-        "args":[{"index":1,"value":)" + std::to_string(value) + R"(,"op":"SCMP_CMP_)" + op + R"("}]}]})").c_str());
+      auto filter = compiled(
+          (R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_ERRNO","errnoRet":9,
+        "args":[{"index":1,"value":)" +
+           std::to_string(value) + R"(,"op":"SCMP_CMP_)" + op + R"("}]}]})")
+              .c_str());
       auto held = [&](uint64_t argument) { return judge(filter, SYS_read, 0, argument) == error(9); };
       for (uint64_t distance : {uint64_t{1}, uint64_t{2}, uint64_t{1} << 32}) {
         if (value >= distance) CHECK(held(value - distance) == below);
@@ -147,12 +151,17 @@ TEST_CASE("profiles that are refused") {
   CHECK(message("{}") == "decoding seccomp profile failed: invalid default action ''");
   CHECK(message(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"MAYBE"}]})") ==
         "decoding seccomp profile failed: invalid action 'MAYBE'");
-  CHECK(message(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"a","names":["read"],"action":"SCMP_ACT_LOG"}]})")
+  CHECK(message(
+            R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"a","names":["read"],"action":"SCMP_ACT_LOG"}]})")
             .ends_with("use either 'name' or 'names'"));
-  CHECK(message(R"({"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"archMap":[{"architecture":"SCMP_ARCH_X86_64"}]})")
-            .ends_with("use either 'architectures' or 'archMap'"));
-  CHECK(message(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_LOG","args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}]})") !=
-        "accepted");
+  CHECK(
+      message(
+          R"({"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"archMap":[{"architecture":"SCMP_ARCH_X86_64"}]})")
+          .ends_with("use either 'architectures' or 'archMap'"));
+  CHECK(
+      message(
+          R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_LOG","args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}]})") !=
+      "accepted");
 }
 
 TEST_CASE("compiled filters are kept in memory and on disk") {

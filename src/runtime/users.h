@@ -15,7 +15,7 @@ namespace caisson::runtime {
 struct ResolvedUser {
   uint32_t uid = 0, gid = 0;
   std::vector<uint32_t> additional_gids;
-  std::string name;       // as in passwd, empty for a number without an entry
+  std::string name;  // as in passwd, empty for a number without an entry
   std::string home = "/";
 };
 

@@ -13,8 +13,10 @@
 namespace caisson::runtime {
 
 constexpr const char* kPasswd =
-    "root:x:0:0:root:/root:/bin/sh\n# comment\nbroken\nuser:x:1000:1001::/home/user:/bin/sh\n1234:x:77:78::/odd:\nbad:x:-1:0::/:\n";
-constexpr const char* kGroup = "root:x:0:\nwheel:x:10:root,user\nusers:x:1001:\ndocker:x:999:user\nbig:x:99999999999:user\n";
+    "root:x:0:0:root:/root:/bin/sh\n# "
+    "comment\nbroken\nuser:x:1000:1001::/home/user:/bin/sh\n1234:x:77:78::/odd:\nbad:x:-1:0::/:\n";
+constexpr const char* kGroup =
+    "root:x:0:\nwheel:x:10:root,user\nusers:x:1001:\ndocker:x:999:user\nbig:x:99999999999:user\n";
 
 static std::string text_of(std::string_view user, const std::vector<std::string>& extra = {}) {
   auto r = resolve_user_in(kPasswd, kGroup, user, extra);

@@ -152,8 +152,8 @@ CAISSON_JSON(ContainerState, CAISSON_FIELD("Status", status), CAISSON_FIELD("Run
              CAISSON_FIELD("StartedAt", started_at), CAISSON_FIELD("FinishedAt", finished_at),
              CAISSON_FIELD_OMIT("Health", health))
 CAISSON_JSON(MountPoint, CAISSON_FIELD("Type", type), CAISSON_FIELD_OMIT("Name", name), CAISSON_FIELD("Source", source),
-             CAISSON_FIELD("Destination", destination), CAISSON_FIELD_OMIT("Driver", driver), CAISSON_FIELD("Mode", mode),
-             CAISSON_FIELD("RW", rw), CAISSON_FIELD("Propagation", propagation))
+             CAISSON_FIELD("Destination", destination), CAISSON_FIELD_OMIT("Driver", driver),
+             CAISSON_FIELD("Mode", mode), CAISSON_FIELD("RW", rw), CAISSON_FIELD("Propagation", propagation))
 CAISSON_JSON(Port, CAISSON_FIELD_OMIT("IP", ip), CAISSON_FIELD("PrivatePort", private_port),
              CAISSON_FIELD_OMIT("PublicPort", public_port), CAISSON_FIELD("Type", type))
 CAISSON_JSON(NetworkSettings, CAISSON_FIELD("Bridge", bridge), CAISSON_FIELD("SandboxID", sandbox_id),

@@ -104,7 +104,7 @@ struct SystemInfo {
   std::string system_time, logging_driver = "json-file", cgroup_driver = "cgroupfs", cgroup_version = "1";
   int64_t n_events_listener = 0;
   std::string kernel_version, operating_system, os_version, os_type = "linux", architecture,
-      index_server_address = "https://index.docker.io/v1/";
+                                                            index_server_address = "https://index.docker.io/v1/";
   RegistryServiceConfig registry_config;
   int64_t ncpu = 0, mem_total = 0;
   std::string docker_root_dir, http_proxy, https_proxy, no_proxy, name;
@@ -231,7 +231,8 @@ CAISSON_JSON(NetworkInspect, CAISSON_FIELD("Name", name), CAISSON_FIELD("Id", id
              CAISSON_FIELD("EnableIPv6", enable_ipv6), CAISSON_FIELD("IPAM", ipam), CAISSON_FIELD("Internal", internal),
              CAISSON_FIELD("Attachable", attachable), CAISSON_FIELD("Ingress", ingress),
              CAISSON_FIELD("ConfigFrom", config_from), CAISSON_FIELD("ConfigOnly", config_only),
-             CAISSON_FIELD("Containers", containers), CAISSON_FIELD("Options", options), CAISSON_FIELD("Labels", labels))
+             CAISSON_FIELD("Containers", containers), CAISSON_FIELD("Options", options),
+             CAISSON_FIELD("Labels", labels))
 CAISSON_JSON(DiskUsage, CAISSON_FIELD("LayersSize", layers_size), CAISSON_FIELD("Images", images),
              CAISSON_FIELD("Containers", containers), CAISSON_FIELD("Volumes", volumes),
              CAISSON_FIELD("BuildCache", build_cache))

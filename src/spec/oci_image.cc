@@ -6,9 +6,7 @@
 
 namespace caisson::spec {
 
-bool is_index_type(std::string_view media_type) {
-  return media_type == kOciIndex || media_type == kDockerManifestList;
-}
+bool is_index_type(std::string_view media_type) { return media_type == kOciIndex || media_type == kDockerManifestList; }
 
 bool is_manifest_type(std::string_view media_type) {
   return media_type == kOciManifest || media_type == kDockerManifest;
@@ -27,7 +25,8 @@ Result<> check_config(const ImageConfig& config) {
     return fail(ErrorKind::kInvalid, "image config: root file system of type %s is not supported",
                 quoted(config.rootfs.type).c_str());
   if (config.rootfs.diff_ids.size() > kMaxLayers)
-    return fail(ErrorKind::kInvalid, "image config: %zu layers, more than %zu", config.rootfs.diff_ids.size(), kMaxLayers);
+    return fail(ErrorKind::kInvalid, "image config: %zu layers, more than %zu", config.rootfs.diff_ids.size(),
+                kMaxLayers);
   for (const std::string& id : config.rootfs.diff_ids)
     if (!digest::is_valid(id)) return fail(ErrorKind::kInvalid, "image config: %s is no diff-id", quoted(id).c_str());
   if (config.history.empty()) return {};

@@ -75,7 +75,7 @@ CAISSON_JSON(Index, CAISSON_FIELD("schemaVersion", schema_version), CAISSON_FIEL
              CAISSON_FIELD("manifests", manifests), CAISSON_FIELD_OMIT("annotations", annotations))
 
 struct Healthcheck {
-  std::vector<std::string> test;                                     // {"NONE"}, {"CMD", ...}, {"CMD-SHELL", line}
+  std::vector<std::string> test;  // {"NONE"}, {"CMD", ...}, {"CMD-SHELL", line}
   int64_t interval = 0, timeout = 0, start_period = 0, start_interval = 0;  // nanoseconds; 0 inherits
   int64_t retries = 0;
 };
@@ -86,9 +86,9 @@ CAISSON_JSON(Healthcheck, CAISSON_FIELD_OMIT("Test", test), CAISSON_FIELD_OMIT("
 // The "config" member of an image config: defaults for containers.
 struct ImageRunConfig {
   std::string hostname, domainname, user, image, working_dir, stop_signal;
-  std::map<std::string, json::Empty> exposed_ports;                  // "80/tcp": {}
+  std::map<std::string, json::Empty> exposed_ports;  // "80/tcp": {}
   std::vector<std::string> env, cmd, entrypoint, on_build, shell;
-  std::map<std::string, json::Empty> volumes;                        // "/data": {}
+  std::map<std::string, json::Empty> volumes;  // "/data": {}
   std::map<std::string, std::string> labels;
   std::optional<Healthcheck> healthcheck;
   bool args_escaped = false;
@@ -106,7 +106,7 @@ CAISSON_JSON(ImageRunConfig, CAISSON_FIELD_OMIT("Hostname", hostname), CAISSON_F
 
 struct RootFs {
   std::string type = "layers";
-  std::vector<std::string> diff_ids;                                 // base first
+  std::vector<std::string> diff_ids;  // base first
 };
 CAISSON_JSON(RootFs, CAISSON_FIELD("type", type), CAISSON_FIELD("diff_ids", diff_ids))
 
@@ -135,8 +135,8 @@ CAISSON_JSON(ImageConfig, CAISSON_FIELD("architecture", architecture), CAISSON_F
 
 // One element of manifest.json in a docker-archive.
 struct ArchiveImage {
-  std::string config;                                                // path of the config in the archive
-  std::vector<std::string> repo_tags, layers;                        // paths, base first
+  std::string config;                          // path of the config in the archive
+  std::vector<std::string> repo_tags, layers;  // paths, base first
 };
 CAISSON_JSON(ArchiveImage, CAISSON_FIELD("Config", config), CAISSON_FIELD_NULL("RepoTags", repo_tags),
              CAISSON_FIELD("Layers", layers))

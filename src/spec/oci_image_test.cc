@@ -12,7 +12,8 @@ TEST_CASE("image config: what Docker and other tools write is read, nulls and un
   auto config = json::decode<ImageConfig>(R"({"architecture":"amd64","os":"linux","created":"2024-01-02T03:04:05Z",
     "config":{"Hostname":"","Env":["A=b"],"Cmd":["sh"],"Entrypoint":null,"OnBuild":null,"Labels":null,"Volumes":{"/data":{}},
       "ExposedPorts":{"80/tcp":{}},"Healthcheck":{"Test":["CMD","x"],"Interval":30000000000},"NewField":[1,{"x":null}]},
-    "container_config":{"Env":null},"rootfs":{"type":"layers","diff_ids":[")" + kA + R"("]},
+    "container_config":{"Env":null},"rootfs":{"type":"layers","diff_ids":[")" +
+                                          kA + R"("]},
     "history":[{"created":"2024-01-02T03:04:05Z","created_by":"ADD x"},{"created_by":"CMD","empty_layer":true}]})");
   REQUIRE(config);
   CHECK(config->config.env == std::vector<std::string>{"A=b"});
@@ -26,7 +27,8 @@ TEST_CASE("image config: what Docker and other tools write is read, nulls and un
   CHECK(check_config(*config));
 
   CHECK(!json::decode<ImageConfig>(R"({"config":{"Env":"A=b"}})"));
-  CHECK(json::decode<ImageConfig>(R"({"architecture":"amd64","os":"linux","config":null,"rootfs":{"type":"layers","diff_ids":null}})"));
+  CHECK(json::decode<ImageConfig>(
+      R"({"architecture":"amd64","os":"linux","config":null,"rootfs":{"type":"layers","diff_ids":null}})"));
 }
 
 TEST_CASE("image config: contradictions are refused") {
@@ -58,9 +60,10 @@ TEST_CASE("manifest: encoding keeps the order of the specification") {
   Manifest manifest;
   manifest.media_type = kOciManifest;
   manifest.config = {.media_type = std::string(kOciConfig), .digest = kA, .size = 5};
-  CHECK(json::encode(manifest) ==
-        R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":")" +
-            kA + R"(","size":5},"layers":[]})");
+  CHECK(
+      json::encode(manifest) ==
+      R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":")" +
+          kA + R"(","size":5},"layers":[]})");
   CHECK(is_manifest_type(kDockerManifest));
   CHECK(is_index_type(kDockerManifestList));
   CHECK(!is_index_type(kOciManifest));

@@ -84,13 +84,12 @@ struct OciProcess {
 };
 CAISSON_JSON(OciProcess, CAISSON_FIELD_OMIT("terminal", terminal), CAISSON_FIELD_OMIT("consoleSize", console_size),
              CAISSON_FIELD("user", user), CAISSON_FIELD_OMIT("args", args),
-             CAISSON_FIELD_OMIT("commandLine", command_line), CAISSON_FIELD_OMIT("env", env),
-             CAISSON_FIELD("cwd", cwd), CAISSON_FIELD_OMIT("capabilities", capabilities),
-             CAISSON_FIELD_OMIT("rlimits", rlimits), CAISSON_FIELD_OMIT("noNewPrivileges", no_new_privileges),
-             CAISSON_FIELD_OMIT("apparmorProfile", apparmor_profile),
-             CAISSON_FIELD_OMIT("oomScoreAdj", oom_score_adj), CAISSON_FIELD_OMIT("scheduler", scheduler),
-             CAISSON_FIELD_OMIT("selinuxLabel", selinux_label), CAISSON_FIELD_OMIT("ioPriority", io_priority),
-             CAISSON_FIELD_OMIT("execCPUAffinity", exec_cpu_affinity))
+             CAISSON_FIELD_OMIT("commandLine", command_line), CAISSON_FIELD_OMIT("env", env), CAISSON_FIELD("cwd", cwd),
+             CAISSON_FIELD_OMIT("capabilities", capabilities), CAISSON_FIELD_OMIT("rlimits", rlimits),
+             CAISSON_FIELD_OMIT("noNewPrivileges", no_new_privileges),
+             CAISSON_FIELD_OMIT("apparmorProfile", apparmor_profile), CAISSON_FIELD_OMIT("oomScoreAdj", oom_score_adj),
+             CAISSON_FIELD_OMIT("scheduler", scheduler), CAISSON_FIELD_OMIT("selinuxLabel", selinux_label),
+             CAISSON_FIELD_OMIT("ioPriority", io_priority), CAISSON_FIELD_OMIT("execCPUAffinity", exec_cpu_affinity))
 
 struct OciRoot {
   std::string path;
@@ -249,10 +248,9 @@ struct OciResources {
   std::map<std::string, std::string> unified;
 };
 CAISSON_JSON(OciResources, CAISSON_FIELD_OMIT("devices", devices), CAISSON_FIELD_OMIT("memory", memory),
-             CAISSON_FIELD_OMIT("cpu", cpu), CAISSON_FIELD_OMIT("pids", pids),
-             CAISSON_FIELD_OMIT("blockIO", block_io), CAISSON_FIELD_OMIT("hugepageLimits", hugepage_limits),
-             CAISSON_FIELD_OMIT("network", network), CAISSON_FIELD_OMIT("rdma", rdma),
-             CAISSON_FIELD_OMIT("unified", unified))
+             CAISSON_FIELD_OMIT("cpu", cpu), CAISSON_FIELD_OMIT("pids", pids), CAISSON_FIELD_OMIT("blockIO", block_io),
+             CAISSON_FIELD_OMIT("hugepageLimits", hugepage_limits), CAISSON_FIELD_OMIT("network", network),
+             CAISSON_FIELD_OMIT("rdma", rdma), CAISSON_FIELD_OMIT("unified", unified))
 
 struct OciSeccompArg {
   uint32_t index = 0;
@@ -334,11 +332,11 @@ struct OciLinux {
   std::optional<OciIntelRdt> intel_rdt;
   std::optional<OciMemoryPolicy> memory_policy;
 };
-CAISSON_JSON(OciLinux, CAISSON_FIELD_OMIT("uidMappings", uid_mappings),
-             CAISSON_FIELD_OMIT("gidMappings", gid_mappings), CAISSON_FIELD_OMIT("sysctl", sysctl),
-             CAISSON_FIELD_OMIT("resources", resources), CAISSON_FIELD_OMIT("cgroupsPath", cgroups_path),
-             CAISSON_FIELD_OMIT("namespaces", namespaces), CAISSON_FIELD_OMIT("devices", devices),
-             CAISSON_FIELD_OMIT("seccomp", seccomp), CAISSON_FIELD_OMIT("rootfsPropagation", rootfs_propagation),
+CAISSON_JSON(OciLinux, CAISSON_FIELD_OMIT("uidMappings", uid_mappings), CAISSON_FIELD_OMIT("gidMappings", gid_mappings),
+             CAISSON_FIELD_OMIT("sysctl", sysctl), CAISSON_FIELD_OMIT("resources", resources),
+             CAISSON_FIELD_OMIT("cgroupsPath", cgroups_path), CAISSON_FIELD_OMIT("namespaces", namespaces),
+             CAISSON_FIELD_OMIT("devices", devices), CAISSON_FIELD_OMIT("seccomp", seccomp),
+             CAISSON_FIELD_OMIT("rootfsPropagation", rootfs_propagation),
              CAISSON_FIELD_OMIT("maskedPaths", masked_paths), CAISSON_FIELD_OMIT("readonlyPaths", readonly_paths),
              CAISSON_FIELD_OMIT("mountLabel", mount_label), CAISSON_FIELD_OMIT("personality", personality),
              CAISSON_FIELD_OMIT("timeOffsets", time_offsets), CAISSON_FIELD_OMIT("netDevices", net_devices),

@@ -132,7 +132,8 @@ Result<Reference> parse_reference(std::string_view text) {
   auto [domain, rest] = split_domain(text);
   std::string remote = rest.substr(0, rest.find(':'));
   if (to_lower(remote) != remote)
-    return fail(ErrorKind::kInvalid, "invalid reference format: repository name (%s) must be lowercase", remote.c_str());
+    return fail(ErrorKind::kInvalid, "invalid reference format: repository name (%s) must be lowercase",
+                remote.c_str());
 
   Reference out;
   out.domain = domain;

@@ -11,17 +11,17 @@
 namespace caisson::spec {
 
 struct Reference {
-  std::string domain;   // "docker.io", "localhost:5000"
-  std::string path;     // "library/busybox"
-  std::string tag;      // "" without one
-  std::string digest;   // "sha256:..." or ""
+  std::string domain;  // "docker.io", "localhost:5000"
+  std::string path;    // "library/busybox"
+  std::string tag;     // "" without one
+  std::string digest;  // "sha256:..." or ""
 
-  std::string name() const { return domain + "/" + path; }   // "docker.io/library/busybox"
+  std::string name() const { return domain + "/" + path; }  // "docker.io/library/busybox"
   // "busybox", "user/app", "localhost:5000/app": without docker.io and library/.
   std::string familiar_name() const;
   // familiar_name plus tag and digest where present: "busybox:1.36", "app@sha256:..."
   std::string familiar() const;
-  std::string full() const;                                   // name() plus tag and digest
+  std::string full() const;  // name() plus tag and digest
   bool operator==(const Reference&) const = default;
 };
 

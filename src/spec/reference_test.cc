@@ -73,11 +73,13 @@ TEST_CASE("reference: refusals have Docker's words") {
   CHECK(why("docker.io/" + std::string(256, 'a')) == "repository name must not be more than 255 characters");
   std::string long_tag(129, 'a');
   for (const std::string& text :
-       {std::string(""), std::string("/"), std::string("a//b"), std::string("/a"), std::string("a/"), std::string("-a"),
-        std::string("a-"), std::string("a..b"), std::string("a___b"), std::string("a._b"), std::string("a:"),
-        std::string("a:-x"), std::string("a b"), std::string("a@"), std::string("a:b:c"), std::string("host:port/a"),
+       {std::string(""),          std::string("/"),       std::string("a//b"),    std::string("/a"),
+        std::string("a/"),        std::string("-a"),      std::string("a-"),      std::string("a..b"),
+        std::string("a___b"),     std::string("a._b"),    std::string("a:"),      std::string("a:-x"),
+        std::string("a b"),       std::string("a@"),      std::string("a:b:c"),   std::string("host:port/a"),
         std::string("-host.x/a"), std::string("host:/a"), std::string("[::g]/a"), std::string("a\n"),
-        std::string("a\0b", 3), "a:" + long_tag, std::string("../a"), std::string("a/../b"), std::string("\xc3\xa4")}) {
+        std::string("a\0b", 3),   "a:" + long_tag,        std::string("../a"),    std::string("a/../b"),
+        std::string("\xc3\xa4")}) {
     CAPTURE(text);
     CHECK(why(text) == "invalid reference format");
   }

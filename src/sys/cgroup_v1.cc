@@ -35,8 +35,7 @@ Result<> set_memory(const std::string& dir, int64_t value) {
 
 Result<> apply_memory(const CgroupPaths& paths, const CgroupLimits& limits) {
   bool wanted = limits.memory || limits.memory_swap || limits.memory_reservation || limits.memory_swappiness ||
-                limits.memory_kernel_tcp ||
-                limits.oom_kill_disable;
+                limits.memory_kernel_tcp || limits.oom_kill_disable;
   if (!wanted) return {};
   std::string dir = TRY(need(paths, "memory", "memory limit"));
   TRY(check_memory_usage(dir, "memory.usage_in_bytes", limits));
@@ -55,7 +54,8 @@ Result<> apply_memory(const CgroupPaths& paths, const CgroupLimits& limits) {
   if (limits.memory_swappiness) TRY(write_control(dir, "memory.swappiness", std::to_string(*limits.memory_swappiness)));
   if (limits.oom_kill_disable) TRY(write_control(dir, "memory.oom_control", "1"));
   const char* tcp = "memory.kmem.tcp.limit_in_bytes";
-  if (limits.memory_kernel_tcp && path_exists(dir + "/" + tcp)) TRY(write_control(dir, tcp, number(*limits.memory_kernel_tcp)));
+  if (limits.memory_kernel_tcp && path_exists(dir + "/" + tcp))
+    TRY(write_control(dir, tcp, number(*limits.memory_kernel_tcp)));
   return {};
 }
 

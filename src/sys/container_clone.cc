@@ -90,8 +90,10 @@ Result<Child> clone_between(const ContainerClone& request) {
     bool pid_late = false;
     if (!report.err && request.join_pid >= 0 && setns(request.join_pid, CLONE_NEWPID) < 0) {
       // An ordinary user enters the pid namespace by the rights of the user namespace it belongs to.
-      if (errno == EPERM && !request.joins.empty()) pid_late = true;
-      else report.err = errno;
+      if (errno == EPERM && !request.joins.empty())
+        pid_late = true;
+      else
+        report.err = errno;
     }
     if (!report.err) report.err = join_all(request);
     if (!report.err && pid_late && setns(request.join_pid, CLONE_NEWPID) < 0) report.err = errno;
@@ -102,8 +104,10 @@ Result<Child> clone_between(const ContainerClone& request) {
       if (pid == 0) {
         close(write_end.release());
         // With a list of what is kept the number is closed already, and may be nothing of ours.
-        if (request.keep.empty()) read_end.reset();
-        else (void)read_end.release();
+        if (request.keep.empty())
+          read_end.reset();
+        else
+          (void)read_end.release();
         return Child{};
       }
       report.pid = static_cast<int32_t>(pid);
@@ -203,7 +207,8 @@ Result<Child> clone_container_on_this_thread(const ContainerClone& request) {
 }
 
 Result<bool> in_other_namespace(pid_t pid, const char* type) {
-  struct stat own {}, other {};
+  struct stat own {
+  }, other{};
   if (stat(format("/proc/self/ns/%s", type).c_str(), &own) < 0) return false;  // the kernel has none of that type
   auto path = format("/proc/%d/ns/%s", pid, type);
   if (stat(path.c_str(), &other) < 0) return fail_errno("stat '%s'", path.c_str());

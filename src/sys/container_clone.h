@@ -19,9 +19,9 @@ struct NamespaceFd {
 };
 
 struct ContainerClone {
-  uint64_t namespaces = 0;   // CLONE_NEW* to create
-  int join_pid = -1;         // pidfd or pid namespace fd whose pid namespace the child is born into
-  int cgroup = -1;           // v2 directory fd, the child starts in it
+  uint64_t namespaces = 0;  // CLONE_NEW* to create
+  int join_pid = -1;        // pidfd or pid namespace fd whose pid namespace the child is born into
+  int cgroup = -1;          // v2 directory fd, the child starts in it
   // Joined before the child's own namespaces are made, for a user namespace among either: what belongs to
   // the caller's rights first, then the user namespace, then what only its rights open.
   std::vector<NamespaceFd> joins;

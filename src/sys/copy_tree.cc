@@ -44,7 +44,7 @@ Result<> copy_attributes(int from, int to) {
 }
 
 Result<> copy_metadata(int from, int to) {
-  struct stat st{};
+  struct stat st {};
   if (fstat(from, &st) < 0) return fail_errno("fstat");
   // The owner first: chown takes set-id bits and file capabilities away.
   if (fchown(to, st.st_uid, st.st_gid) < 0) return fail_errno("fchown");
@@ -81,22 +81,26 @@ Result<> copy_data(int from, int to) {
 Result<> copy_entries(int from, int to, int depth);
 
 Result<> copy_entry(int from, int to, const char* name, int depth) {
-  struct stat st{};
+  struct stat st {};
   if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno("stat %s", quoted(name).c_str());
   auto exists = [] { return errno == EEXIST; };
   if (S_ISLNK(st.st_mode)) {
     std::string target(PATH_MAX, '\0');
     ssize_t size = readlinkat(from, name, target.data(), target.size() - 1);
     if (size < 0) return fail_errno("readlink %s", quoted(name).c_str());
-    if (symlinkat(target.c_str(), to, name) < 0) return exists() ? Result<>{} : fail_errno("symlink %s", quoted(name).c_str());
-    if (fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno("chown %s", quoted(name).c_str());
+    if (symlinkat(target.c_str(), to, name) < 0)
+      return exists() ? Result<>{} : fail_errno("symlink %s", quoted(name).c_str());
+    if (fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+      return fail_errno("chown %s", quoted(name).c_str());
     timespec times[2] = {st.st_atim, st.st_mtim};
     utimensat(to, name, times, AT_SYMLINK_NOFOLLOW);
     return {};
   }
   if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
-    if (mknodat(to, name, st.st_mode, st.st_rdev) < 0) return exists() ? Result<>{} : fail_errno("mknod %s", quoted(name).c_str());
-    if (fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno("chown %s", quoted(name).c_str());
+    if (mknodat(to, name, st.st_mode, st.st_rdev) < 0)
+      return exists() ? Result<>{} : fail_errno("mknod %s", quoted(name).c_str());
+    if (fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+      return fail_errno("chown %s", quoted(name).c_str());
     return {};
   }
   if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return {};
@@ -117,7 +121,8 @@ Result<> copy_entry(int from, int to, const char* name, int depth) {
 }
 
 Result<> copy_entries(int from, int to, int depth) {
-  if (depth > kMaxCopyDepth) return fail(ErrorKind::kInvalid, "more than %d directories inside each other", kMaxCopyDepth);
+  if (depth > kMaxCopyDepth)
+    return fail(ErrorKind::kInvalid, "more than %d directories inside each other", kMaxCopyDepth);
   int again = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (again < 0) return fail_errno("open directory");
   std::unique_ptr<DIR, CloseCopyDir> dir(fdopendir(again));

@@ -24,13 +24,14 @@ TEST_CASE("copy_tree: contents, modes and links come along, links are not follow
   // A link in the target under a source's name must not be written through.
   REQUIRE(sys::write_file(base + "/victim", "safe"));
   REQUIRE(symlink((base + "/victim").c_str(), (base + "/to/file").c_str()) == 0);
-  auto from = sys::open_file(base + "/from", O_RDONLY | O_DIRECTORY), to = sys::open_file(base + "/to", O_RDONLY | O_DIRECTORY);
+  auto from = sys::open_file(base + "/from", O_RDONLY | O_DIRECTORY),
+       to = sys::open_file(base + "/to", O_RDONLY | O_DIRECTORY);
   REQUIRE(from);
   REQUIRE(to);
   REQUIRE(sys::copy_tree(from->get(), to->get()));
   CHECK(*sys::read_file(base + "/victim") == "safe");
   CHECK(sys::read_file(base + "/to/sub/deep")->size() == 200000);
-  struct stat st{};
+  struct stat st {};
   REQUIRE(lstat((base + "/to/link").c_str(), &st) == 0);
   CHECK(S_ISLNK(st.st_mode));
   REQUIRE(stat((base + "/to").c_str(), &st) == 0);

@@ -22,7 +22,7 @@ class EventLoop {
   // `events` are EPOLLIN, EPOLLOUT...; level-triggered. The fd stays the caller's; remove before close.
   Result<> add(int fd, uint32_t events, Callback callback);
   Result<> modify(int fd, uint32_t events);  // any thread, while the fd is known to be added
-  void remove(int fd);  // safe inside a callback, the fd's own included
+  void remove(int fd);                       // safe inside a callback, the fd's own included
 
   using TimerId = uint64_t;
   TimerId after_ms(int64_t delay_ms, Task task);

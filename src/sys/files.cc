@@ -45,7 +45,7 @@ Result<UniqueFd> open_in_root(int root, const std::string& path, int flags, mode
 
 Result<std::string> read_fd(int fd, size_t limit) {
   std::string out;
-  struct stat st{};
+  struct stat st {};
   if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && static_cast<size_t>(st.st_size) <= limit)
     out.reserve(static_cast<size_t>(st.st_size) + 1);
   char buffer[16384];
@@ -118,7 +118,9 @@ Result<> replace_file(const std::string& path, std::string_view data, mode_t mod
   }
   if (sync) {
     size_t slash = path.rfind('/');
-    auto dir = TRY(open_file(slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash),
+    auto dir = TRY(open_file(slash == std::string::npos ? "."
+                             : slash == 0               ? "/"
+                                                        : path.substr(0, slash),
                              O_RDONLY | O_DIRECTORY));
     if (fsync(dir.get()) < 0) return fail_errno("fsync the directory of '%s'", path.c_str());
   }
@@ -134,7 +136,7 @@ Result<> make_dirs(const std::string& path, mode_t mode) {
     if (mkdir(path.c_str(), mode) == 0) return {};
   }
   if (errno != EEXIST) return fail_errno("mkdir '%s'", path.c_str());
-  struct stat st{};
+  struct stat st {};
   if (stat(path.c_str(), &st) < 0) return fail_errno("stat '%s'", path.c_str());
   if (!S_ISDIR(st.st_mode)) return fail_errno_of(ENOTDIR, "mkdir '%s'", path.c_str());
   return {};
@@ -154,9 +156,7 @@ DirHandle open_dir_handle(int dir, const char* name) {
   return DirHandle(handle);
 }
 
-bool is_dots(const char* name) {
-  return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
-}
+bool is_dots(const char* name) { return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0')); }
 
 // A tree may be thousands of levels deep and a caller's stack small: one frame and one descriptor for
 // each level would run into their limits, so a directory found this deep is moved up to the top first.
@@ -202,7 +202,7 @@ Result<> remove_moved(int top) {
 }  // namespace
 
 Result<> remove_tree_at(int dir, const std::string& name) {
-  struct stat st{};
+  struct stat st {};
   bool is_directory = fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
   if (!is_directory) return remove_below(dir, dir, name.c_str(), 0);
   // Deep parts are moved up to this directory, not out of it: nobody else's names are touched.
@@ -215,7 +215,8 @@ Result<> remove_tree_at(int dir, const std::string& name) {
       if (!is_dots(entry->d_name)) TRY(remove_below(top.get(), top.get(), entry->d_name, 0));
     TRY(remove_moved(top.get()));
   }
-  if (unlinkat(dir, name.c_str(), AT_REMOVEDIR) < 0 && errno != ENOENT) return fail_errno("rmdir %s", quoted(name).c_str());
+  if (unlinkat(dir, name.c_str(), AT_REMOVEDIR) < 0 && errno != ENOENT)
+    return fail_errno("rmdir %s", quoted(name).c_str());
   return {};
 }
 
@@ -256,7 +257,7 @@ Result<TreeSize> tree_size(const std::string& path) {
   std::set<std::pair<dev_t, ino_t>> seen;
   std::vector<DirHandle> open_dirs;
   auto visit = [&](int dir, const char* name) -> Result<> {
-    struct stat st{};
+    struct stat st {};
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
       if (errno == ENOENT) return {};
       return fail_errno("stat %s", quoted(name).c_str());

@@ -124,7 +124,8 @@ Result<> make_mount_cloneable(int mount, const std::string& directory) {
   if (probe) return {};
   if (probe.error().err != EINVAL) return std::unexpected(std::move(probe).error());
   if (unshare(CLONE_NEWNS) < 0) return fail_errno("unshare the mount namespace");
-  if (syscall(SYS_mount, nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) return fail_errno("make the mounts private");
+  if (syscall(SYS_mount, nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
+    return fail_errno("make the mounts private");
   return attach_mount(mount, AT_FDCWD, directory);
 }
 

@@ -225,5 +225,6 @@ TEST_CASE("netlink: map elements are read from a listing") {
 
 TEST_CASE("rtnetlink: interface names") {
   for (const char* good : {"eth0", "caisson0", "br-0123456789ab", "a.b"}) CHECK(is_interface_name(good));
-  for (const char* bad : {"", ".", "..", "a/b", "a b", "a:b", "sixteen-letters-", "a\nb", "veth%d"}) CHECK(!is_interface_name(bad));
+  for (const char* bad : {"", ".", "..", "a/b", "a b", "a:b", "sixteen-letters-", "a\nb", "veth%d"})
+    CHECK(!is_interface_name(bad));
 }

@@ -9,9 +9,7 @@
 namespace caisson::sys {
 
 namespace {
-constexpr uint16_t message_type(uint16_t message) {
-  return static_cast<uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | message);
-}
+constexpr uint16_t message_type(uint16_t message) { return static_cast<uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | message); }
 
 nfgenmsg family_header() { return nfgenmsg{NFPROTO_IPV4, NFNETLINK_V0, 0}; }
 

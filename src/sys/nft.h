@@ -31,7 +31,7 @@ class NftBatch {
   void delete_table();  // with all it holds; an absent one fails the batch
   void add_chain(std::string_view name);
   void add_base_chain(std::string_view name, std::string_view type, NftHook hook, int priority);
-  void flush_rules();   // of every chain of the table
+  void flush_rules();  // of every chain of the table
 
   struct Map {
     std::string_view name;
@@ -44,24 +44,25 @@ class NftBatch {
   // A rule is begin_rule, expressions in order, end_rule.
   void begin_rule(std::string_view chain);
   void end_rule();
-  void load_meta(uint32_t key, NftRegister to);                  // NFT_META_*
-  void load_ct(uint32_t key, NftRegister to);                    // NFT_CT_*
+  void load_meta(uint32_t key, NftRegister to);  // NFT_META_*
+  void load_ct(uint32_t key, NftRegister to);    // NFT_CT_*
   void load_network(uint32_t offset, uint32_t size, NftRegister to);
   void load_transport(uint32_t offset, uint32_t size, NftRegister to);
-  void load_address_type(NftRegister to);                        // of the destination: RTN_LOCAL...
-  void mask(NftRegister reg, std::string_view bits);             // as in the register, network order for addresses
+  void load_address_type(NftRegister to);             // of the destination: RTN_LOCAL...
+  void mask(NftRegister reg, std::string_view bits);  // as in the register, network order for addresses
   void compare(NftRegister reg, bool equal, std::string_view value);
   void lookup(std::string_view map, NftRegister key, NftRegister data);
   void dnat(NftRegister address, NftRegister port);
   void masquerade();
-  void verdict(int code, std::string_view chain = {});           // NF_ACCEPT, NF_DROP, NFT_JUMP...
+  void verdict(int code, std::string_view chain = {});  // NF_ACCEPT, NF_DROP, NFT_JUMP...
 
   // All or nothing. kNotFound when the table or something it names is not there.
   Result<> commit(NetlinkSocket& socket, std::string_view what);
 
  private:
   void begin(uint16_t message, uint16_t flags);
-  void element(uint16_t message, uint16_t flags, std::string_view map, std::string_view key, const std::string_view* data);
+  void element(uint16_t message, uint16_t flags, std::string_view map, std::string_view key,
+               const std::string_view* data);
   void begin_expression(const char* name);
   void end_expression();
   void put_register(uint16_t type, NftRegister reg);

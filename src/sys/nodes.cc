@@ -106,7 +106,8 @@ Result<> set_metadata_at(int dir, const std::string& name, const Metadata& metad
       if (lsetxattr(path.c_str(), key.c_str(), value.data(), value.size(), 0) < 0) TRY(xattr_failure(key));
   }
   timespec times[2] = {to_timespec(metadata.mtime_ns), to_timespec(metadata.mtime_ns)};
-  if (utimensat(dir, name.c_str(), times, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno("utimensat %s", quoted(name).c_str());
+  if (utimensat(dir, name.c_str(), times, AT_SYMLINK_NOFOLLOW) < 0)
+    return fail_errno("utimensat %s", quoted(name).c_str());
   return {};
 }
 
@@ -117,7 +118,8 @@ Result<> set_mtime(int fd, int64_t mtime_ns) {
 }
 
 Result<> set_xattr(int fd, const std::string& name, const std::string& value) {
-  if (fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) < 0) return fail_errno("set attribute '%s'", name.c_str());
+  if (fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) < 0)
+    return fail_errno("set attribute '%s'", name.c_str());
   return {};
 }
 

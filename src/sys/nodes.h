@@ -16,7 +16,7 @@
 namespace caisson::sys {
 
 struct Metadata {
-  uint32_t mode = 0755;   // permission bits with setuid, setgid, sticky
+  uint32_t mode = 0755;  // permission bits with setuid, setgid, sticky
   uint32_t uid = 0, gid = 0;
   int64_t mtime_ns = 0;
   std::map<std::string, std::string> xattrs;

@@ -114,8 +114,8 @@ Result<Child> spawn(const SpawnRequest& request) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int pidfd = -1;
-  int pid = clone(child_main, static_cast<char*>(stack) + kStackSize,
-                  CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &plan, &pidfd);
+  int pid = clone(child_main, static_cast<char*>(stack) + kStackSize, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
+                  &plan, &pidfd);
   int err = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   munmap(stack, kStackSize);
@@ -159,7 +159,8 @@ Result<pid_t> pid_of_pidfd(int pidfd) {
   auto info = TRY(read_file(format("/proc/self/fdinfo/%d", pidfd), 4096));
   for (auto& line : split(info, '\n'))
     if (line.starts_with("Pid:"))
-      if (auto pid = parse_int(trim(std::string_view(line).substr(4))); pid && *pid > 0) return static_cast<pid_t>(*pid);
+      if (auto pid = parse_int(trim(std::string_view(line).substr(4))); pid && *pid > 0)
+        return static_cast<pid_t>(*pid);
   return fail(ErrorKind::kNotFound, "the process is gone");
 }
 

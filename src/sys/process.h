@@ -15,13 +15,13 @@
 namespace caisson::sys {
 
 struct SpawnRequest {
-  std::string program;                     // path, no lookup in PATH
-  std::vector<std::string> args;           // argv, [0] included
-  std::vector<std::string> env;            // "K=V"; empty means an empty environment
-  std::vector<std::pair<int, int>> fds;    // {fd here, fd number in the child}; 0-2 default to /dev/null
-  std::string directory = "/";             // chdir before exec
-  bool new_session = false;                // setsid: survives the parent's terminal
-  bool die_with_parent = false;            // PR_SET_PDEATHSIG SIGKILL (tied to the calling *thread*)
+  std::string program;                   // path, no lookup in PATH
+  std::vector<std::string> args;         // argv, [0] included
+  std::vector<std::string> env;          // "K=V"; empty means an empty environment
+  std::vector<std::pair<int, int>> fds;  // {fd here, fd number in the child}; 0-2 default to /dev/null
+  std::string directory = "/";           // chdir before exec
+  bool new_session = false;              // setsid: survives the parent's terminal
+  bool die_with_parent = false;          // PR_SET_PDEATHSIG SIGKILL (tied to the calling *thread*)
 };
 
 struct Child {

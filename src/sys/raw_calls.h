@@ -112,7 +112,6 @@ inline int open_beneath(int dir, const char* path, int flags) {
   return static_cast<int>(syscall(SYS_openat2, dir, path, &how, sizeof how));
 }
 
-
 // <linux/sched/types.h> collides with glibc's <sched.h> on older systems; this is its version 1 of 2.
 struct SchedulerAttributes {
   uint32_t size = sizeof(SchedulerAttributes);
@@ -135,7 +134,8 @@ inline int set_affinity(const void* mask, size_t size) {
 }
 inline int set_memory_policy(uint32_t mode, const void* nodes, size_t size) {
   // One more than there are bits: the kernel takes the number down by one first.
-  return static_cast<int>(syscall(SYS_set_mempolicy, static_cast<int>(mode), size ? nodes : nullptr, size ? size * 8 + 1 : 0));
+  return static_cast<int>(
+      syscall(SYS_set_mempolicy, static_cast<int>(mode), size ? nodes : nullptr, size ? size * 8 + 1 : 0));
 }
 // Every descriptor from `first` on closes at exec. `own_fds`: a directory with one entry per descriptor.
 // COMPAT(linux<5.11): without CLOSE_RANGE_CLOEXEC the directory is read, into the stack.

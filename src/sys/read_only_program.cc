@@ -54,7 +54,8 @@ Result<UniqueFd> copy_program_sealed(const std::string& path) {
     if (sent <= 0) return fail_errno("copy '%s'", path.c_str());
     left -= sent;
   }
-  if (fchmod(copy.get(), 0555) < 0 || fcntl(copy.get(), F_ADD_SEALS, kSeals) < 0) return fail_errno("seal the copy of '%s'", path.c_str());
+  if (fchmod(copy.get(), 0555) < 0 || fcntl(copy.get(), F_ADD_SEALS, kSeals) < 0)
+    return fail_errno("seal the copy of '%s'", path.c_str());
   return copy;
 }
 

@@ -318,8 +318,7 @@ Result<> RouteSocket::wait_ready(const std::vector<std::string>& names, int time
     return ioctl(socket_.fd(), SIOCGIFFLAGS, &request) == 0 && request.ifr_flags & IFF_RUNNING;
   };
   // What runs already sends no event. The first name is the new link, which does.
-  if (missing.size() > 1)
-    missing.erase(std::remove_if(missing.begin() + 1, missing.end(), running), missing.end());
+  if (missing.size() > 1) missing.erase(std::remove_if(missing.begin() + 1, missing.end(), running), missing.end());
   while (!missing.empty()) {
     int64_t left = (deadline - monotonic_ns()) / 1'000'000;
     if (left <= 0) {
@@ -331,8 +330,10 @@ Result<> RouteSocket::wait_ready(const std::vector<std::string>& names, int time
       auto link = parse_link(message);
       if (link && link->ready) std::erase(missing, link->name);
     });
-    if (!got && got.error().kind == ErrorKind::kExhausted) TRY(look());
-    else if (!got && got.error().kind != ErrorKind::kTimeout) return got;
+    if (!got && got.error().kind == ErrorKind::kExhausted)
+      TRY(look());
+    else if (!got && got.error().kind != ErrorKind::kTimeout)
+      return got;
   }
   return {};
 }

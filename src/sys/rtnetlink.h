@@ -19,11 +19,11 @@ using MacAddress = std::array<uint8_t, 6>;
 struct LinkInfo {
   int index = 0;
   std::string name;
-  std::string kind;   // "bridge", "veth"; empty for hardware
+  std::string kind;  // "bridge", "veth"; empty for hardware
   std::string alias;
-  int master = 0;     // 0: none
-  bool up = false;    // administratively
-  bool ready = false; // operstate UP: carries traffic
+  int master = 0;      // 0: none
+  bool up = false;     // administratively
+  bool ready = false;  // operstate UP: carries traffic
   int mtu = 0;
 };
 
@@ -39,11 +39,11 @@ struct RouteInfo {
 };
 
 struct VethRequest {
-  std::string name;        // host end
-  int master = 0;          // bridge it joins
-  bool hairpin = false;    // frames may leave by the port they came from
+  std::string name;      // host end
+  int master = 0;        // bridge it joins
+  bool hairpin = false;  // frames may leave by the port they came from
   int mtu = 1500;
-  std::string peer_name;   // inside `peer_netns`
+  std::string peer_name;  // inside `peer_netns`
   MacAddress peer_mac{};
   int peer_netns = -1;
 };
@@ -52,7 +52,7 @@ struct InterfaceSetup {
   std::string name;
   uint32_t address = 0;
   int prefix = 0;
-  uint32_t gateway = 0;    // 0: no default route
+  uint32_t gateway = 0;  // 0: no default route
 };
 
 class RouteSocket {

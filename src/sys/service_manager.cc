@@ -45,11 +45,13 @@ Result<std::vector<UniqueFd>> take_activation_sockets() {
   // Meant for a parent of ours perhaps.
   if (!for_whom || *for_whom != getpid() || !number) return out;
   for (const char* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) unsetenv(name);
-  if (*number < 0 || *number > kMaxSockets) return fail(ErrorKind::kInvalid, "LISTEN_FDS is %ld", static_cast<long>(*number));
+  if (*number < 0 || *number > kMaxSockets)
+    return fail(ErrorKind::kInvalid, "LISTEN_FDS is %ld", static_cast<long>(*number));
   for (int fd = kFirst; fd < kFirst + *number; ++fd) {
     int listening = 0;
     socklen_t size = sizeof listening;
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0) return fail_errno("descriptor %d of LISTEN_FDS", fd);
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0)
+      return fail_errno("descriptor %d of LISTEN_FDS", fd);
     if (!listening) return fail(ErrorKind::kInvalid, "descriptor %d of LISTEN_FDS does not listen", fd);
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return fail_errno("descriptor %d of LISTEN_FDS", fd);
     TRY(set_nonblocking(fd, true));

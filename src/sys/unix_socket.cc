@@ -33,8 +33,7 @@ Result<Address> make_address(const std::string& path) {
     if (slash == std::string::npos) return fail_errno_of(ENAMETOOLONG, "socket '%s'", path.c_str());
     address.directory = TRY(open_file(path.substr(0, slash), O_PATH | O_DIRECTORY));
     usable = format("/proc/self/fd/%d", address.directory.get()) + path.substr(slash);
-    if (usable.size() >= sizeof address.value.sun_path)
-      return fail_errno_of(ENAMETOOLONG, "socket '%s'", path.c_str());
+    if (usable.size() >= sizeof address.value.sun_path) return fail_errno_of(ENAMETOOLONG, "socket '%s'", path.c_str());
   }
   memcpy(address.value.sun_path, usable.c_str(), usable.size() + 1);
   address.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + usable.size() + 1);
@@ -46,7 +45,7 @@ Result<UniqueFd> listen_unix(const std::string& path, int type, mode_t mode, int
   Address address = TRY(make_address(path));
   UniqueFd fd(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fail_errno("socket");
-  struct stat st{};
+  struct stat st {};
   if (lstat(path.c_str(), &st) == 0) {
     if (!S_ISSOCK(st.st_mode)) return fail(ErrorKind::kExists, "listen on '%s': a file is in the way", path.c_str());
     TRY(remove_file(path));

@@ -29,7 +29,9 @@ Format detect(std::string_view head) {
   if (head.starts_with("\x28\xb5\x2f\xfd"sv)) return Format::kZstd;
   // A zstd stream may begin with a skippable frame (0x184D2A50 to 5F), as seekable variants do.
   if (head.size() >= 4 && (head[0] & 0xf0) == 0x50 && head.substr(1, 3) == "\x2a\x4d\x18"sv) return Format::kZstd;
-  if (head.starts_with("\xfd" "7zXZ\0"sv)) return Format::kXz;
+  if (head.starts_with("\xfd"
+                       "7zXZ\0"sv))
+    return Format::kXz;
   if (head.size() >= 4 && head.starts_with("BZh") && head[3] >= '1' && head[3] <= '9') return Format::kBzip2;
   return Format::kNone;
 }
@@ -78,7 +80,8 @@ class Input {
 
 class LimitedDecompressor : public Decompressor {
  public:
-  LimitedDecompressor(Input input, Format format, uint64_t limit) : input_(std::move(input)), format_(format), left_(limit) {}
+  LimitedDecompressor(Input input, Format format, uint64_t limit)
+      : input_(std::move(input)), format_(format), left_(limit) {}
   Format format() const override { return format_; }
   Result<size_t> read(std::span<char> buffer) override {
     if (buffer.empty()) return 0;
@@ -133,7 +136,8 @@ class GzipDecoder : public LimitedDecompressor {
       int code = isal_inflate(state_.get());
       input_.consume(in.size() - state_->avail_in);
       if (code < 0 || code == ISAL_NEED_DICT)
-        return fail(ErrorKind::kCorrupt, code == ISAL_INCORRECT_CHECKSUM ? "gzip data: wrong checksum" : "gzip data is damaged");
+        return fail(ErrorKind::kCorrupt,
+                    code == ISAL_INCORRECT_CHECKSUM ? "gzip data: wrong checksum" : "gzip data is damaged");
       if (size_t got = room - state_->avail_out) return got;
       // Only now is nothing left inside the decoder, so more input is needed, or the member is complete.
       if (state_->block_state != ISAL_BLOCK_FINISH && input_.rest().empty() && !TRY(input_.refill()))
@@ -218,7 +222,8 @@ class Deflater {
   Result<size_t> run(std::span<char> out) {
     stream_.next_out = reinterpret_cast<uint8_t*>(out.data());
     stream_.avail_out = static_cast<uint32_t>(out.size());
-    if (int code = isal_deflate(&stream_); code != COMP_OK) return fail(ErrorKind::kInternal, "gzip encoder: code %d", code);
+    if (int code = isal_deflate(&stream_); code != COMP_OK)
+      return fail(ErrorKind::kInternal, "gzip encoder: code %d", code);
     return out.size() - stream_.avail_out;
   }
 
@@ -238,8 +243,7 @@ Result<std::unique_ptr<Decompressor>> Decompressor::open(ByteSource& inner, uint
     case Format::kGzip: out = std::make_unique<GzipDecoder>(std::move(input), max_output); break;
     case Format::kZstd: out = std::make_unique<ZstdDecoder>(std::move(input), max_output); break;
     case Format::kXz:
-    case Format::kBzip2:
-      return fail(ErrorKind::kUnsupported, "%s compression is not supported", format_name(format));
+    case Format::kBzip2: return fail(ErrorKind::kUnsupported, "%s compression is not supported", format_name(format));
   }
   return out;
 }

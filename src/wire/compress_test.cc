@@ -145,7 +145,11 @@ TEST_CASE("compress: damage and truncation are found, limits hold") {
   std::string bad = zlib_gzip(data);
   bad[bad.size() - 6] ^= 1;
   CHECK(decompress(bad).error().kind == ErrorKind::kCorrupt);
-  CHECK(decompress(std::string("\xfd" "7zXZ\0abc", 9)).error().kind == ErrorKind::kUnsupported);
+  CHECK(decompress(std::string("\xfd"
+                               "7zXZ\0abc",
+                               9))
+            .error()
+            .kind == ErrorKind::kUnsupported);
   CHECK(decompress("BZh9xxxx").error().message == "bzip2 compression is not supported");
 }
 

@@ -12,7 +12,9 @@ constexpr std::string_view kPrefix = "sha256:";
 void Hasher::FreeContext::operator()(void* context) const { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context)); }
 
 template <class Deleter>
-static EVP_MD_CTX* raw(const std::unique_ptr<void, Deleter>& context) { return static_cast<EVP_MD_CTX*>(context.get()); }
+static EVP_MD_CTX* raw(const std::unique_ptr<void, Deleter>& context) {
+  return static_cast<EVP_MD_CTX*>(context.get());
+}
 
 Hasher::Hasher() : context_(EVP_MD_CTX_new()) { EVP_DigestInit_ex(raw(context_), EVP_sha256(), nullptr); }
 Hasher::Hasher(Hasher&&) noexcept = default;

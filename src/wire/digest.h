@@ -25,7 +25,7 @@ class Hasher {
   std::unique_ptr<void, FreeContext> context_;
 };
 
-std::string sha256(std::string_view data);              // "sha256:<hex>"
+std::string sha256(std::string_view data);  // "sha256:<hex>"
 // "sha256:" and exactly 64 lower-case hex digits.
 bool is_valid(std::string_view digest);
 // The hex part of a valid digest: a safe file name.

@@ -38,7 +38,7 @@ class Query {
   std::vector<std::pair<std::string, std::string>> list_;
 };
 
-std::string percent_encode(std::string_view text);          // everything but unreserved characters
+std::string percent_encode(std::string_view text);  // everything but unreserved characters
 std::optional<std::string> percent_decode(std::string_view text, bool plus_is_space);
 const char* status_text(int status);
 

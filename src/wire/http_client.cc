@@ -18,13 +18,13 @@ constexpr size_t kReadSize = 64 << 10;
 struct Client::State {
   std::unique_ptr<Transport> transport;
   std::string host;
-  std::string input;      // bytes read and not used yet start at `used`
+  std::string input;  // bytes read and not used yet start at `used`
   size_t used = 0;
   Framing framing = Framing::kNone;
   uint64_t left = 0;
   ChunkedDecoder decoder;
   bool keep_alive = false;
-  bool fresh = true;      // nothing sent yet
+  bool fresh = true;  // nothing sent yet
   bool body_done = false;
   bool broken = false;
 
@@ -97,7 +97,8 @@ Result<> Client::State::send(const ClientRequest& request) {
   }
   if (request.target.find_first_of("\r\n ") != request.target.npos)
     return fail(ErrorKind::kInvalid, "http: target %s is malformed", quoted(request.target).c_str());
-  bool has_body = !request.body.empty() || (request.method != "GET" && request.method != "HEAD" && request.method != "DELETE");
+  bool has_body =
+      !request.body.empty() || (request.method != "GET" && request.method != "HEAD" && request.method != "DELETE");
   if (request.body_stream)
     head += request.body_size >= 0 ? format("Content-Length: %lld\r\n", static_cast<long long>(request.body_size))
                                    : "Transfer-Encoding: chunked\r\n";

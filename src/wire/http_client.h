@@ -23,8 +23,8 @@ struct ClientResponse {
 
 struct ClientRequest {
   std::string method = "GET";
-  std::string target = "/";   // path and query, already percent-coded
-  Headers headers;            // Host, Content-Length, Connection are added
+  std::string target = "/";  // path and query, already percent-coded
+  Headers headers;           // Host, Content-Length, Connection are added
   std::string body;
   ByteSource* body_stream = nullptr;  // instead of body: sent chunked, or with body_size if >= 0
   int64_t body_size = -1;

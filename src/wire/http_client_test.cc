@@ -33,7 +33,9 @@ std::string failure(std::string_view answer) {
 }  // namespace
 
 TEST_CASE("client sends requests as they are meant") {
-  Script script("HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  Script script(
+      "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: "
+      "0\r\n\r\n");
   CHECK(script.client.request({.target = "/a?b=c"})->status == 204);
   CHECK(script.asked("\r\n\r\n") == "GET /a?b=c HTTP/1.1\r\nHost: host\r\n\r\n");
   CHECK(script.client.reusable() == false);  // bytes of an answer nobody asked for
@@ -80,7 +82,9 @@ TEST_CASE("client reads to the end of the connection where nothing else is said"
 }
 
 TEST_CASE("client passes over interim answers and limits bodies") {
-  Script script("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
+  Script script(
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
+      "1\r\n\r\nx");
   CHECK(script.client.request({})->body == "x");
   Script big("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
   CHECK(big.client.request({}, 999).error().kind == ErrorKind::kExhausted);
@@ -92,10 +96,12 @@ TEST_CASE("client tells broken answers from cut ones") {
   CHECK(failure("") == std::string(error_kind_name(ErrorKind::kUnavailable)));
   CHECK(failure("HTTP/1.1 200 OK\r\nContent-") == error_kind_name(ErrorKind::kUnavailable));
   CHECK(failure("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell") == error_kind_name(ErrorKind::kUnavailable));
-  CHECK(failure("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n") == error_kind_name(ErrorKind::kUnavailable));
-  for (const char* head : {"HTTP/1.1 20 OK", "HTTP/2 200 OK", "nonsense", "HTTP/1.1 200 OK\r\nbad header", "HTTP/1.1 200 OK\r\nA: b\r\n c: d",
-                           "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2",
-                           "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked"})
+  CHECK(failure("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n") ==
+        error_kind_name(ErrorKind::kUnavailable));
+  for (const char* head :
+       {"HTTP/1.1 20 OK", "HTTP/2 200 OK", "nonsense", "HTTP/1.1 200 OK\r\nbad header",
+        "HTTP/1.1 200 OK\r\nA: b\r\n c: d", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked"})
     CHECK_MESSAGE(failure(std::string(head) + "\r\n\r\n") == error_kind_name(ErrorKind::kCorrupt), head);
   CHECK(failure("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n") == error_kind_name(ErrorKind::kCorrupt));
   auto pair = std::move(*sys::socket_pair(SOCK_STREAM));
@@ -143,7 +149,8 @@ TEST_CASE("queries and percent-coding") {
   CHECK_FALSE(query.find("nope"));
   CHECK(query.get("nope", "f") == "f");
   CHECK(Query::parse(query.encode()).encode() == query.encode());
-  for (const char* text : {"", "0", "no", "False", "NONE"}) CHECK_FALSE(Query::parse(std::string("q=") + text).flag("q", true));
+  for (const char* text : {"", "0", "no", "False", "NONE"})
+    CHECK_FALSE(Query::parse(std::string("q=") + text).flag("q", true));
   for (const char* text : {"1", "true", "yes", "x"}) CHECK(Query::parse(std::string("q=") + text).flag("q"));
   CHECK(query.flag("nope", true));
   CHECK(percent_encode("a b/\xff~") == "a%20b%2F%FF~");

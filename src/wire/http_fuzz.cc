@@ -33,7 +33,8 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, size_t size) {
   size_t whole_from = 0, step_from = 0;
   auto whole = find_head_end(text, whole_from);
   Parsed<size_t> stepped = 0;
-  for (size_t end = 1; end <= size && stepped && *stepped == 0; ++end) stepped = find_head_end(text.substr(0, end), step_from);
+  for (size_t end = 1; end <= size && stepped && *stepped == 0; ++end)
+    stepped = find_head_end(text.substr(0, end), step_from);
   if (whole.has_value() != stepped.has_value() || (whole && *whole != *stepped)) abort();
   if (whole && *whole) {
     auto request = parse_request_head(text.substr(0, *whole), 50);

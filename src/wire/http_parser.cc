@@ -39,8 +39,8 @@ std::string_view take_line(std::string_view& text) {
 
 // "HTTP/1.x"
 Parsed<int> parse_version(std::string_view text) {
-  if (text.size() != 8 || !text.starts_with("HTTP/") || text[6] != '.' || text[5] < '0' || text[5] > '9' || text[7] < '0' ||
-      text[7] > '9')
+  if (text.size() != 8 || !text.starts_with("HTTP/") || text[6] != '.' || text[5] < '0' || text[5] > '9' ||
+      text[7] < '0' || text[7] > '9')
     return bad(400, "malformed HTTP version");
   if (text[5] != '1') return bad(505, "HTTP version not supported");
   return text[7] - '0';
@@ -78,7 +78,8 @@ Parsed<FieldSummary> parse_fields(std::string_view text, size_t max_headers, Mes
       case 14:
         if (equals_ignore_case(name, "content-length")) {
           std::optional<uint64_t> length = parse_uint(value);
-          if (seen.has_length || value.starts_with('+') || !length || *length > INT64_MAX) return bad(400, "malformed or repeated Content-Length");
+          if (seen.has_length || value.starts_with('+') || !length || *length > INT64_MAX)
+            return bad(400, "malformed or repeated Content-Length");
           seen.has_length = true;
           head.content_length = *length;
         }
@@ -138,7 +139,8 @@ Parsed<RequestHead> parse_request_head(std::string_view text, size_t max_headers
   if (!version) return std::unexpected(version.error());
   head.minor_version = *version;
 
-  if (std::any_of(target.begin(), target.end(), [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; }))
+  if (std::any_of(target.begin(), target.end(),
+                  [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; }))
     return bad(400, "malformed request target");
   head.method = method;
   head.target = target;
@@ -180,7 +182,10 @@ Parsed<ResponseHead> parse_response_head(std::string_view text, size_t max_heade
 std::expected<void, ParseFailure> ChunkedDecoder::framing_byte(char c) {
   switch (state_) {
     case State::kSize: {
-      int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      int digit = c >= '0' && c <= '9'   ? c - '0'
+                  : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                  : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                         : -1;
       if (digit >= 0) {
         if (++digits_ > 15) return bad(400, "chunk size too big");
         left_ = left_ << 4 | static_cast<uint64_t>(digit);
@@ -196,9 +201,12 @@ std::expected<void, ParseFailure> ChunkedDecoder::framing_byte(char c) {
       return {};
     }
     case State::kExtension:
-      if (c == '\r') state_ = State::kSizeLf;
-      else if (!is_field_byte(c)) return bad(400, "malformed chunk extension");
-      else if (++overhead_ > kMaxChunkOverhead) return bad(400, "chunk extensions too big");
+      if (c == '\r')
+        state_ = State::kSizeLf;
+      else if (!is_field_byte(c))
+        return bad(400, "malformed chunk extension");
+      else if (++overhead_ > kMaxChunkOverhead)
+        return bad(400, "chunk extensions too big");
       return {};
     case State::kSizeLf:
       if (c != '\n') return bad(400, "malformed chunk size");
@@ -221,9 +229,12 @@ std::expected<void, ParseFailure> ChunkedDecoder::framing_byte(char c) {
       state_ = State::kTrailerText;
       [[fallthrough]];
     case State::kTrailerText:
-      if (c == '\r') state_ = State::kTrailerLf;
-      else if (!is_field_byte(c)) return bad(400, "malformed trailer");
-      else if (++overhead_ > kMaxChunkOverhead) return bad(400, "trailers too big");
+      if (c == '\r')
+        state_ = State::kTrailerLf;
+      else if (!is_field_byte(c))
+        return bad(400, "malformed trailer");
+      else if (++overhead_ > kMaxChunkOverhead)
+        return bad(400, "trailers too big");
       return {};
     case State::kTrailerLf:
       if (c != '\n') return bad(400, "malformed trailer");

@@ -66,7 +66,19 @@ class ChunkedDecoder {
   bool done() const { return state_ == State::kDone; }
 
  private:
-  enum class State : uint8_t { kSize, kExtension, kSizeLf, kData, kDataCr, kDataLf, kTrailer, kTrailerText, kTrailerLf, kEndLf, kDone };
+  enum class State : uint8_t {
+    kSize,
+    kExtension,
+    kSizeLf,
+    kData,
+    kDataCr,
+    kDataLf,
+    kTrailer,
+    kTrailerText,
+    kTrailerLf,
+    kEndLf,
+    kDone
+  };
   std::expected<void, ParseFailure> framing_byte(char c);
   State state_ = State::kSize;
   uint8_t digits_ = 0;

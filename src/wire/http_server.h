@@ -27,13 +27,13 @@
 namespace caisson::http {
 
 struct ServerLimits {
-  size_t max_header_bytes = 64 << 10;       // 431 beyond
+  size_t max_header_bytes = 64 << 10;  // 431 beyond
   size_t max_headers = 200;
-  size_t max_body_bytes = 16 << 20;         // buffered bodies; 413 beyond
-  size_t max_stream_backlog = 4 << 20;      // bytes queued on one stream before write() refuses
-  int max_workers = 64;                     // grown on demand, shrunk after idle seconds
+  size_t max_body_bytes = 16 << 20;     // buffered bodies; 413 beyond
+  size_t max_stream_backlog = 4 << 20;  // bytes queued on one stream before write() refuses
+  int max_workers = 64;                 // grown on demand, shrunk after idle seconds
   int max_connections = 4096;
-  int header_timeout_s = 60;                // slow request heads are dropped
+  int header_timeout_s = 60;  // slow request heads are dropped
 };
 
 struct PeerInfo {
@@ -44,11 +44,11 @@ struct PeerInfo {
 };
 
 struct Request {
-  std::string method;       // as sent, upper case
-  std::string path;         // decoded once; always starts with '/'
+  std::string method;  // as sent, upper case
+  std::string path;    // decoded once; always starts with '/'
   Query query;
   Headers headers;
-  std::string body;         // whole body unless the route streams it
+  std::string body;  // whole body unless the route streams it
   PeerInfo peer;
 };
 
@@ -111,7 +111,7 @@ struct RouteDecision {
   bool on_loop = false;      // the handler never waits for anything: run it on the loop thread, which saves
                              // the two thread switches that make up most of a small request's cost
   int error_status = 404;
-  std::string error_body;    // JSON; "" for Docker's `page not found`
+  std::string error_body;  // JSON; "" for Docker's `page not found`
 };
 // Runs on the loop thread: no blocking.
 using Router = std::function<RouteDecision(const Request& head)>;

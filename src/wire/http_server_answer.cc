@@ -107,7 +107,8 @@ void Connection::push(std::initializer_list<std::string_view> parts) {
 
 void Connection::flush() {
   while (output_at_ < output_.size()) {
-    ssize_t sent = send(fd_.get(), output_.data() + output_at_, output_.size() - output_at_, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent =
+        send(fd_.get(), output_.data() + output_at_, output_.size() - output_at_, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) {
       output_at_ += static_cast<size_t>(sent);
     } else if (errno == EAGAIN) {

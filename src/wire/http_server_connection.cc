@@ -147,8 +147,8 @@ bool Connection::process_head(Outbox& outbox) {
     state_ = State::kBusy;
     Headers headers;
     headers.add("Content-Type", "application/json");
-    answer(decision.error_status, headers, decision.error_body.empty() ? error_body("page not found") : decision.error_body,
-           outbox);
+    answer(decision.error_status, headers,
+           decision.error_body.empty() ? error_body("page not found") : decision.error_body, outbox);
     return true;
   }
   handler_ = std::move(decision.handler);

@@ -106,7 +106,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string output_;  // bytes before output_at_ are sent
   size_t output_at_ = 0;
   bool answered_ = false, streaming_ = false, chunked_ = false, finished_ = false;
-  bool body_unread_ = false;  // the answer leaves request bytes behind: drain before closing
+  bool body_unread_ = false;    // the answer leaves request bytes behind: drain before closing
   bool resume_posted_ = false;  // what is in input_ comes before what the socket says
   bool peer_gone_ = false, broken_ = false, drained_posted_ = false, in_drained_ = false;
   Task drained_;

@@ -17,7 +17,8 @@ namespace caisson::http {
 class Connection;
 
 struct ServerCore {
-  ServerCore(Router route, const ServerLimits& limit) : router(std::move(route)), limits(limit), pool(limit.max_workers) {}
+  ServerCore(Router route, const ServerLimits& limit)
+      : router(std::move(route)), limits(limit), pool(limit.max_workers) {}
 
   const Router router;
   const ServerLimits limits;

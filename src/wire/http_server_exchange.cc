@@ -30,13 +30,18 @@ Result<> send_blocking(int fd, std::string_view data) {
 
 class StreamHandle : public Stream {
  public:
-  StreamHandle(std::shared_ptr<Connection> connection, Serial serial) : connection_(std::move(connection)), serial_(serial) {}
+  StreamHandle(std::shared_ptr<Connection> connection, Serial serial)
+      : connection_(std::move(connection)), serial_(serial) {}
   ~StreamHandle() override { connection_->end_stream(serial_); }
   bool write(std::string_view data) override { return connection_->write_stream(serial_, data); }
   void end() override { connection_->end_stream(serial_); }
   size_t backlog() const override { return connection_->backlog(serial_); }
-  void on_drained(std::move_only_function<void()> callback) override { connection_->on_drained(serial_, std::move(callback)); }
-  void on_closed(std::move_only_function<void()> callback) override { connection_->on_closed(serial_, std::move(callback)); }
+  void on_drained(std::move_only_function<void()> callback) override {
+    connection_->on_drained(serial_, std::move(callback));
+  }
+  void on_closed(std::move_only_function<void()> callback) override {
+    connection_->on_closed(serial_, std::move(callback));
+  }
 
  private:
   std::shared_ptr<Connection> connection_;
@@ -89,7 +94,9 @@ class TakenSocket : public TakenConnection {
     AnswerFraming framing{.keep_alive = false, .minor_version = taken_.minor_version};
     auto length = headers.find("Content-Length");
     if (status_has_body(status)) {
-      framing.kind = length ? AnswerFraming::kLength : taken_.minor_version ? AnswerFraming::kChunked : AnswerFraming::kToEnd;
+      framing.kind = length                 ? AnswerFraming::kLength
+                     : taken_.minor_version ? AnswerFraming::kChunked
+                                            : AnswerFraming::kToEnd;
       framing.length = length ? parse_uint(*length).value_or(0) : 0;
       has_body_ = !taken_.is_head;
     }
@@ -190,8 +197,8 @@ class TakenSocket : public TakenConnection {
 
 class ExchangeHandle : public Exchange {
  public:
-  ExchangeHandle(std::shared_ptr<ServerCore> core, std::shared_ptr<Connection> connection, std::shared_ptr<Request> request,
-                 Serial serial)
+  ExchangeHandle(std::shared_ptr<ServerCore> core, std::shared_ptr<Connection> connection,
+                 std::shared_ptr<Request> request, Serial serial)
       : core_(std::move(core)), connection_(std::move(connection)), request_(std::move(request)), serial_(serial) {}
   ~ExchangeHandle() override { connection_->drop(serial_); }
 
@@ -207,7 +214,9 @@ class ExchangeHandle : public Exchange {
     WorkerPool::leave_count_on_this_thread();
     return std::make_unique<TakenSocket>(core_, connection_->take(serial_));
   }
-  void on_closed(std::move_only_function<void()> callback) override { connection_->on_closed(serial_, std::move(callback)); }
+  void on_closed(std::move_only_function<void()> callback) override {
+    connection_->on_closed(serial_, std::move(callback));
+  }
 
  private:
   std::shared_ptr<ServerCore> core_;
@@ -224,7 +233,8 @@ std::shared_ptr<Exchange> make_exchange(std::shared_ptr<ServerCore> core, std::s
 }
 
 Result<> write_upgrade_response(int fd, bool upgrade_requested, std::string_view content_type) {
-  std::string head = upgrade_requested ? "HTTP/1.1 101 UPGRADED\r\nContent-Type: " : "HTTP/1.1 200 OK\r\nContent-Type: ";
+  std::string head =
+      upgrade_requested ? "HTTP/1.1 101 UPGRADED\r\nContent-Type: " : "HTTP/1.1 200 OK\r\nContent-Type: ";
   head += content_type;
   head += upgrade_requested ? "\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n" : "\r\n\r\n";
   return send_blocking(fd, head);

@@ -131,7 +131,8 @@ WorkerPool::~WorkerPool() { stop(); }
 
 Result<> WorkerPool::start() {
   std::lock_guard lock(state_->mutex);
-  if (state_->threads == 0 && !state_->grow(state_)) return fail(ErrorKind::kExhausted, "starting a worker thread failed");
+  if (state_->threads == 0 && !state_->grow(state_))
+    return fail(ErrorKind::kExhausted, "starting a worker thread failed");
   return {};
 }
 

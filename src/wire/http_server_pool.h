@@ -14,7 +14,7 @@ class WorkerPool {
   using Task = std::move_only_function<void()>;
   explicit WorkerPool(int max_workers);
   ~WorkerPool();
-  Result<> start();  // makes the worker that always stays
+  Result<> start();        // makes the worker that always stays
   void submit(Task task);  // any thread; queues when all workers are taken
   // Called inside a task: its thread no longer counts against the maximum, until the task returns.
   static void leave_count_on_this_thread();

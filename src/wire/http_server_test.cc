@@ -18,7 +18,8 @@ void echo(const std::shared_ptr<Exchange>& exchange) {
   Request& request = exchange->request();
   Headers headers;
   headers.add("Content-Type", "text/plain");
-  exchange->reply(200, headers, request.method + " " + request.path + " " + request.query.encode() + " " + request.body);
+  exchange->reply(200, headers,
+                  request.method + " " + request.path + " " + request.query.encode() + " " + request.body);
 }
 
 std::string body_of(const std::string& answer) {
@@ -44,8 +45,10 @@ TEST_CASE("server answers with the common headers and keeps the connection") {
 
 TEST_CASE("server answers pipelined requests in order, also with a half-closed client") {
   TestServer server(echo);
-  std::string answer = talk(server, "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n\r\nPOST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
-                                    "GET /3 HTTP/1.1\r\nHost: h\r\n\r\n");
+  std::string answer =
+      talk(server,
+           "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n\r\nPOST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
+           "GET /3 HTTP/1.1\r\nHost: h\r\n\r\n");
   size_t one = answer.find("GET /1  "), two = answer.find("POST /2  abc"), three = answer.find("GET /3  ");
   CHECK(one < two);
   CHECK(two < three);
@@ -55,8 +58,8 @@ TEST_CASE("server answers pipelined requests in order, also with a half-closed c
 TEST_CASE("server reads bodies by length and chunked, in pieces") {
   TestServer server(echo);
   UniqueFd fd = server.connect();
-  for (std::string_view piece : {"PO", "ST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r", "\n\r\n5;e=1\r\nhel", "lo\r\n",
-                                 "a\r\n0123456789\r", "\n0\r\nTrailer: x\r\n\r", "\n"})
+  for (std::string_view piece : {"PO", "ST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r",
+                                 "\n\r\n5;e=1\r\nhel", "lo\r\n", "a\r\n0123456789\r", "\n0\r\nTrailer: x\r\n\r", "\n"})
     put(fd.get(), piece);
   CHECK(body_of(take_until(fd.get(), "0123456789")) == "POST /x  hello0123456789");
   std::string big(300000, 'q');
@@ -106,21 +109,26 @@ TEST_CASE("server refuses what could be read in two ways") {
   CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx") == "HTTP/1.1 400");
   CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\nx") == "HTTP/1.1 400");
   CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\nx") == "HTTP/1.1 400");
-  CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == "HTTP/1.1 400");
+  CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") ==
+        "HTTP/1.1 400");
   CHECK(status("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == "HTTP/1.1 400");
   CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n") == "HTTP/1.1 501");
   CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n") == "HTTP/1.1 501");
-  CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n") == "HTTP/1.1 400");
-  CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n") == "HTTP/1.1 400");
+  CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n") ==
+        "HTTP/1.1 400");
+  CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n") ==
+        "HTTP/1.1 400");
   CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX") == "HTTP/1.1 400");
-  CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n") == "HTTP/1.1 400");
+  CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n") ==
+        "HTTP/1.1 400");
   CHECK(status("GET / HTTP/1.1\r\nHost: a\r\nX: " + std::string(3000, 'x') + "\r\n\r\n") == "HTTP/1.1 431");
   std::string many = "GET / HTTP/1.1\r\nHost: a\r\n";
   for (int i = 0; i < 30; ++i) many += "X: y\r\n";
   CHECK(status(many + "\r\n") == "HTTP/1.1 431");
   CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n") == "HTTP/1.1 413");
   std::string chunk = "100\r\n" + std::string(256, 'x') + "\r\n";
-  CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + chunk + chunk + chunk) == "HTTP/1.1 413");
+  CHECK(status("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + chunk + chunk + chunk) ==
+        "HTTP/1.1 413");
   // A refusal ends the connection: nothing behind it is taken for a request.
   std::string answer = talk(server, "GET / HTTP/1.1\r\n\r\nGET /second HTTP/1.1\r\nHost: a\r\n\r\n");
   CHECK(answer.contains("{\"message\":\"missing or repeated Host\"}"));
@@ -142,7 +150,9 @@ TEST_CASE("server routes: errors of the router, dropped exchanges, throwing hand
   CHECK(body_of(get("/drop")).starts_with("{\"message\":"));
   CHECK(get("/throw").starts_with("HTTP/1.1 500"));
   // The body of a request that no route takes is not mistaken for the next request.
-  CHECK_FALSE(talk(server, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 32\r\n\r\nGET /no HTTP/1.1\r\nHost: hhhhh\r\n\r\n").contains(" 405"));
+  CHECK_FALSE(
+      talk(server, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 32\r\n\r\nGET /no HTTP/1.1\r\nHost: hhhhh\r\n\r\n")
+          .contains(" 405"));
 }
 
 TEST_CASE("server runs handlers on the loop thread where the route says so") {
@@ -284,10 +294,12 @@ TEST_CASE("server hands over the socket with what came behind the request") {
     put(fd.get(), format("POST /attach HTTP/1.1\r\nHost: h\r\n%sContent-Length: 2\r\n\r\n{}early",
                          upgrade ? "Connection: Upgrade\r\nUpgrade: tcp\r\n" : ""));
     std::string answer = take_until(fd.get(), "got:early");
-    CHECK(answer == std::string(upgrade ? "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: "
-                                          "Upgrade\r\nUpgrade: tcp\r\n\r\n"
-                                        : "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n") +
-                        "got:early");
+    CHECK(answer ==
+          std::string(upgrade
+                          ? "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: "
+                            "Upgrade\r\nUpgrade: tcp\r\n\r\n"
+                          : "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n") +
+              "got:early");
     put(fd.get(), "later.");
     CHECK(take_until(fd.get()) == "later.");
   }
@@ -328,9 +340,11 @@ TEST_CASE("server lets a handler read the body and write the answer blocking") {
 
 TEST_CASE("server answers 500 for a taken connection that was given up, also with a body on the way") {
   TestServer server(Router([](const Request&) {
-    return RouteDecision{.handler = [](const std::shared_ptr<Exchange>& exchange) { exchange->take_over(); }, .stream_body = true};
+    return RouteDecision{.handler = [](const std::shared_ptr<Exchange>& exchange) { exchange->take_over(); },
+                         .stream_body = true};
   }));
-  CHECK(talk(server, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 500000\r\n\r\n" + std::string(500000, 'x')).starts_with("HTTP/1.1 500"));
+  CHECK(talk(server, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 500000\r\n\r\n" + std::string(500000, 'x'))
+            .starts_with("HTTP/1.1 500"));
 }
 
 TEST_CASE("taken connections do not use up the workers") {

@@ -62,8 +62,8 @@ Result<Addresses> resolve(const std::string& host, const std::string& port, int 
   addrinfo* found = nullptr;
   int status = getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &found);
   if (status != 0)
-    return fail(status == EAI_NONAME ? ErrorKind::kNotFound : ErrorKind::kUnavailable, "looking up '%s': %s", host.c_str(),
-                gai_strerror(status));
+    return fail(status == EAI_NONAME ? ErrorKind::kNotFound : ErrorKind::kUnavailable, "looking up '%s': %s",
+                host.c_str(), gai_strerror(status));
   return Addresses(found, freeaddrinfo);
 }
 
@@ -95,7 +95,9 @@ Result<UniqueFd> connect_one(const addrinfo& address, int timeout_ms) {
 
 }  // namespace
 
-std::unique_ptr<Transport> adopt_transport(UniqueFd socket) { return std::make_unique<SocketTransport>(std::move(socket)); }
+std::unique_ptr<Transport> adopt_transport(UniqueFd socket) {
+  return std::make_unique<SocketTransport>(std::move(socket));
+}
 
 Result<std::unique_ptr<Transport>> connect_unix_transport(const std::string& path) {
   return adopt_transport(TRY(sys::connect_unix(path, SOCK_STREAM)));

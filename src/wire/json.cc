@@ -135,8 +135,10 @@ bool Reader::scan_int(int64_t& value, int64_t low, int64_t high) {
     auto [end, outcome] = std::from_chars(text.begin(), text.end(), real);
     if (outcome != std::errc{} || std::trunc(real) != real)
       return fault({ErrorKind::kInvalid, 0, "expected an integer, got " + std::string(text.substr(0, 40))});
-    if (std::fabs(real) > 9007199254740992.0) status = std::errc::result_out_of_range;
-    else value = static_cast<int64_t>(real);
+    if (std::fabs(real) > 9007199254740992.0)
+      status = std::errc::result_out_of_range;
+    else
+      value = static_cast<int64_t>(real);
   }
   if (status != std::errc{} || value < low || value > high)
     return fault({ErrorKind::kInvalid, 0, "the number " + std::string(text.substr(0, 40)) + " is out of range"});
@@ -299,8 +301,14 @@ bool Reader::skip() {
       case ValueType::kBool: good = literal(*cursor_ == 't' ? "true" : "false"); break;
       case ValueType::kNumber: good = scan_number(text); break;
       case ValueType::kString: good = scan_string(text, buffer); break;
-      case ValueType::kArray: good = open('[', "an array"); objects.push_back(false); break;
-      case ValueType::kObject: good = open('{', "an object"); objects.push_back(true); break;
+      case ValueType::kArray:
+        good = open('[', "an array");
+        objects.push_back(false);
+        break;
+      case ValueType::kObject:
+        good = open('{', "an object");
+        objects.push_back(true);
+        break;
       default: good = syntax(cursor_ == end_ ? "unexpected end" : "unexpected character");
     }
     if (!good) return false;

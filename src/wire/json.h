@@ -214,7 +214,7 @@ struct Traits {
       return {.kind = std::is_signed_v<T> ? Kind::kInt : Kind::kUint, .size = sizeof(T)};
     } else if constexpr (std::is_same_v<T, double>) {
       return {.kind = Kind::kDouble, .size = sizeof(T)};
-    } else if constexpr (requires(T& object, Reader& reader) { object.read_json(reader); }) {
+    } else if constexpr (requires(T & object, Reader & reader) { object.read_json(reader); }) {
       Type type{.kind = Kind::kCustom, .size = sizeof(T)};
       type.read = [](void* object, Reader& reader) -> Result<> { return static_cast<T*>(object)->read_json(reader); };
       type.write = [](const void* object, Writer& writer) { static_cast<const T*>(object)->write_json(writer); };
@@ -332,13 +332,13 @@ void Writer::write(const T& value) {
 
 }  // namespace caisson::json
 
-#define CAISSON_JSON(Struct, ...)                                                                 \
-  [[maybe_unused]] inline std::span<const ::caisson::json::detail::Field> caisson_json_table(     \
-      std::type_identity<Struct>, ::caisson::JsonTag) {                                           \
-    using CaissonSelf [[maybe_unused]] = Struct;                                                  \
-    static constexpr ::caisson::json::detail::Field kTable[] = {                                  \
-        __VA_ARGS__ __VA_OPT__(, )::caisson::json::detail::Field{}};                              \
-    return std::span(kTable).first(std::size(kTable) - 1);                                        \
+#define CAISSON_JSON(Struct, ...)                                                             \
+  [[maybe_unused]] inline std::span<const ::caisson::json::detail::Field> caisson_json_table( \
+      std::type_identity<Struct>, ::caisson::JsonTag) {                                       \
+    using CaissonSelf [[maybe_unused]] = Struct;                                              \
+    static constexpr ::caisson::json::detail::Field kTable[] = {                              \
+        __VA_ARGS__ __VA_OPT__(, )::caisson::json::detail::Field{}};                          \
+    return std::span(kTable).first(std::size(kTable) - 1);                                    \
   }
 #define CAISSON_FIELD(name, member) \
   ::caisson::json::detail::make_field<CaissonSelf, &CaissonSelf::member>(name, ::caisson::json::detail::kAlways)

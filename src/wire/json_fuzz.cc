@@ -16,9 +16,9 @@ struct Node {
   std::vector<Node> list;
   std::map<std::string, Node> map;
 };
-CAISSON_JSON(Node, CAISSON_FIELD_OMIT("f", flag), CAISSON_FIELD_OMIT("s", small), CAISSON_FIELD_OMIT("b", big), CAISSON_FIELD_OMIT("r", real),
-             CAISSON_FIELD_OMIT("t", text), CAISSON_FIELD_OMIT("w", raw), CAISSON_FIELD_NULL("m", maybe), CAISSON_FIELD_OMIT("l", list),
-             CAISSON_FIELD_OMIT("p", map))
+CAISSON_JSON(Node, CAISSON_FIELD_OMIT("f", flag), CAISSON_FIELD_OMIT("s", small), CAISSON_FIELD_OMIT("b", big),
+             CAISSON_FIELD_OMIT("r", real), CAISSON_FIELD_OMIT("t", text), CAISSON_FIELD_OMIT("w", raw),
+             CAISSON_FIELD_NULL("m", maybe), CAISSON_FIELD_OMIT("l", list), CAISSON_FIELD_OMIT("p", map))
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, size_t size) {

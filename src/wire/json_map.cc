@@ -17,9 +17,15 @@ void store_int(void* object, size_t size, uint64_t value) { memcpy(object, &valu
 template <class Wide>
 Wide load_int(const void* object, size_t size) {
   switch (size) {
-    case 1: return std::is_signed_v<Wide> ? Wide(*static_cast<const int8_t*>(object)) : Wide(*static_cast<const uint8_t*>(object));
-    case 2: return std::is_signed_v<Wide> ? Wide(*static_cast<const int16_t*>(object)) : Wide(*static_cast<const uint16_t*>(object));
-    case 4: return std::is_signed_v<Wide> ? Wide(*static_cast<const int32_t*>(object)) : Wide(*static_cast<const uint32_t*>(object));
+    case 1:
+      return std::is_signed_v<Wide> ? Wide(*static_cast<const int8_t*>(object))
+                                    : Wide(*static_cast<const uint8_t*>(object));
+    case 2:
+      return std::is_signed_v<Wide> ? Wide(*static_cast<const int16_t*>(object))
+                                    : Wide(*static_cast<const uint16_t*>(object));
+    case 4:
+      return std::is_signed_v<Wide> ? Wide(*static_cast<const int32_t*>(object))
+                                    : Wide(*static_cast<const uint32_t*>(object));
     default: return *static_cast<const Wide*>(object);
   }
 }
@@ -31,7 +37,8 @@ const Field* find_field(std::span<const Field> fields, std::string_view name, si
   for (size_t i = 0; i < hint && i < fields.size(); ++i)
     if (fields[i].name == name) return hint = i + 1, &fields[i];
   for (const Field& field : fields)
-    if (field.name.size() == name.size() && strncasecmp(field.name.data(), name.data(), name.size()) == 0) return &field;
+    if (field.name.size() == name.size() && strncasecmp(field.name.data(), name.data(), name.size()) == 0)
+      return &field;
   return nullptr;
 }
 

@@ -15,7 +15,8 @@ inline size_t plain_run(const char* from, const char* end) {
     uint64_t word;
     memcpy(&word, at, 8);
     uint64_t quote = word ^ (kOnes * '"'), slash = word ^ (kOnes * '\\');
-    uint64_t hit = (((quote - kOnes) & ~quote) | ((slash - kOnes) & ~slash) | ((word - kOnes * 0x20) & ~word) | word) & kHighs;
+    uint64_t hit =
+        (((quote - kOnes) & ~quote) | ((slash - kOnes) & ~slash) | ((word - kOnes * 0x20) & ~word) | word) & kHighs;
     if (hit) {
       static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
       return at - from + __builtin_ctzll(hit) / 8;

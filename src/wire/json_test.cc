@@ -65,12 +65,15 @@ struct Document {
   std::vector<Document> children;
 };
 
-CAISSON_JSON(Host, CAISSON_FIELD_OMIT("Memory", memory), CAISSON_FIELD_NULL("Ports", ports), CAISSON_FIELD_OMIT("Exposed", exposed),
-             CAISSON_FIELD_NULL("Cmd", command), CAISSON_FIELD_OMIT("Picky", picky))
-CAISSON_JSON(Document, CAISSON_FIELD_OMIT("Flag", flag), CAISSON_FIELD_OMIT("Tiny", tiny), CAISSON_FIELD_OMIT("Port", port),
-             CAISSON_FIELD_OMIT("Big", big), CAISSON_FIELD_OMIT("Ratio", ratio), CAISSON_FIELD("Name", name),
-             CAISSON_FIELD_OMIT("Numbers", numbers), CAISSON_FIELD_OMIT("Options", options), CAISSON_FIELD_OMIT("Maybe", maybe),
-             CAISSON_FIELD_OMIT("HostConfig", host), CAISSON_FIELD_OMIT("Raw", raw), CAISSON_FIELD_OMIT("Children", children))
+CAISSON_JSON(Host, CAISSON_FIELD_OMIT("Memory", memory), CAISSON_FIELD_NULL("Ports", ports),
+             CAISSON_FIELD_OMIT("Exposed", exposed), CAISSON_FIELD_NULL("Cmd", command),
+             CAISSON_FIELD_OMIT("Picky", picky))
+CAISSON_JSON(Document, CAISSON_FIELD_OMIT("Flag", flag), CAISSON_FIELD_OMIT("Tiny", tiny),
+             CAISSON_FIELD_OMIT("Port", port), CAISSON_FIELD_OMIT("Big", big), CAISSON_FIELD_OMIT("Ratio", ratio),
+             CAISSON_FIELD("Name", name), CAISSON_FIELD_OMIT("Numbers", numbers),
+             CAISSON_FIELD_OMIT("Options", options), CAISSON_FIELD_OMIT("Maybe", maybe),
+             CAISSON_FIELD_OMIT("HostConfig", host), CAISSON_FIELD_OMIT("Raw", raw),
+             CAISSON_FIELD_OMIT("Children", children))
 
 struct Forms {
   std::vector<int> empty_list, null_list;
@@ -143,7 +146,8 @@ TEST_CASE("json decodes like Go: case, nulls, unknown and repeated fields") {
   CHECK(cased->lower == 3);
   CHECK(good(R"({"Unknown":{"a":[{"b":"}"}]},"Name":"x","Other":-1.5e3})").name == "x");
   CHECK(good(R"({"Name":"x","Name":"y"})").name == "y");
-  Document document = good(R"({"Name":null,"Numbers":null,"Maybe":null,"HostConfig":null,"Raw":null,"Flag":null,"Children":[null]})");
+  Document document =
+      good(R"({"Name":null,"Numbers":null,"Maybe":null,"HostConfig":null,"Raw":null,"Flag":null,"Children":[null]})");
   CHECK(document.children.size() == 1);
   CHECK(document.raw.text.empty());
   CHECK(good(" \n\t\r{ \"Name\" : \"x\" , \"Numbers\" : [ 1 , 2 ] } \n").numbers.size() == 2);
@@ -208,9 +212,15 @@ TEST_CASE("json strings: escapes, surrogates, broken UTF-8") {
   CHECK(string_of(R"(\"\\\/\b\f\n\r\t\u0041\u00e9\u20AC)") == "\"\\/\b\f\n\r\tA\xc3\xa9\xe2\x82\xac");
   CHECK(string_of(R"(\ud83d\ude00)") == "\xf0\x9f\x98\x80");
   CHECK(string_of(R"(\ud83dx)") == "\xef\xbf\xbdx");
-  CHECK(string_of(R"(\ude00\ud83d\u0041)") == "\xef\xbf\xbd\xef\xbf\xbd" "A");
-  CHECK(string_of("a\xff" "b\xc0\x80") == "a\xef\xbf\xbd" "b\xef\xbf\xbd\xef\xbf\xbd");
-  CHECK(string_of("plain text that is longer than eight \xe2\x82\xac bytes") == "plain text that is longer than eight \xe2\x82\xac bytes");
+  CHECK(string_of(R"(\ude00\ud83d\u0041)") ==
+        "\xef\xbf\xbd\xef\xbf\xbd"
+        "A");
+  CHECK(string_of("a\xff"
+                  "b\xc0\x80") ==
+        "a\xef\xbf\xbd"
+        "b\xef\xbf\xbd\xef\xbf\xbd");
+  CHECK(string_of("plain text that is longer than eight \xe2\x82\xac bytes") ==
+        "plain text that is longer than eight \xe2\x82\xac bytes");
   CHECK(string_of(R"(\u0000)") == std::string(1, '\0'));
   for (const char* text : {"\x01", "\n", R"(\x)", R"(\u12)", R"(\u12g4)", R"(\u+123)", "\\"})
     CHECK(bad("{\"Name\":\"" + std::string(text) + "\"}").starts_with("json: field 'Name'"));
@@ -220,8 +230,9 @@ TEST_CASE("json strings: escapes, surrogates, broken UTF-8") {
 }
 
 TEST_CASE("json refuses what is not JSON") {
-  for (const char* text : {"{", "}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{\"a\":1 \"b\":2}", "{a:1}", "{'a':1}", "[1,]", "[,1]", "[1 2]",
-                           "{\"a\":[}", "{\"a\":tru}", "{\"a\":truex}", "{\"a\":nul}", "nulll", "{\"a\":[1}}", "{\"a\":{]}"}) {
+  for (const char* text :
+       {"{", "}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{\"a\":1 \"b\":2}", "{a:1}", "{'a':1}", "[1,]", "[,1]",
+        "[1 2]", "{\"a\":[}", "{\"a\":tru}", "{\"a\":truex}", "{\"a\":nul}", "nulll", "{\"a\":[1}}", "{\"a\":{]}"}) {
     CHECK_MESSAGE(bad(text).starts_with("json:"), text);
     auto raw = json::decode<json::Raw>(text);
     CHECK_MESSAGE(!raw, text);
@@ -235,7 +246,8 @@ TEST_CASE("json limits depth and elements") {
   std::string children;
   for (int i = 0; i < 200; ++i) children += "{\"Children\":[";
   CHECK(bad(children).contains("nested too deeply"));
-  auto many = json::decode<Document>(R"({"Children":[{},{},{},{},{},{},{},{}]})", {.max_element_bytes = 5 * sizeof(Document)});
+  auto many =
+      json::decode<Document>(R"({"Children":[{},{},{},{},{},{},{},{}]})", {.max_element_bytes = 5 * sizeof(Document)});
   REQUIRE_FALSE(many);
   CHECK(many.error().kind == ErrorKind::kExhausted);
 }
@@ -278,7 +290,8 @@ TEST_CASE("json pull reader and writer") {
 
 TEST_CASE("json indent") {
   CHECK(*json::indent(R"([{"a":1,"b":[],"c":{ },"d":[1,"x,{}:\""]}])", "    ") ==
-        "[\n    {\n        \"a\": 1,\n        \"b\": [],\n        \"c\": {},\n        \"d\": [\n            1,\n            \"x,{}:\\\"\"\n        ]\n    }\n]");
+        "[\n    {\n        \"a\": 1,\n        \"b\": [],\n        \"c\": {},\n        \"d\": [\n            1,\n       "
+        "     \"x,{}:\\\"\"\n        ]\n    }\n]");
   CHECK(*json::indent("3", " ") == "3");
   CHECK_FALSE(json::indent("[1", " "));
 }

@@ -21,7 +21,8 @@ void append_escaped(std::string& out, std::string_view text) {
     auto byte = static_cast<unsigned char>(*at);
     size_t size = utf8_size(at, end);
     // U+2028 and U+2029 end a line in JavaScript, so Go escapes them.
-    bool line_end = size == 3 && (std::string_view(at, 3) == "\xe2\x80\xa8" || std::string_view(at, 3) == "\xe2\x80\xa9");
+    bool line_end =
+        size == 3 && (std::string_view(at, 3) == "\xe2\x80\xa8" || std::string_view(at, 3) == "\xe2\x80\xa9");
     if (size > 1 && !line_end) {
       at += size;
       continue;
@@ -104,7 +105,9 @@ void Writer::double_number(double value) {
   double size = std::fabs(value);
   // Go's choice of form, so that numbers compare equal as text.
   bool plain = size == 0 || (size >= 1e-6 && size < 1e21);
-  char* end = std::to_chars(text, text + sizeof text, value, plain ? std::chars_format::fixed : std::chars_format::scientific).ptr;
+  char* end =
+      std::to_chars(text, text + sizeof text, value, plain ? std::chars_format::fixed : std::chars_format::scientific)
+          .ptr;
   if (!plain && end - text >= 4 && end[-4] == 'e' && end[-3] == '-' && end[-2] == '0') {
     end[-2] = end[-1];
     --end;

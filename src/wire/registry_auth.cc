@@ -108,7 +108,8 @@ bool parse_parameter(Scanner& scanner, Challenge& challenge) {
   } else {
     value = scanner.token();
   }
-  if (challenge.parameters.size() < kMaxParameters) challenge.parameters.emplace_back(std::move(name), std::move(value));
+  if (challenge.parameters.size() < kMaxParameters)
+    challenge.parameters.emplace_back(std::move(name), std::move(value));
   return true;
 }
 
@@ -206,7 +207,8 @@ std::string token_query(const Challenge& challenge, const std::vector<std::strin
   return query.encode();
 }
 
-std::string refresh_form(const Challenge& challenge, const std::vector<std::string>& scopes, const Credentials& credentials) {
+std::string refresh_form(const Challenge& challenge, const std::vector<std::string>& scopes,
+                         const Credentials& credentials) {
   http::Query form;
   form.add("grant_type", "refresh_token");
   form.add("refresh_token", credentials.identity_token);
@@ -220,7 +222,8 @@ Result<Token> parse_token(const std::string& json) {
   auto document = json::decode<TokenDocument>(json);
   if (!document) return fail(ErrorKind::kUnavailable, "token answer: %s", document.error().message.c_str());
   Token token{document->token.empty() ? document->access_token : document->token};
-  if (token.value.empty()) return fail(ErrorKind::kUnavailable, "authorization server did not include a token in the response");
+  if (token.value.empty())
+    return fail(ErrorKind::kUnavailable, "authorization server did not include a token in the response");
   if (token.value.size() > kMaxToken || has_control_bytes(token.value))
     return fail(ErrorKind::kUnavailable, "token answer: malformed token");
   if (document->expires_in > token.expires_in_s) token.expires_in_s = std::min<int64_t>(document->expires_in, 3600);

@@ -15,9 +15,9 @@
 namespace caisson::registry {
 
 struct Challenge {
-  std::string scheme;                                            // lower case: "bearer", "basic"
-  std::vector<std::pair<std::string, std::string>> parameters;   // names in lower case
-  std::string get(std::string_view name) const;                  // "" when absent
+  std::string scheme;                                           // lower case: "bearer", "basic"
+  std::vector<std::pair<std::string, std::string>> parameters;  // names in lower case
+  std::string get(std::string_view name) const;                 // "" when absent
 };
 
 // Every challenge of one header value (RFC 9110 section 11.6.1), at most 16 with 32 parameters each. What
@@ -26,9 +26,11 @@ std::vector<Challenge> parse_challenges(std::string_view header);
 
 struct Credentials {
   std::string username, password;
-  std::string identity_token;    // OAuth2 refresh token, instead of a password
-  std::string registry_token;    // a bearer token to use as it is
-  bool empty() const { return username.empty() && password.empty() && identity_token.empty() && registry_token.empty(); }
+  std::string identity_token;  // OAuth2 refresh token, instead of a password
+  std::string registry_token;  // a bearer token to use as it is
+  bool empty() const {
+    return username.empty() && password.empty() && identity_token.empty() && registry_token.empty();
+  }
 };
 
 // Docker's AuthConfig JSON (decoded X-Registry-Auth); "" and "{}" are empty credentials. kInvalid.
@@ -43,17 +45,18 @@ std::string repository_scope(std::string_view repository, std::string_view actio
 // Query of the GET that asks a realm for a token.
 std::string token_query(const Challenge& challenge, const std::vector<std::string>& scopes, std::string_view account);
 // Form body of the POST that trades an identity token for one.
-std::string refresh_form(const Challenge& challenge, const std::vector<std::string>& scopes, const Credentials& credentials);
+std::string refresh_form(const Challenge& challenge, const std::vector<std::string>& scopes,
+                         const Credentials& credentials);
 
 struct Token {
   std::string value;
-  int64_t expires_in_s = 60;   // the specification's default
+  int64_t expires_in_s = 60;  // the specification's default
 };
 Result<Token> parse_token(const std::string& json);
 
 // One entry of a registry's error document, in Docker's wording: "manifest unknown: manifest unknown".
 struct RegistryError {
-  std::string code;      // "MANIFEST_UNKNOWN"
+  std::string code;  // "MANIFEST_UNKNOWN"
   std::string message;
   std::string text() const;
 };

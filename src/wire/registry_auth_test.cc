@@ -8,7 +8,9 @@ using namespace caisson::registry;
 
 TEST_CASE("challenges of real registries") {
   auto hub = parse_challenges(
-      "Bearer realm=\"https://auth.docker.io/token\",service=\"registry.docker.io\",scope=\"repository:library/busybox:pull\"");
+      "Bearer "
+      "realm=\"https://auth.docker.io/token\",service=\"registry.docker.io\",scope=\"repository:library/"
+      "busybox:pull\"");
   REQUIRE(hub.size() == 1);
   CHECK(hub[0].scheme == "bearer");
   CHECK(hub[0].get("realm") == "https://auth.docker.io/token");
@@ -22,7 +24,8 @@ TEST_CASE("challenges of real registries") {
 }
 
 TEST_CASE("several challenges, commas and quotes in values") {
-  auto both = parse_challenges("Bearer realm=\"https://a/t\", scope=\"repository:x:pull,push\" , Basic realm=\"say \\\"hi\\\"\", Negotiate");
+  auto both = parse_challenges(
+      "Bearer realm=\"https://a/t\", scope=\"repository:x:pull,push\" , Basic realm=\"say \\\"hi\\\"\", Negotiate");
   REQUIRE(both.size() == 3);
   CHECK(both[0].get("scope") == "repository:x:pull,push");
   CHECK(both[1].scheme == "basic");
@@ -63,9 +66,11 @@ TEST_CASE("the client's credentials") {
 
 TEST_CASE("token requests and answers") {
   Challenge challenge = parse_challenges("Bearer realm=\"https://a/t\",service=\"reg & co\"")[0];
-  CHECK(token_query(challenge, {"repository:a/b:pull"}, "u") == "account=u&scope=repository%3Aa%2Fb%3Apull&service=reg%20%26%20co");
+  CHECK(token_query(challenge, {"repository:a/b:pull"}, "u") ==
+        "account=u&scope=repository%3Aa%2Fb%3Apull&service=reg%20%26%20co");
   CHECK(token_query(challenge, {}, "") == "service=reg%20%26%20co");
-  CHECK(refresh_form(challenge, {"s"}, {.identity_token = "id"}).starts_with("grant_type=refresh_token&refresh_token=id&client_id="));
+  CHECK(refresh_form(challenge, {"s"}, {.identity_token = "id"})
+            .starts_with("grant_type=refresh_token&refresh_token=id&client_id="));
   auto token = parse_token(R"({"token":"abc","expires_in":300})");
   REQUIRE(token);
   CHECK(token->value == "abc");
@@ -78,7 +83,8 @@ TEST_CASE("token requests and answers") {
 }
 
 TEST_CASE("error documents in Docker's words") {
-  auto error = parse_registry_error(R"({"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]})");
+  auto error = parse_registry_error(
+      R"({"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]})");
   REQUIRE(error);
   CHECK(error->text() == "manifest unknown: manifest unknown");
   CHECK(!parse_registry_error("404 page not found"));

@@ -62,7 +62,8 @@ class PooledResponse : public RegistryResponse {
     while (true) {
       size_t size = TRY(read(buffer));
       if (size == 0) return out;
-      if (out.size() + size > limit) return fail(ErrorKind::kExhausted, "answer of %s is larger than %zu bytes", quoted(url.text()).c_str(), limit);
+      if (out.size() + size > limit)
+        return fail(ErrorKind::kExhausted, "answer of %s is larger than %zu bytes", quoted(url.text()).c_str(), limit);
       out.append(buffer, size);
     }
   }
@@ -97,7 +98,8 @@ class HttpRegistryClient : public RegistryClient {
 
   Result<> start() {
     auto url = parse_url("https://" + options_.host);
-    if (!url || url->target != "/") return fail(ErrorKind::kInvalid, "malformed registry host %s", quoted(options_.host).c_str());
+    if (!url || url->target != "/")
+      return fail(ErrorKind::kInvalid, "malformed registry host %s", quoted(options_.host).c_str());
     base_ = *url;
     return {};
   }
@@ -120,7 +122,8 @@ class HttpRegistryClient : public RegistryClient {
   Result<std::unique_ptr<RegistryResponse>> send(const RegistryRequest& request) override {
     TRY(ping());
     auto start = resolve_location(base_, request.target);
-    if (!start) return fail(ErrorKind::kDenied, "malformed address %s from the registry", quoted(request.target).c_str());
+    if (!start)
+      return fail(ErrorKind::kDenied, "malformed address %s from the registry", quoted(request.target).c_str());
     Url url = *start;
     if (!url.same_origin(base_)) TRY(check_redirect(base_, url, 0));
     // Once a request has left the registry's origin it carries no credentials, wherever it is sent afterwards.
@@ -170,7 +173,8 @@ class HttpRegistryClient : public RegistryClient {
 
   // One request on one connection. A kept connection may have been closed by the peer meanwhile, which is
   // no failure of the registry: the request is then repeated once on a new one.
-  Result<std::unique_ptr<RegistryResponse>> exchange(const RegistryRequest& request, const Url& url, const std::string& authorization) {
+  Result<std::unique_ptr<RegistryResponse>> exchange(const RegistryRequest& request, const Url& url,
+                                                     const std::string& authorization) {
     http::ClientRequest wire;
     wire.method = request.method;
     wire.target = dialer_->request_target(url);
@@ -178,7 +182,8 @@ class HttpRegistryClient : public RegistryClient {
     wire.headers.set("User-Agent", kUserAgent);
     wire.headers.set("Accept-Encoding", "identity");
     if (!authorization.empty()) wire.headers.set("Authorization", authorization);
-    if (std::string proxy = dialer_->proxy_authorization(url); !proxy.empty()) wire.headers.set("Proxy-Authorization", proxy);
+    if (std::string proxy = dialer_->proxy_authorization(url); !proxy.empty())
+      wire.headers.set("Proxy-Authorization", proxy);
     wire.body = request.body;
     for (bool fresh = false;; fresh = true) {
       std::unique_ptr<http::Client> client = fresh ? nullptr : pool_->take(url.origin());
@@ -241,7 +246,9 @@ class HttpRegistryClient : public RegistryClient {
     }
     if (!bearer && !basic) {
       if (challenges.empty()) return false;
-      return exchange_error(method, url, Error{ErrorKind::kUnsupported, 0, "no supported authentication scheme: " + scheme_names(challenges)});
+      return exchange_error(
+          method, url,
+          Error{ErrorKind::kUnsupported, 0, "no supported authentication scheme: " + scheme_names(challenges)});
     }
     if (known && !bearer) return false;
     challenges_ = std::move(challenges);
@@ -256,7 +263,8 @@ class HttpRegistryClient : public RegistryClient {
     const Credentials& credentials = options_.credentials;
     bool trusted = may_send_credentials(base_, *realm, true);
     std::vector<std::string> scopes;
-    if (!options_.repository.empty()) scopes.push_back(repository_scope(options_.repository, options_.push ? "pull,push" : "pull"));
+    if (!options_.repository.empty())
+      scopes.push_back(repository_scope(options_.repository, options_.push ? "pull,push" : "pull"));
     RegistryRequest request;
     std::string authorization;
     if (trusted && !credentials.identity_token.empty()) {
@@ -273,13 +281,16 @@ class HttpRegistryClient : public RegistryClient {
     auto response = TRY(exchange(request, *realm, authorization));
     std::string body = TRY(response->read_all(kMaxTokenAnswer));
     if (response->status == 401 || response->status == 403) {
-      std::string reason = response->status == 401 ? "incorrect username or password" : "access denied by the authorization server";
+      std::string reason =
+          response->status == 401 ? "incorrect username or password" : "access denied by the authorization server";
       if (auto named = parse_registry_error(body)) reason = named->message;
       return fail(ErrorKind::kDenied, "unauthorized: %s", reason.c_str());
     }
     if (response->status != 200)
-      return exchange_error(request.method, *realm, Error{ErrorKind::kUnavailable, 0,
-          format("unexpected status from the authorization server: %d %s", response->status, http::status_text(response->status))});
+      return exchange_error(request.method, *realm,
+                            Error{ErrorKind::kUnavailable, 0,
+                                  format("unexpected status from the authorization server: %d %s", response->status,
+                                         http::status_text(response->status))});
     token_ = TRY(parse_token(body));
     // Used up to 90 % of its life, so that it does not end between our check and the registry's.
     token_deadline_ns_ = monotonic_ns() + token_->expires_in_s * 900'000'000;
@@ -289,11 +300,11 @@ class HttpRegistryClient : public RegistryClient {
   const RegistryOptions options_;
   const std::unique_ptr<Dialer> dialer_;
   const std::shared_ptr<ConnectionPool> pool_;
-  std::mutex ping_mutex_;               // guards pinged_, base_, registry_scope_ until pinged_
+  std::mutex ping_mutex_;  // guards pinged_, base_, registry_scope_ until pinged_
   bool pinged_ = false;
   Url base_;
   AddressScope registry_scope_ = AddressScope::kPublic;
-  std::mutex auth_mutex_;               // held while a token is fetched, so that it is fetched once
+  std::mutex auth_mutex_;  // held while a token is fetched, so that it is fetched once
   std::vector<Challenge> challenges_;
   std::optional<Token> token_;
   int64_t token_deadline_ns_ = 0;
@@ -305,8 +316,10 @@ Result<std::unique_ptr<RegistryClient>> RegistryClient::create(RegistryOptions o
   auto host = parse_url("https://" + options.host);
   // As Docker: a registry on loopback counts as insecure, so its certificate is not checked either.
   bool accept_any = options.insecure || (host && is_loopback_name(host->host));
-  auto dialer = TRY(Dialer::create({.ca_pem = options.ca_pem, .accept_any_certificate = accept_any,
-                                    .connect_timeout_ms = options.connect_timeout_ms, .idle_timeout_s = options.idle_timeout_s,
+  auto dialer = TRY(Dialer::create({.ca_pem = options.ca_pem,
+                                    .accept_any_certificate = accept_any,
+                                    .connect_timeout_ms = options.connect_timeout_ms,
+                                    .idle_timeout_s = options.idle_timeout_s,
                                     .trusted_host = options.host}));
   auto client = std::make_unique<HttpRegistryClient>(std::move(options), std::move(dialer));
   TRY(client->start());
@@ -316,14 +329,16 @@ Result<std::unique_ptr<RegistryClient>> RegistryClient::create(RegistryOptions o
 RegistryFailure failure_of_response(int status, const std::string& body) {
   auto named = parse_registry_error(body);
   RegistryFailure out;
-  out.error.message = named ? named->text() : format("received unexpected HTTP status: %d %s", status, http::status_text(status));
+  out.error.message =
+      named ? named->text() : format("received unexpected HTTP status: %d %s", status, http::status_text(status));
   out.code = named ? named->code : "";
   switch (status) {
     case 401:
       if (!named) out.code = "UNAUTHORIZED", out.error.message = "unauthorized: authentication required";
       [[fallthrough]];
     case 403:
-      if (!named && status == 403) out.code = "DENIED", out.error.message = "denied: requested access to the resource is denied";
+      if (!named && status == 403)
+        out.code = "DENIED", out.error.message = "denied: requested access to the resource is denied";
       out.error.kind = ErrorKind::kDenied;
       break;
     case 404: out.error.kind = ErrorKind::kNotFound; break;

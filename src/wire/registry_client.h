@@ -17,19 +17,19 @@
 namespace caisson::registry {
 
 struct RegistryOptions {
-  std::string host;                    // "localhost:5000", "registry-1.docker.io"
-  bool insecure = false;               // plain http, or https with any certificate, is allowed
-  std::string ca_pem;                  // additional trusted certificates, "" for none
-  std::string repository;              // "library/busybox": the token scope
+  std::string host;        // "localhost:5000", "registry-1.docker.io"
+  bool insecure = false;   // plain http, or https with any certificate, is allowed
+  std::string ca_pem;      // additional trusted certificates, "" for none
+  std::string repository;  // "library/busybox": the token scope
   bool push = false;
   Credentials credentials;
   int connect_timeout_ms = 15000;
-  int idle_timeout_s = 60;             // longest silence while a byte is awaited
+  int idle_timeout_s = 60;  // longest silence while a byte is awaited
 };
 
 struct RegistryRequest {
   std::string method = "GET";
-  std::string target;                  // "/v2/..." on the registry, or an absolute URL the registry gave (uploads)
+  std::string target;  // "/v2/..." on the registry, or an absolute URL the registry gave (uploads)
   http::Headers headers;
   std::string body;
   // A fresh body for each try (a challenge or redirect repeats the request); body_size bytes.
@@ -42,7 +42,7 @@ class RegistryResponse : public ByteSource {
  public:
   int status = 0;
   http::Headers headers;
-  Url url;                             // where the answer came from, after redirects
+  Url url;  // where the answer came from, after redirects
   // At most `limit` bytes, kExhausted beyond.
   virtual Result<std::string> read_all(size_t limit) = 0;
 };

@@ -29,12 +29,14 @@ Result<std::vector<std::string>> look_up(const std::string& host) {
   int status = getaddrinfo(host.c_str(), nullptr, &hints, &found);
   if (status != 0) {
     bool unknown = status == EAI_NONAME || status == EAI_NODATA;
-    return fail(ErrorKind::kUnavailable, "dial tcp: lookup %s: %s", host.c_str(), unknown ? "no such host" : gai_strerror(status));
+    return fail(ErrorKind::kUnavailable, "dial tcp: lookup %s: %s", host.c_str(),
+                unknown ? "no such host" : gai_strerror(status));
   }
   std::vector<std::string> out;
   for (addrinfo* entry = found; entry && out.size() < kMaxAddresses; entry = entry->ai_next) {
     char text[NI_MAXHOST];
-    if (getnameinfo(entry->ai_addr, entry->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0) out.emplace_back(text);
+    if (getnameinfo(entry->ai_addr, entry->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0)
+      out.emplace_back(text);
   }
   freeaddrinfo(found);
   if (out.empty()) return fail(ErrorKind::kUnavailable, "dial tcp: lookup %s: no such host", host.c_str());
@@ -114,7 +116,8 @@ class TlsDialer : public Dialer {
       }
       std::string shown = address.contains(':') ? "[" + address + "]" : address;
       Error error = std::move(transport).error();
-      transport = fail(ErrorKind::kUnavailable, "dial tcp %s:%d: %s", shown.c_str(), url.port, dial_reason(error).c_str());
+      transport =
+          fail(ErrorKind::kUnavailable, "dial tcp %s:%d: %s", shown.c_str(), url.port, dial_reason(error).c_str());
     }
     return transport;
   }
@@ -125,7 +128,8 @@ class TlsDialer : public Dialer {
     if (wrapped) return wrapped;
     // Go's sentences again: these two are what people search for.
     Error error = std::move(wrapped).error();
-    if (error.message.contains("issuer") || error.message.contains("self-signed") || error.message.contains("self signed"))
+    if (error.message.contains("issuer") || error.message.contains("self-signed") ||
+        error.message.contains("self signed"))
       error.message = "tls: failed to verify certificate: x509: certificate signed by unknown authority";
     if (error.message.contains("wrong version number") || error.message.contains("http request"))
       error.message = "http: server gave HTTP response to HTTPS client";

@@ -15,10 +15,10 @@ namespace caisson::registry {
 
 struct DialOptions {
   std::string ca_pem;
-  bool accept_any_certificate = false;   // for trusted_host only
+  bool accept_any_certificate = false;  // for trusted_host only
   int connect_timeout_ms = 15000;
   int idle_timeout_s = 60;
-  std::string trusted_host;              // "host[:port]" the user named
+  std::string trusted_host;  // "host[:port]" the user named
 };
 
 // Refuses an address (by its scope) before a packet is sent to it.

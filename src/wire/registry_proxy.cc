@@ -27,7 +27,8 @@ Result<std::optional<Proxy>> parse_proxy(const char* text) {
     address.erase(host, at + 1 - host);
   }
   auto url = parse_url(address);
-  if (!url || url->secure) return fail(ErrorKind::kInvalid, "proxy address %s is not of the form http://host:port", quoted(address).c_str());
+  if (!url || url->secure)
+    return fail(ErrorKind::kInvalid, "proxy address %s is not of the form http://host:port", quoted(address).c_str());
   proxy.url = *url;
   return std::optional(std::move(proxy));
 }
@@ -97,8 +98,11 @@ Result<> tunnel(http::Transport& transport, const Proxy& proxy, const Url& targe
     head += byte;
   }
   auto words = split(head.substr(0, head.find("\r\n")), ' ');
-  if (words.size() < 2 || !words[0].starts_with("HTTP/1.")) return fail(ErrorKind::kUnavailable, "proxyconnect tcp: malformed answer");
-  if (words[1] != "200") return fail(ErrorKind::kUnavailable, "proxyconnect tcp: proxy answered %s", quoted(head.substr(0, head.find("\r\n"))).c_str());
+  if (words.size() < 2 || !words[0].starts_with("HTTP/1."))
+    return fail(ErrorKind::kUnavailable, "proxyconnect tcp: malformed answer");
+  if (words[1] != "200")
+    return fail(ErrorKind::kUnavailable, "proxyconnect tcp: proxy answered %s",
+                quoted(head.substr(0, head.find("\r\n"))).c_str());
   return {};
 }
 

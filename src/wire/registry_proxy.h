@@ -16,7 +16,7 @@ namespace caisson::registry {
 
 struct Proxy {
   Url url;
-  std::string authorization;   // "Basic ..." from a user name in the address, "" without
+  std::string authorization;  // "Basic ..." from a user name in the address, "" without
 };
 
 class ProxySettings {

@@ -40,20 +40,25 @@ TEST_CASE("proxies from the environment") {
   auto none = settings({});
   REQUIRE(none);
   CHECK(!none->find(*parse_url("https://a/")));
-  auto both = settings({{"HTTPS_PROXY", "http://user:p%40ss@proxy:3128"}, {"http_proxy", "plain:8080"}, {"NO_PROXY", " .corp.example, 10.0.0.0/8,exact.example,reg:5000"}});
+  auto both = settings({{"HTTPS_PROXY", "http://user:p%40ss@proxy:3128"},
+                        {"http_proxy", "plain:8080"},
+                        {"NO_PROXY", " .corp.example, 10.0.0.0/8,exact.example,reg:5000"}});
   REQUIRE(both);
   auto* proxy = both->find(*parse_url("https://registry-1.docker.io/v2/"));
   REQUIRE(proxy);
   CHECK(proxy->url.origin() == "http://proxy:3128");
   CHECK(proxy->authorization == "Basic dXNlcjpwQHNz");
   CHECK(both->find(*parse_url("http://x/"))->url.port == 8080);
-  for (auto direct : {"https://a.corp.example/", "https://10.1.2.3/", "https://exact.example/", "https://sub.exact.example/", "https://reg:5000/",
-                      "https://localhost:5000/", "http://127.0.0.1/", "https://[::1]/"})
+  for (auto direct :
+       {"https://a.corp.example/", "https://10.1.2.3/", "https://exact.example/", "https://sub.exact.example/",
+        "https://reg:5000/", "https://localhost:5000/", "http://127.0.0.1/", "https://[::1]/"})
     CHECK_MESSAGE(!both->find(*parse_url(direct)), direct);
-  for (auto proxied : {"https://corp.example.evil/", "https://11.1.2.3/", "https://notexact.example/", "https://reg:5001/"})
+  for (auto proxied :
+       {"https://corp.example.evil/", "https://11.1.2.3/", "https://notexact.example/", "https://reg:5001/"})
     CHECK_MESSAGE(both->find(*parse_url(proxied)), proxied);
   CHECK(!settings({{"HTTP_PROXY", "p"}, {"NO_PROXY", "*"}})->find(*parse_url("http://a/")));
-  for (auto bad : {"socks5://p:1", "file:///x", "http://p:99999", "http://%zz@p:1"}) CHECK_MESSAGE(!settings({{"HTTPS_PROXY", bad}}), bad);
+  for (auto bad : {"socks5://p:1", "file:///x", "http://p:99999", "http://%zz@p:1"})
+    CHECK_MESSAGE(!settings({{"HTTPS_PROXY", bad}}), bad);
 }
 
 TEST_CASE("a tunnel through a proxy") {

@@ -165,7 +165,8 @@ Result<> check_redirect(const Url& from, const Url& to, int hops) {
 Result<> check_redirect_address(const Url& to, AddressScope registry, AddressScope target) {
   bool near = target == AddressScope::kLoopback || target == AddressScope::kLinkLocal;
   if (target == AddressScope::kInvalid || (near && registry != AddressScope::kLoopback))
-    return fail(ErrorKind::kDenied, "refusing redirect to %s: it is an address of this machine", quoted(to.origin()).c_str());
+    return fail(ErrorKind::kDenied, "refusing redirect to %s: it is an address of this machine",
+                quoted(to.origin()).c_str());
   return {};
 }
 

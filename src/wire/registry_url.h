@@ -16,17 +16,17 @@ inline constexpr size_t kMaxUrl = 8192;
 inline constexpr int kMaxRedirects = 5;
 
 struct Url {
-  bool secure = true;         // https
-  std::string host;           // lower case, without the brackets of an IPv6 address
+  bool secure = true;  // https
+  std::string host;    // lower case, without the brackets of an IPv6 address
   uint16_t port = 443;
-  std::string target = "/";   // path and query, as sent
+  std::string target = "/";  // path and query, as sent
 
   bool same_origin(const Url& other) const {
     return secure == other.secure && host == other.host && port == other.port;
   }
-  std::string host_header() const;   // host, with the port where it is not the scheme's own
-  std::string origin() const;        // "https://host:port"
-  std::string text() const;          // origin and target, default port left out
+  std::string host_header() const;  // host, with the port where it is not the scheme's own
+  std::string origin() const;       // "https://host:port"
+  std::string text() const;         // origin and target, default port left out
 };
 
 // Absolute http or https URL. Refuses user names in it, control bytes, spaces and anything longer than

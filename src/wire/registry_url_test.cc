@@ -17,8 +17,9 @@ TEST_CASE("registry urls are parsed strictly") {
   CHECK(parse_url("http://[::1]:5000/x")->host_header() == "[::1]:5000");
   CHECK(parse_url("https://h")->text() == "https://h/");
   CHECK(parse_url("http://h?q")->target == "/?q");
-  for (auto bad : {"", "h/x", "file:///etc/passwd", "ftp://h/", "unix:///run/x.sock", "http:///x", "http://u:p@h/", "http://h:0/",
-                   "http://h:70000/", "http://h /", "http://h/\r\nX: y", "http://[::1/", "http://h\\@evil/", "gopher://h:70/", "http://h:5a/"})
+  for (auto bad : {"", "h/x", "file:///etc/passwd", "ftp://h/", "unix:///run/x.sock", "http:///x", "http://u:p@h/",
+                   "http://h:0/", "http://h:70000/", "http://h /", "http://h/\r\nX: y", "http://[::1/",
+                   "http://h\\@evil/", "gopher://h:70/", "http://h:5a/"})
     CHECK_MESSAGE(!parse_url(bad), bad);
   CHECK(!parse_url("http://h/" + std::string(kMaxUrl, 'a')));
 }
@@ -55,16 +56,27 @@ TEST_CASE("scopes of addresses") {
     const char* address;
     AddressScope scope;
   };
-  for (auto [address, scope] : {Case{"8.8.8.8", AddressScope::kPublic}, {"127.0.0.1", AddressScope::kLoopback},
-                                {"127.255.255.254", AddressScope::kLoopback}, {"0.0.0.0", AddressScope::kLoopback},
-                                {"169.254.169.254", AddressScope::kLinkLocal}, {"10.1.2.3", AddressScope::kPrivate},
-                                {"172.16.0.1", AddressScope::kPrivate}, {"172.32.0.1", AddressScope::kPublic},
-                                {"192.168.1.1", AddressScope::kPrivate}, {"::1", AddressScope::kLoopback}, {"::", AddressScope::kLoopback},
-                                {"fe80::1%eth0", AddressScope::kLinkLocal}, {"::ffff:127.0.0.1", AddressScope::kLoopback},
-                                {"::ffff:169.254.169.254", AddressScope::kLinkLocal}, {"64:ff9b::a9fe:a9fe", AddressScope::kLinkLocal},
-                                {"fd00:ec2::254", AddressScope::kLinkLocal}, {"fd12::1", AddressScope::kPrivate},
-                                {"2001:db8::1", AddressScope::kPublic}, {"100.100.100.200", AddressScope::kLinkLocal},
-                                {"localhost", AddressScope::kInvalid}, {"", AddressScope::kInvalid}})
+  for (auto [address, scope] : {Case{"8.8.8.8", AddressScope::kPublic},
+                                {"127.0.0.1", AddressScope::kLoopback},
+                                {"127.255.255.254", AddressScope::kLoopback},
+                                {"0.0.0.0", AddressScope::kLoopback},
+                                {"169.254.169.254", AddressScope::kLinkLocal},
+                                {"10.1.2.3", AddressScope::kPrivate},
+                                {"172.16.0.1", AddressScope::kPrivate},
+                                {"172.32.0.1", AddressScope::kPublic},
+                                {"192.168.1.1", AddressScope::kPrivate},
+                                {"::1", AddressScope::kLoopback},
+                                {"::", AddressScope::kLoopback},
+                                {"fe80::1%eth0", AddressScope::kLinkLocal},
+                                {"::ffff:127.0.0.1", AddressScope::kLoopback},
+                                {"::ffff:169.254.169.254", AddressScope::kLinkLocal},
+                                {"64:ff9b::a9fe:a9fe", AddressScope::kLinkLocal},
+                                {"fd00:ec2::254", AddressScope::kLinkLocal},
+                                {"fd12::1", AddressScope::kPrivate},
+                                {"2001:db8::1", AddressScope::kPublic},
+                                {"100.100.100.200", AddressScope::kLinkLocal},
+                                {"localhost", AddressScope::kInvalid},
+                                {"", AddressScope::kInvalid}})
     CHECK_MESSAGE(scope_of_address(address) == scope, address);
 }
 
@@ -93,6 +105,8 @@ TEST_CASE("credentials go to the registry and to safe realms only") {
 }
 
 TEST_CASE("loopback names") {
-  for (auto name : {"localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1"}) CHECK_MESSAGE(is_loopback_name(name), name);
-  for (auto name : {"localhost.evil.example", "10.0.0.1", "0.0.0.0", "", "registry"}) CHECK_MESSAGE(!is_loopback_name(name), name);
+  for (auto name : {"localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1"})
+    CHECK_MESSAGE(is_loopback_name(name), name);
+  for (auto name : {"localhost.evil.example", "10.0.0.1", "0.0.0.0", "", "registry"})
+    CHECK_MESSAGE(!is_loopback_name(name), name);
 }

@@ -178,7 +178,10 @@ Result<> Reader::take_pax(std::string_view records, Extended& extended) {
     if (name == "path" || name == "linkpath") {
       // An empty value takes an earlier one back.
       auto& target = name == "path" ? extended.path : extended.link;
-      if (value.empty()) target.reset(); else target = value;
+      if (value.empty())
+        target.reset();
+      else
+        target = value;
     } else if (name == "size" || name == "uid" || name == "gid") {
       auto& target = name == "size" ? extended.size : name == "uid" ? extended.uid : extended.gid;
       target.reset();
@@ -212,7 +215,8 @@ Result<std::optional<Entry>> Reader::next() {
     if (std::all_of(block, block + kBlock, [](char c) { return c == '\0'; })) {
       // Two blocks of zeros end the archive; a single one at the very end does too.
       bool more = TRY(read_block(block));
-      if (more && !std::all_of(block, block + kBlock, [](char c) { return c == '\0'; })) return bad("a header is empty");
+      if (more && !std::all_of(block, block + kBlock, [](char c) { return c == '\0'; }))
+        return bad("a header is empty");
       at_end_ = true;
       if (extended_seen) return bad("an extended header has no member");
       return std::nullopt;
@@ -226,8 +230,9 @@ Result<std::optional<Entry>> Reader::next() {
     int64_t size = TRY(field_number(block, 124, 12, "a size is no number"));
     if (size < 0) return bad("a size is negative");
     bool is_name = type == 'L' || type == 'K';
-    std::string text = TRY(read_text(static_cast<uint64_t>(size), is_name ? limits_.max_path + 1 : limits_.max_pax_bytes,
-                                     is_name ? "a path" : "an extended header"));
+    std::string text =
+        TRY(read_text(static_cast<uint64_t>(size), is_name ? limits_.max_path + 1 : limits_.max_pax_bytes,
+                      is_name ? "a path" : "an extended header"));
     // DOCKER-QUIRK: global headers ('g', as git archive writes them) are skipped, not applied.
     if (type == 'g') continue;
     extended_seen = true;
@@ -244,22 +249,26 @@ Result<std::optional<Entry>> Reader::parse(const char* block, Extended& extended
   entry.path = field_text(block, 0, 100);
   if (ustar) {
     bool star = std::string_view(block + 508, 4) == std::string_view("tar\0", 4);
-    if (std::string prefix = field_text(block, 345, star ? 131 : 155); !prefix.empty()) entry.path = prefix + "/" + entry.path;
+    if (std::string prefix = field_text(block, 345, star ? 131 : 155); !prefix.empty())
+      entry.path = prefix + "/" + entry.path;
   }
   if (extended.path) entry.path = std::move(*extended.path);
   entry.link = extended.link ? std::move(*extended.link) : field_text(block, 157, 100);
   entry.xattrs = std::move(extended.xattrs);
 
   entry.mode = static_cast<uint32_t>(TRY(field_number(block, 100, 8, "a mode is no number"))) & 07777;
-  int64_t uid = extended.uid ? static_cast<int64_t>(*extended.uid) : TRY(field_number(block, 108, 8, "an owner is no number"));
-  int64_t gid = extended.gid ? static_cast<int64_t>(*extended.gid) : TRY(field_number(block, 116, 8, "a group is no number"));
+  int64_t uid =
+      extended.uid ? static_cast<int64_t>(*extended.uid) : TRY(field_number(block, 108, 8, "an owner is no number"));
+  int64_t gid =
+      extended.gid ? static_cast<int64_t>(*extended.gid) : TRY(field_number(block, 116, 8, "a group is no number"));
   if (uid < 0 || uid > UINT32_MAX || gid < 0 || gid > UINT32_MAX) return bad("an owner is out of range");
   entry.uid = static_cast<uint32_t>(uid);
   entry.gid = static_cast<uint32_t>(gid);
   int64_t seconds = TRY(field_number(block, 136, 12, "a time is no number"));
   seconds = std::clamp(seconds, -kMaxSeconds, kMaxSeconds);
   entry.mtime_ns = extended.mtime_ns ? *extended.mtime_ns : seconds * 1'000'000'000;
-  int64_t size = extended.size ? static_cast<int64_t>(*extended.size) : TRY(field_number(block, 124, 12, "a size is no number"));
+  int64_t size =
+      extended.size ? static_cast<int64_t>(*extended.size) : TRY(field_number(block, 124, 12, "a size is no number"));
   if (size < 0 || static_cast<uint64_t>(size) > kMaxSize) return bad("a size is out of range");
 
   char type = block[156];
@@ -278,7 +287,8 @@ Result<std::optional<Entry>> Reader::parse(const char* block, Extended& extended
     case '6': entry.type = EntryType::kFifo; break;
     case 'S': return fail(ErrorKind::kUnsupported, "tar archive: sparse files are not supported");
     default:
-      return fail(ErrorKind::kUnsupported, "tar archive: members of type %s are not supported", quoted({&type, 1}).c_str());
+      return fail(ErrorKind::kUnsupported, "tar archive: members of type %s are not supported",
+                  quoted({&type, 1}).c_str());
   }
   if (entry.type == EntryType::kCharDevice || entry.type == EntryType::kBlockDevice) {
     if (!ustar && !gnu) return bad("a device has no number");

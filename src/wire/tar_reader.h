@@ -16,8 +16,8 @@
 namespace caisson::tar {
 
 struct Limits {
-  size_t max_path = 4096;             // also of link targets
-  size_t max_pax_bytes = 1 << 20;     // one extended header
+  size_t max_path = 4096;          // also of link targets
+  size_t max_pax_bytes = 1 << 20;  // one extended header
   uint64_t max_entries = 5'000'000;
 };
 
@@ -35,8 +35,8 @@ class Reader : public ByteSource {
 
  private:
   struct Extended;
-  Result<bool> fill();                                    // false at the end of the input
-  Result<bool> read_block(char* block);                   // false at a clean end
+  Result<bool> fill();                   // false at the end of the input
+  Result<bool> read_block(char* block);  // false at a clean end
   Result<std::string> read_text(uint64_t size, size_t limit, const char* what);
   Result<> skip_rest();
   Result<std::optional<Entry>> parse(const char* block, Extended& extended);

@@ -47,7 +47,10 @@ std::string write_all(const std::vector<Member>& members) {
 }
 
 // A header block by hand, with a right checksum.
-std::string block(const std::string& name, char type, const std::string& size_field, const std::string& magic = std::string("ustar\0" "00", 8)) {
+std::string block(const std::string& name, char type, const std::string& size_field,
+                  const std::string& magic = std::string("ustar\0"
+                                                         "00",
+                                                         8)) {
   std::string out(512, '\0');
   out.replace(0, name.size(), name);
   out.replace(100, 7, "0000644");
@@ -82,7 +85,12 @@ TEST_CASE("tar: every kind of member survives a round trip") {
     entry.size = data.size();
     members.push_back({entry, data});
   };
-  add({.type = EntryType::kDirectory, .path = "dir/", .mode = 01777, .uid = 1, .gid = 2, .mtime_ns = 1'700'000'000'000'000'000});
+  add({.type = EntryType::kDirectory,
+       .path = "dir/",
+       .mode = 01777,
+       .uid = 1,
+       .gid = 2,
+       .mtime_ns = 1'700'000'000'000'000'000});
   add({.path = "dir/file", .mode = 04755, .mtime_ns = 1'700'000'000'123'456'789}, std::string(100000, 'x'));
   add({.path = "empty"});
   add({.path = "old", .mtime_ns = -1'500'000'000});
@@ -92,7 +100,8 @@ TEST_CASE("tar: every kind of member survives a round trip") {
   add({.type = EntryType::kBlockDevice, .path = "disk", .device_major = 259, .device_minor = 70000});
   add({.type = EntryType::kFifo, .path = "fifo"});
   add({.path = "big-ids", .uid = 4294967294, .gid = 2097152});
-  add({.path = "xattrs", .xattrs = {{"security.capability", std::string("\1\0\0\2", 4)}, {"user.a", "line\nbreak=x"}}}, "y");
+  add({.path = "xattrs", .xattrs = {{"security.capability", std::string("\1\0\0\2", 4)}, {"user.a", "line\nbreak=x"}}},
+      "y");
   add({.path = "\xc3\xa4\xc3\xb6"}, "utf-8");
   for (size_t size : {99, 100, 101, 155, 200, 256, 257, 1000, 4000}) {
     std::string path;
@@ -128,10 +137,11 @@ TEST_CASE("tar: every kind of member survives a round trip") {
 TEST_CASE("tar: GNU long names, base-256 numbers, v7 directories, a missing end") {
   std::string name(300, 'g'), link(200, 'k');
   std::string huge("\x80\0\0\0\0\0\0\0\0\0\0\5", 12);
-  std::string archive = block("././@LongLink", 'K', octal(link.size() + 1), std::string("ustar  \0", 8)) + padded(link + '\0') +
-                        block("././@LongLink", 'L', octal(name.size() + 1), std::string("ustar  \0", 8)) + padded(name + '\0') +
-                        block("short", '2', octal(0), std::string("ustar  \0", 8)) + block("sized", '0', huge) + padded("12345") +
-                        block("v7dir/", '\0', octal(0), "");
+  std::string archive = block("././@LongLink", 'K', octal(link.size() + 1), std::string("ustar  \0", 8)) +
+                        padded(link + '\0') +
+                        block("././@LongLink", 'L', octal(name.size() + 1), std::string("ustar  \0", 8)) +
+                        padded(name + '\0') + block("short", '2', octal(0), std::string("ustar  \0", 8)) +
+                        block("sized", '0', huge) + padded("12345") + block("v7dir/", '\0', octal(0), "");
   auto read = read_all(archive);
   REQUIRE(read);
   REQUIRE(read->size() == 3);
@@ -154,8 +164,9 @@ TEST_CASE("tar: GNU long names, base-256 numbers, v7 directories, a missing end"
 
 TEST_CASE("tar: pax sizes rule the data, global headers are skipped, the size of a link is ignored") {
   std::string pax = "9 size=3\n";
-  std::string archive = block("g", 'g', octal(pax.size())) + padded(pax) + block("p", 'x', octal(pax.size())) + padded(pax) +
-                        block("file", '0', octal(0)) + padded("abc") + block("link", '1', octal(99)) + kEnd;
+  std::string archive = block("g", 'g', octal(pax.size())) + padded(pax) + block("p", 'x', octal(pax.size())) +
+                        padded(pax) + block("file", '0', octal(0)) + padded("abc") + block("link", '1', octal(99)) +
+                        kEnd;
   auto read = read_all(archive);
   REQUIRE(read);
   REQUIRE(read->size() == 2);

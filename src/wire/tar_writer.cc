@@ -55,9 +55,7 @@ void put_octal(char* block, size_t offset, size_t width, uint64_t value) {
   memcpy(block + offset, text, width - 1);
 }
 
-void put_text(char* block, size_t offset, size_t width, std::string_view text) {
-  text.copy(block + offset, width);
-}
+void put_text(char* block, size_t offset, size_t width, std::string_view text) { text.copy(block + offset, width); }
 
 // A header block; numbers that do not fit are 0 (a pax record says them).
 std::string header(char type, std::string_view name, std::string_view prefix, const Entry& entry, uint64_t size) {
@@ -69,11 +67,15 @@ std::string header(char type, std::string_view name, std::string_view prefix, co
   put_octal(block, 116, 8, entry.gid <= kMaxOctal8 ? entry.gid : 0);
   put_octal(block, 124, 12, size <= kMaxOctal12 ? size : 0);
   int64_t seconds = entry.mtime_ns / 1'000'000'000;
-  put_octal(block, 136, 12, entry.mtime_ns >= 0 && static_cast<uint64_t>(seconds) <= kMaxOctal12 ? static_cast<uint64_t>(seconds) : 0);
+  put_octal(block, 136, 12,
+            entry.mtime_ns >= 0 && static_cast<uint64_t>(seconds) <= kMaxOctal12 ? static_cast<uint64_t>(seconds) : 0);
   memset(block + 148, ' ', 8);
   block[156] = type;
   if (entry.link.size() <= 100) put_text(block, 157, 100, entry.link);
-  memcpy(block + 257, "ustar\0" "00", 8);
+  memcpy(block + 257,
+         "ustar\0"
+         "00",
+         8);
   put_octal(block, 329, 8, entry.device_major);
   put_octal(block, 337, 8, entry.device_minor);
   put_text(block, 345, 155, prefix);
@@ -87,8 +89,9 @@ std::string header(char type, std::string_view name, std::string_view prefix, co
 std::string pax_time(int64_t ns) {
   // Towards minus infinity would need a carry: sign and magnitude are written instead.
   uint64_t magnitude = ns < 0 ? 0 - static_cast<uint64_t>(ns) : static_cast<uint64_t>(ns);
-  std::string out = format("%s%llu.%09llu", ns < 0 ? "-" : "", static_cast<unsigned long long>(magnitude / 1'000'000'000),
-                           static_cast<unsigned long long>(magnitude % 1'000'000'000));
+  std::string out =
+      format("%s%llu.%09llu", ns < 0 ? "-" : "", static_cast<unsigned long long>(magnitude / 1'000'000'000),
+             static_cast<unsigned long long>(magnitude % 1'000'000'000));
   while (out.ends_with('0')) out.pop_back();
   if (out.ends_with('.')) out.pop_back();
   return out;
@@ -97,7 +100,9 @@ std::string pax_time(int64_t ns) {
 }  // namespace
 
 Result<> Writer::end_member() {
-  if (data_left_ != 0) return fail(ErrorKind::kInternal, "tar writer: %llu bytes of a member are missing", static_cast<unsigned long long>(data_left_));
+  if (data_left_ != 0)
+    return fail(ErrorKind::kInternal, "tar writer: %llu bytes of a member are missing",
+                static_cast<unsigned long long>(data_left_));
   static constexpr char kZeros[kWriterBlock] = {};
   if (padding_ != 0) TRY(inner_.write({kZeros, static_cast<size_t>(padding_)}));
   padding_ = 0;
@@ -154,7 +159,8 @@ Result<> Writer::add(const Entry& entry, ByteSource& data) {
   TRY(begin(entry));
   std::vector<char> buffer(128 << 10);
   while (size_t got = TRY(data.read(buffer))) TRY(write({buffer.data(), got}));
-  if (data_left_ != 0) return fail(ErrorKind::kIo, "tar writer: %s is shorter than its header says", quoted(entry.path).c_str());
+  if (data_left_ != 0)
+    return fail(ErrorKind::kIo, "tar writer: %s is shorter than its header says", quoted(entry.path).c_str());
   return {};
 }
 

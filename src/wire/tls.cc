@@ -99,7 +99,8 @@ class TlsTransport : public Transport {
     broken_ = true;
     std::string reason = take_reason();
     if (wire_->error) return with_context(*wire_->error, std::string("tls: ") + doing);
-    return fail(ErrorKind::kUnavailable, "tls: %s: %s", doing, reason.empty() ? "the peer closed the connection" : reason.c_str());
+    return fail(ErrorKind::kUnavailable, "tls: %s: %s", doing,
+                reason.empty() ? "the peer closed the connection" : reason.c_str());
   }
 
   std::unique_ptr<Wire> wire_;
@@ -132,11 +133,13 @@ Result<> TlsClient::State::prepare() {
   if (!options.skip_verify && !(options.only_ca_file && !options.ca_file.empty()))
     SSL_CTX_set_default_verify_paths(fresh.get());
   if (!options.ca_file.empty() && SSL_CTX_load_verify_file(fresh.get(), options.ca_file.c_str()) != 1)
-    return fail(ErrorKind::kInvalid, "tls: reading certificates from '%s': %s", options.ca_file.c_str(), take_reason().c_str());
+    return fail(ErrorKind::kInvalid, "tls: reading certificates from '%s': %s", options.ca_file.c_str(),
+                take_reason().c_str());
   if (!options.cert_file.empty()) {
     const std::string& key = options.key_file.empty() ? options.cert_file : options.key_file;
     if (SSL_CTX_use_certificate_chain_file(fresh.get(), options.cert_file.c_str()) != 1)
-      return fail(ErrorKind::kInvalid, "tls: reading certificate '%s': %s", options.cert_file.c_str(), take_reason().c_str());
+      return fail(ErrorKind::kInvalid, "tls: reading certificate '%s': %s", options.cert_file.c_str(),
+                  take_reason().c_str());
     if (SSL_CTX_use_PrivateKey_file(fresh.get(), key.c_str(), SSL_FILETYPE_PEM) != 1)
       return fail(ErrorKind::kInvalid, "tls: reading key '%s': %s", key.c_str(), take_reason().c_str());
   }
@@ -149,7 +152,9 @@ Result<> TlsClient::State::prepare() {
   return {};
 }
 
-TlsClient::TlsClient(TlsClientOptions options) : state_(std::make_unique<State>()) { state_->options = std::move(options); }
+TlsClient::TlsClient(TlsClientOptions options) : state_(std::make_unique<State>()) {
+  state_->options = std::move(options);
+}
 TlsClient::~TlsClient() = default;
 
 Result<std::unique_ptr<Transport>> TlsClient::wrap(std::unique_ptr<Transport> plain, const std::string& server_name) {
@@ -164,11 +169,13 @@ Result<std::unique_ptr<Transport>> TlsClient::wrap(std::unique_ptr<Transport> pl
   SSL_set_bio(session.get(), bio, bio);
 
   unsigned char binary[16];
-  bool is_address = inet_pton(AF_INET, server_name.c_str(), binary) == 1 || inet_pton(AF_INET6, server_name.c_str(), binary) == 1;
+  bool is_address =
+      inet_pton(AF_INET, server_name.c_str(), binary) == 1 || inet_pton(AF_INET6, server_name.c_str(), binary) == 1;
   bool named = is_address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session.get()), server_name.c_str()) == 1
                           : SSL_set_tlsext_host_name(session.get(), server_name.c_str()) == 1 &&
                                 SSL_set1_host(session.get(), server_name.c_str()) == 1;
-  if (!named || server_name.empty()) return fail(ErrorKind::kInvalid, "tls: server name %s is not usable", quoted(server_name).c_str());
+  if (!named || server_name.empty())
+    return fail(ErrorKind::kInvalid, "tls: server name %s is not usable", quoted(server_name).c_str());
   static constexpr unsigned char kProtocols[] = "\x08http/1.1";
   SSL_set_alpn_protos(session.get(), kProtocols, sizeof kProtocols - 1);
 

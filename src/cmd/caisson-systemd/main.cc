@@ -101,7 +101,9 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   caisson::systemd::Options options;
   if (!caisson::systemd::parse(argc, argv, options)) {
-    fprintf(stderr, "usage: caisson-systemd [--user] start-unit [--hold] | stop-unit | set-properties UNIT | attach-process UNIT PID\n");
+    fprintf(stderr,
+            "usage: caisson-systemd [--user] start-unit [--hold] | stop-unit | set-properties UNIT | attach-process "
+            "UNIT PID\n");
     return 2;
   }
   return caisson::systemd::run(options);

@@ -30,7 +30,8 @@ Result<bool> parse_bool(const std::string& value) {
 }
 
 Result<> absolute(const std::string& value, std::string& target) {
-  if (!value.starts_with('/')) return fail(ErrorKind::kInvalid, "expected an absolute path, got %s", quoted(value).c_str());
+  if (!value.starts_with('/'))
+    return fail(ErrorKind::kInvalid, "expected an absolute path, got %s", quoted(value).c_str());
   target = value;
   while (target.size() > 1 && target.ends_with('/')) target.pop_back();
   return {};
@@ -38,10 +39,14 @@ Result<> absolute(const std::string& value, std::string& target) {
 
 const Flag kFlags[] = {
     {"bip", "bip", "CIDR", "IPv4 address of the bridge, as 172.17.0.1/16",
-     [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.bridge_address = v; return {}; }},
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.bridge_address = v;
+       return {};
+     }},
     {"bridge", "bridge", "NAME", "Name of the bridge interface (default caisson0)",
      [](DaemonOptions& o, const std::string& v) -> Result<> {
-       if (v.empty() || v.size() > 15) return fail(ErrorKind::kInvalid, "an interface name has 1 to 15 characters, got %s", quoted(v).c_str());
+       if (v.empty() || v.size() > 15)
+         return fail(ErrorKind::kInvalid, "an interface name has 1 to 15 characters, got %s", quoted(v).c_str());
        o.engine.bridge = v;
        return {};
      }},
@@ -58,43 +63,76 @@ const Flag kFlags[] = {
        return {};
      }},
     {"dns", "dns", "ADDRESS", "Name server of containers; may be repeated",
-     [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.dns.push_back(v); return {}; }},
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.dns.push_back(v);
+       return {};
+     }},
     {"dns-opt", "dns-opts", "OPTION", "Resolver option of containers; may be repeated",
-     [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.dns_options.push_back(v); return {}; }},
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.dns_options.push_back(v);
+       return {};
+     }},
     {"dns-search", "dns-search", "DOMAIN", "Search domain of containers; may be repeated",
-     [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.dns_search.push_back(v); return {}; }},
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.dns_search.push_back(v);
+       return {};
+     }},
     {"exec-root", "exec-root", "DIR", "Sockets and files of running containers (default /run/caisson)",
      [](DaemonOptions& o, const std::string& v) -> Result<> { return absolute(v, o.engine.exec_root); }},
     {"host", "hosts", "URL", "Where to listen: unix:///path or tcp://address:port; may be repeated",
-     [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.hosts.push_back(v); return {}; }},
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.hosts.push_back(v);
+       return {};
+     }},
     {"insecure-registry", "insecure-registries", "HOST", "Registry reached without TLS; may be repeated",
-     [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.insecure_registries.push_back(v); return {}; }},
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.insecure_registries.push_back(v);
+       return {};
+     }},
     {"ip-masq", "ip-masq", nullptr, "Let containers reach other networks with the host's address (default true)",
-     [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.ip_masq = TRY(parse_bool(v)); return {}; }},
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.ip_masq = TRY(parse_bool(v));
+       return {};
+     }},
     {"label", "labels", "KEY=VALUE", "Label of this engine; may be repeated",
-     [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.labels.push_back(v); return {}; }},
-    {"log-driver", "log-driver", "NAME", "Where the output of containers goes that name no driver: local, json-file, journald, syslog or none (default local)",
-     [](DaemonOptions& o, const std::string& v) -> Result<> { o.engine.log_driver = v; return {}; }},
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.labels.push_back(v);
+       return {};
+     }},
+    {"log-driver", "log-driver", "NAME",
+     "Where the output of containers goes that name no driver: local, json-file, journald, syslog or none (default "
+     "local)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.log_driver = v;
+       return {};
+     }},
     {"log-level", "log-level", "LEVEL", "debug, info, warn or error (default info)",
      [](DaemonOptions& o, const std::string& v) -> Result<> {
-       if (v == "debug") o.log_level = LogLevel::kDebug;
-       else if (v == "info") o.log_level = LogLevel::kInfo;
-       else if (v == "warn") o.log_level = LogLevel::kWarn;
-       else if (v == "error" || v == "fatal") o.log_level = LogLevel::kError;
-       else return fail(ErrorKind::kInvalid, "invalid logging level: %s", quoted(v).c_str());
+       if (v == "debug")
+         o.log_level = LogLevel::kDebug;
+       else if (v == "info")
+         o.log_level = LogLevel::kInfo;
+       else if (v == "warn")
+         o.log_level = LogLevel::kWarn;
+       else if (v == "error" || v == "fatal")
+         o.log_level = LogLevel::kError;
+       else
+         return fail(ErrorKind::kInvalid, "invalid logging level: %s", quoted(v).c_str());
        return {};
      }},
     {"log-opt", "log-opts", "KEY=VALUE", "Option of the default log driver; may be repeated",
      [](DaemonOptions& o, const std::string& v) -> Result<> {
        auto pair = split_once(v, '=');
-       if (!pair || pair->first.empty()) return fail(ErrorKind::kInvalid, "expected KEY=VALUE, got %s", quoted(v).c_str());
+       if (!pair || pair->first.empty())
+         return fail(ErrorKind::kInvalid, "expected KEY=VALUE, got %s", quoted(v).c_str());
        o.engine.log_options[pair->first] = pair->second;
        return {};
      }},
     {"mtu", "mtu", "BYTES", "MTU of the bridge (default 1500)",
      [](DaemonOptions& o, const std::string& v) -> Result<> {
        auto value = parse_uint(v);
-       if (!value || *value < 68 || *value > 65535) return fail(ErrorKind::kInvalid, "expected 68 to 65535, got %s", quoted(v).c_str());
+       if (!value || *value < 68 || *value > 65535)
+         return fail(ErrorKind::kInvalid, "expected 68 to 65535, got %s", quoted(v).c_str());
        o.engine.mtu = static_cast<int>(*value);
        return {};
      }},
@@ -108,9 +146,15 @@ const Flag kFlags[] = {
        return {};
      }},
     {"version", nullptr, nullptr, "Print the version and quit",
-     [](DaemonOptions& o, const std::string&) -> Result<> { o.show_version = true; return {}; }},
+     [](DaemonOptions& o, const std::string&) -> Result<> {
+       o.show_version = true;
+       return {};
+     }},
     {"help", nullptr, nullptr, "Print this and quit",
-     [](DaemonOptions& o, const std::string&) -> Result<> { o.show_help = true; return {}; }},
+     [](DaemonOptions& o, const std::string&) -> Result<> {
+       o.show_help = true;
+       return {};
+     }},
 };
 
 const Flag* find_flag(std::string_view name) {
@@ -158,9 +202,11 @@ Result<> read_config_file(DaemonOptions& options, const std::set<std::string>& g
       if (flag.key && key == flag.key) found = &flag;
     if (!found) return fail(ErrorKind::kInvalid, "'%s': key %s is not known", file.c_str(), quoted(key).c_str());
     if (given.contains(found->name) && key != "hosts")
-      return fail(ErrorKind::kInvalid, "'%s': key '%s' is also given as the flag --%s; use one of them", file.c_str(), key.c_str(), found->name);
+      return fail(ErrorKind::kInvalid, "'%s': key '%s' is also given as the flag --%s; use one of them", file.c_str(),
+                  key.c_str(), found->name);
     if (given.contains(found->name) && key == "hosts")
-      return fail(ErrorKind::kInvalid, "'%s': key 'hosts' is also given as the flag --host; use one of them", file.c_str());
+      return fail(ErrorKind::kInvalid, "'%s': key 'hosts' is also given as the flag --host; use one of them",
+                  file.c_str());
     TRY(apply_value(options, *found, value, file));
   }
   return {};

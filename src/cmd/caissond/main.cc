@@ -39,10 +39,12 @@ constexpr int kBacklog = 4096;
 Result<UniqueFd> open_listener(const std::string& host, std::string& unix_path) {
   if (host.starts_with("unix://")) {
     std::string path = host.substr(7);
-    if (!path.starts_with('/')) return fail(ErrorKind::kInvalid, "host '%s': a unix socket needs an absolute path", host.c_str());
+    if (!path.starts_with('/'))
+      return fail(ErrorKind::kInvalid, "host '%s': a unix socket needs an absolute path", host.c_str());
     TRY(sys::make_dirs(path.substr(0, path.rfind('/')), 0755));
     // A socket that answers belongs to somebody else, even if their roots are not ours.
-    if (sys::connect_unix(path, SOCK_STREAM)) return fail(ErrorKind::kConflict, "host '%s': another program listens there", host.c_str());
+    if (sys::connect_unix(path, SOCK_STREAM))
+      return fail(ErrorKind::kConflict, "host '%s': another program listens there", host.c_str());
     // Clients connect without blocking and take a full queue for an error, so the queue is long.
     auto fd = TRY(sys::listen_unix(path, SOCK_STREAM, 0660, kBacklog));
     unix_path = path;
@@ -110,7 +112,8 @@ Result<> run(const DaemonOptions& options) {
   std::vector<std::string> sockets;
   for (const auto& host : options.engine.hosts) {
     if (host.starts_with("fd://")) {
-      if (activated.empty()) return fail(ErrorKind::kInvalid, "host '%s': no sockets were handed over (LISTEN_FDS)", host.c_str());
+      if (activated.empty())
+        return fail(ErrorKind::kInvalid, "host '%s': no sockets were handed over (LISTEN_FDS)", host.c_str());
       for (auto& socket : activated) TRY(server->add_listener(std::move(socket)));
       activated.clear();
       continue;
@@ -129,7 +132,8 @@ Result<> run(const DaemonOptions& options) {
         continue;
       }
       log_info("stopping; containers go on");
-      if (auto told = sys::notify_service_manager("STOPPING=1"); !told) log_debug("%s, ignoring", told.error().message.c_str());
+      if (auto told = sys::notify_service_manager("STOPPING=1"); !told)
+        log_debug("%s, ignoring", told.error().message.c_str());
       server->stop();
       leave_in_time(sockets, options.pidfile);
     }
