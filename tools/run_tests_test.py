@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
+import io
 import tempfile
 import unittest
 
@@ -43,6 +45,27 @@ class RunnerTest(unittest.TestCase):
             yield
         found = list(run_tests.outcomes_of("p", broken, None, {}))
         self.assertEqual([o.state for o in found], ["failed"])
+
+    def run_again(self, states, failed):
+        outcomes = [run_tests.Outcome(name, "failed") for name in failed]
+        kept = run_tests.run_pytest
+        run_tests.run_pytest = lambda part, nodes, name_filter: iter([run_tests.Outcome(nodes[0], states.pop(0))])
+        try:
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                run_tests.run_again(outcomes)
+        finally:
+            run_tests.run_pytest = kept
+        return [o.state for o in outcomes], out.getvalue()
+
+    def test_second_chance_is_told_and_can_fail(self):
+        states, out = self.run_again(["passed", "failed"], ["tests/a", "tests/b"])
+        self.assertEqual(states, ["passed", "failed"])
+        self.assertIn("UNSTEADY tests/a", out)
+        self.assertNotIn("UNSTEADY tests/b", out)
+
+    def test_no_second_chance_for_many_or_for_other_parts(self):
+        self.assertEqual(self.run_again([], ["tests/a"] * 4)[0], ["failed"] * 4)
+        self.assertEqual(self.run_again([], ["tests/a", "unit:x"])[0], ["failed"] * 2)
 
     def test_quoting(self):
         self.assertEqual(run_tests.shell(["a", "b c", "it's"]), "a 'b c' 'it'\\''s'")

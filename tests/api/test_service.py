@@ -88,8 +88,6 @@ def test_children_do_not_inherit_the_announcement(service, tmp_path):
         listening.listen(10)
         child = service("--host", "fd://", sockets=[listening])
         wait_for(lambda: Api(path).get("/_ping").status == 200, "it answers", timeout=10)
-        fds = [os.readlink(f"/proc/{child.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{child.pid}/fd")]
-        assert any(link.startswith("socket:") for link in fds)
         with open(f"/proc/{child.pid}/fdinfo/3", encoding="ascii") as file:
             flags = int(next(line for line in file if line.startswith("flags:")).split()[1], 8)
         assert flags & os.O_CLOEXEC
