@@ -48,6 +48,7 @@ std::span<const Route> stats_routes();
 std::span<const Route> websocket_routes();
 std::span<const Route> exec_routes();
 std::span<const Route> image_routes();
+std::span<const Route> commit_routes();
 std::span<const Route> system_routes();
 std::span<const Route> object_routes();   // networks, volumes
 std::span<const Route> missing_routes();  // families of later releases

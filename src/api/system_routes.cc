@@ -222,7 +222,6 @@ constexpr Route kRoutes[] = {
 
 // Answered with 501 and a sentence, so that a client sees what is missing and not a typing error.
 constexpr Route kMissing[] = {
-    {"POST", "/commit", nullptr},
     {"POST", "/build", nullptr},
     {"POST", "/build/prune", nullptr},
     {"POST", "/session", nullptr},

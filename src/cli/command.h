@@ -72,6 +72,7 @@ std::span<const Command> file_commands();
 std::span<const Command> stats_commands();
 std::span<const Command> update_commands();
 std::span<const Command> container_prune_commands();
+std::span<const Command> commit_commands();
 std::span<const Command> inspect_commands();
 std::span<const Command> image_commands();
 std::span<const Command> transfer_commands();

@@ -14,6 +14,16 @@
 
 namespace caisson::engine {
 
+bool is_mount_point_of_start(const std::string& path, const sys::FileStat& st) {
+  static constexpr std::string_view directories[] = {"dev",  "dev/pts", "dev/shm", "dev/mqueue",   "etc",
+                                                     "proc", "sys",     "sys/fs",  "sys/fs/cgroup"};
+  static constexpr std::string_view files[] = {"dev/console",     "etc/hosts", "etc/hostname",
+                                               "etc/resolv.conf", "dev/init",  "sbin/docker-init"};
+  auto is_in = [&](auto& list) { return std::find(std::begin(list), std::end(list), path) != std::end(list); };
+  if (S_ISDIR(st.st_mode)) return is_in(directories);
+  return S_ISREG(st.st_mode) && st.st_size == 0 && is_in(files);
+}
+
 namespace {
 
 constexpr const char* kRedirectXattr = "trusted.overlay.redirect";
@@ -46,17 +56,6 @@ bool is_same(const sys::FileStat& a, const sys::FileStat& b) {
   if (a.st_mode != b.st_mode || a.st_uid != b.st_uid || a.st_gid != b.st_gid || a.st_rdev != b.st_rdev) return false;
   if (S_ISDIR(a.st_mode)) return true;
   return a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
-}
-
-// Made by every start, because the image lacks them.
-bool is_mount_point_of_start(const std::string& path, const sys::FileStat& st) {
-  static constexpr std::string_view directories[] = {"dev",  "dev/pts", "dev/shm", "dev/mqueue",   "etc",
-                                                     "proc", "sys",     "sys/fs",  "sys/fs/cgroup"};
-  static constexpr std::string_view files[] = {"dev/console",     "etc/hosts", "etc/hostname",
-                                               "etc/resolv.conf", "dev/init",  "sbin/docker-init"};
-  auto is_in = [&](auto& list) { return std::find(std::begin(list), std::end(list), path) != std::end(list); };
-  if (S_ISDIR(st.st_mode)) return is_in(directories);
-  return S_ISREG(st.st_mode) && st.st_size == 0 && is_in(files);
 }
 
 bool has_xattr(int dir, const std::string& name, const char* attribute) {

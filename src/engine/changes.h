@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "engine/container_root.h"
+#include "sys/nodes.h"
 #include "wire/json.h"
 
 namespace caisson::engine {
@@ -21,6 +22,9 @@ struct Change {
   bool operator==(const Change&) const = default;
 };
 CAISSON_JSON(Change, CAISSON_FIELD("Path", path), CAISSON_FIELD("Kind", kind))
+
+// Made by every start where the image lacks it. `path` without a leading slash.
+bool is_mount_point_of_start(const std::string& path, const sys::FileStat& st);
 
 // Sorted by path. Mount points that every start makes are left out, as Docker leaves out its init layer's.
 Result<std::vector<Change>> find_changes(const ContainerRoots::Layers& layers);

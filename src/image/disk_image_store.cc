@@ -7,6 +7,7 @@
 #include "spec/reference.h"
 #include "sys/files.h"
 #include "sys/nodes.h"
+#include "wire/compress.h"
 #include "wire/digest.h"
 
 namespace caisson::image {
@@ -291,6 +292,22 @@ Result<> DiskImageStore::add_layer(const std::string& diff_id, const std::vector
   TRY(layers_.add(diff_id, parents, tar, verified));
   ++published_;
   return {};
+}
+
+Result<ImageStore::MadeLayer> DiskImageStore::make_layer(const std::vector<std::string>& parents, ByteSource& tar) {
+  digest::HashingSource counted(tar);
+  compress::GzipSource packed(counted);
+  auto blob = TRY(blobs_.spool(packed));
+  MadeLayer out{counted.finish(),
+                {.media_type = std::string(spec::kOciLayerGzip),
+                 .digest = blob.digest(),
+                 .size = static_cast<int64_t>(blob.size())}};
+  auto file = TRY(blob.open());
+  sys::FdSource bytes(file.get());
+  auto plain = TRY(compress::Decompressor::open(bytes));
+  TRY(add_layer(out.diff_id, parents, *plain, true));
+  TRY(publish(blob));
+  return out;
 }
 
 Result<std::shared_ptr<StoredImage>> DiskImageStore::read_image(const std::string& manifest_digest) const {

@@ -40,6 +40,7 @@ class DiskImageStore : public ImageStore {
   Result<UniqueFd> open_blob(const std::string& digest) override;
   Result<> add_blob(const std::string& digest, ByteSource& bytes) override;
   Result<> add_layer(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar) override;
+  Result<MadeLayer> make_layer(const std::vector<std::string>& parents, ByteSource& tar) override;
   Result<std::string> commit_image(const std::string& manifest_digest, const std::string& repo_tag,
                                    const std::string& repo_digest) override;
   Result<> add_repo_digest(const std::string& image_id, const std::string& repo_digest) override;

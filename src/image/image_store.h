@@ -99,6 +99,13 @@ class ImageStore {
   // are the diff-ids below, base first. Layers may be added in parallel: where a parent is not here yet the
   // layer is unpacked alone, and kConflict says that it cannot be (it must be added again after its parents).
   virtual Result<> add_layer(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar) = 0;
+  // A layer of this engine's own: stores what `tar` gives as a gzip blob, unpacks it over `parents` (diff-ids, base
+  // first). The same bytes give the same digests. Hold a lease().
+  struct MadeLayer {
+    std::string diff_id;
+    spec::Descriptor blob;
+  };
+  virtual Result<MadeLayer> make_layer(const std::vector<std::string>& parents, ByteSource& tar) = 0;
   // Makes the image: its config and manifest blobs are there, all layers too.
   virtual Result<std::string> commit_image(const std::string& manifest_digest, const std::string& repo_tag,
                                            const std::string& repo_digest) = 0;

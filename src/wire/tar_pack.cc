@@ -36,6 +36,39 @@ Result<std::unique_ptr<TreeSource>> TreeSource::open_mount(int root) {
   return out;
 }
 
+Result<std::unique_ptr<TreeSource>> TreeSource::open_layer(UniqueFd upper, Skip skip) {
+  std::unique_ptr<TreeSource> out(new TreeSource);
+  out->is_layer_ = true;
+  out->skip_ = std::move(skip);
+  out->walk_ = TRY(sys::TreeWalk::open(std::move(upper), {}));
+  return out;
+}
+
+// What a layer may carry: the rest is the host's own, or would steer overlay.
+static bool is_layer_xattr(const std::string& name) {
+  return name == "security.capability" || name.starts_with("system.posix_acl_") ||
+         (name.starts_with("user.") && !name.starts_with("user.overlay."));
+}
+
+Result<> TreeSource::add_mark(const std::string& path) {
+  Entry mark;
+  mark.path = path;
+  mark.mode = 0;
+  return writer_.begin(mark);
+}
+
+Result<> TreeSource::add_layer_marks(const sys::TreeWalk::Entry& entry) {
+  if (sys::is_whiteout(entry.st)) {
+    size_t slash = entry.path.rfind('/') + 1;  // 0 where there is none
+    return add_mark(entry.path.substr(0, slash) + ".wh." + entry.path.substr(slash));
+  }
+  TRY(add(entry.dir, entry.name, entry.path, entry.st));
+  if (!S_ISDIR(entry.st.st_mode)) return {};
+  auto dir = sys::open_at(entry.dir, entry.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!dir) return dir.error().err == ENOENT ? Result<>{} : std::unexpected(std::move(dir).error());
+  return TRY(sys::is_opaque(dir->get())) ? add_mark(entry.path + "/.wh..wh..opq") : Result<>{};
+}
+
 Result<> TreeSource::begin_file(int dir, const std::string& name, Entry& entry) {
   // Never opened for reading before it is known to be a regular file: a device would do something.
   auto found = sys::open_at(dir, name, O_PATH | O_NOFOLLOW);
@@ -46,6 +79,7 @@ Result<> TreeSource::begin_file(int dir, const std::string& name, Entry& entry) 
   file_ = TRY(sys::open_file("/proc/self/fd/" + std::to_string(found->get()), O_RDONLY));
   entry.size = file_left_ = static_cast<uint64_t>(st.st_size);
   char capability[64];
+  if (is_layer_) return writer_.begin(entry);  // it has them all already
   ssize_t size = fgetxattr(file_.get(), "security.capability", capability, sizeof capability);
   if (size > 0) entry.xattrs["security.capability"] = std::string(capability, static_cast<size_t>(size));
   return writer_.begin(entry);
@@ -77,6 +111,9 @@ Result<> TreeSource::add(int dir, const std::string& name, const std::string& pa
       return writer_.begin(entry);
     }
   }
+  if (is_layer_)
+    for (auto& [key, value] : TRY(sys::list_xattrs_at(dir, name)))
+      if (is_layer_xattr(key)) entry.xattrs[key] = value;
   switch (st.st_mode & S_IFMT) {
     case S_IFREG: return begin_file(dir, name, entry);
     case S_IFDIR: entry.type = EntryType::kDirectory; break;
@@ -104,6 +141,11 @@ Result<> TreeSource::step() {
   file_.reset();
   sys::TreeWalk::Entry entry;
   if (walk_ && TRY(walk_->next(entry))) {
+    if (is_layer_) {
+      if (skip_ && skip_(entry.path, entry.st)) return {};
+      TRY_CTX(add_layer_marks(entry), "archiving " + quoted(entry.path));
+      return {};
+    }
     TRY_CTX(add(entry.dir, entry.name, prefix_ + entry.path, entry.st), "archiving " + quoted(entry.path));
     return {};
   }

@@ -3,6 +3,7 @@
 // or all of a mount. Whole seconds only, as Docker's archives have them; sockets are left out.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,6 +23,11 @@ class TreeSource : public ByteSource {
   static Result<std::unique_ptr<TreeSource>> open(int root, const std::string& path, const std::string& name);
   // Everything of the mount that `root` is, names without a leading slash.
   static Result<std::unique_ptr<TreeSource>> open_mount(int root);
+  // The upper directory of an overlay as a layer's change set (OCI image spec, "layer"): whiteouts and opaque
+  // directories become ".wh." members, extended attributes that a layer may carry stay. What `skip` names
+  // (path without a leading slash) is left out, but not what lies below it.
+  using Skip = std::function<bool(const std::string& path, const sys::FileStat& st)>;
+  static Result<std::unique_ptr<TreeSource>> open_layer(UniqueFd upper, Skip skip);
 
   Result<size_t> read(std::span<char> buffer) override;
   Result<> copy_to(ByteSink& out);
@@ -41,11 +47,15 @@ class TreeSource : public ByteSource {
   Result<> add(int dir, const std::string& name, const std::string& path, const sys::FileStat& st);
   Result<> begin_file(int dir, const std::string& name, Entry& entry);
   Result<> add_data();
+  Result<> add_mark(const std::string& path);
+  Result<> add_layer_marks(const sys::TreeWalk::Entry& entry);
 
   Buffer buffer_;
   Writer writer_{buffer_};
   std::optional<sys::TreeWalk> walk_;
   std::string prefix_;
+  bool is_layer_ = false;
+  Skip skip_;
   UniqueFd file_;  // being written
   uint64_t file_left_ = 0;
   std::map<std::pair<dev_t, ino_t>, std::string> linked_;

@@ -22,6 +22,7 @@
 #include "api/version.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "build/commit.h"
 #include "cmd/caissond/daemon_options.h"
 #include "engine/engine.h"
 #include "sys/files.h"
@@ -139,6 +140,7 @@ Result<> run(const DaemonOptions& options) {
     }
   }));
   server->loop().after_ms(50, [&] {
+    build::resume_after_commit(*engine);
     engine->warm_up();
     malloc_trim(0);
   });
