@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from harness import leaks
+from harness import leaks, schema
 from harness.clients import Client, caisson_program, docker_version, find_docker
 from harness.engine import Engine
 from harness.netns import NetworkNamespace
@@ -185,6 +185,14 @@ def caisson(engine, tmp_path):
 @pytest.fixture
 def api(engine):
     return engine.api
+
+
+@pytest.fixture(autouse=True)
+def answers_follow_the_api():
+    """What a test's other threads were answered counts as well; its own requests fail at once."""
+    schema.violations.clear()
+    yield
+    assert not schema.violations, "\n".join(schema.violations)
 
 
 @pytest.fixture(autouse=True, scope="session")

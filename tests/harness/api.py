@@ -4,6 +4,8 @@ import http.client
 import json
 import socket
 
+from harness import schema
+
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path, timeout):
@@ -48,9 +50,11 @@ class Api:
         try:
             connection.request(method, path, body=body, headers=headers)
             answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
+            answer = Answer(answer.status, answer.headers, answer.read())
         finally:
             connection.close()
+        schema.check(method, path, answer.status, answer.headers, answer.body)
+        return answer
 
     def get(self, path, **options):
         return self.request("GET", path, **options)
@@ -69,6 +73,11 @@ class Api:
 
     def raw(self, data, timeout=5, half_close=False):
         """Sends bytes as they are and returns everything that comes back until the peer closes or `timeout`."""
+        out = self.raw_unchecked(data, timeout, half_close)
+        schema.check_raw(data, out)
+        return out
+
+    def raw_unchecked(self, data, timeout, half_close):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
             peer.settimeout(timeout)
             peer.connect(self.socket_path)
@@ -101,6 +110,8 @@ class Api:
             piece = peer.recv(4096)
             assert piece, f"closed after {head!r}"
             head += piece
+        if head[9:12] == b"101":
+            schema.check_raw(f"POST {path} HTTP/1.1\r\n".encode(), head)
         head, _, rest = head.partition(b"\r\n\r\n")
         return peer, head.decode(), rest
 
