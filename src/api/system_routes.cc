@@ -39,7 +39,7 @@ const char* go_architecture(const utsname& host) {
   return host.machine;
 }
 
-void version(Context&, Call& call) {
+void version(Context& context, Call& call) {
   utsname host{};
   uname(&host);
   spec::SystemVersion out;
@@ -51,6 +51,7 @@ void version(Context&, Call& call) {
   out.os = "linux";
   out.arch = go_architecture(host);
   out.kernel_version = host.release;
+  out.experimental = context.engine.options().experimental;
   // A reproducible build has no time of its own; the field must parse all the same.
   out.build_time = "1970-01-01T00:00:00.000000000+00:00";
   spec::VersionComponent engine_part;
@@ -59,7 +60,7 @@ void version(Context&, Call& call) {
   engine_part.details = {{"ApiVersion", out.api_version},
                          {"Arch", out.arch},
                          {"BuildTime", out.build_time},
-                         {"Experimental", "false"},
+                         {"Experimental", context.engine.options().experimental ? "true" : "false"},
                          {"GitCommit", kGitCommit},
                          {"GoVersion", ""},
                          {"KernelVersion", out.kernel_version},
@@ -80,6 +81,11 @@ std::string os_release_name() {
     return value;
   }
   return "linux";
+}
+
+std::string seccomp_name(const engine::EngineOptions& options) {
+  if (options.seccomp_unconfined) return "unconfined";
+  return options.seccomp_profile_path.empty() ? "builtin" : options.seccomp_profile_path;
 }
 
 void info(Context& context, Call& call) {
@@ -127,7 +133,11 @@ void info(Context& context, Call& call) {
   out.labels = context.engine.options().labels;
   out.server_version = kEngineVersion;
   out.runtimes["caisson"].path = context.engine.options().program_dir + "/caisson-monitor";
-  out.security_options = {"name=seccomp,profile=builtin", "name=cgroupns"};
+  const auto& options = context.engine.options();
+  out.security_options = {"name=seccomp,profile=" + seccomp_name(options), "name=cgroupns"};
+  if (options.no_new_privileges) out.security_options.push_back("name=no-new-privileges");
+  out.default_runtime = options.default_runtime;
+  out.experimental_build = options.experimental;
   if (!out.ipv4_forwarding) out.warnings.push_back("WARNING: IPv4 forwarding is disabled");
   call.reply_with(200, out);
 }

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdarg>
 
 #include "base/clock.h"
@@ -10,27 +11,38 @@
 
 namespace caisson {
 
-// The threshold is the one piece of process-wide state in the tree: a log call deep in sys has no
-// path to an object of main's, and it is written once before threads exist.
-static LogLevel threshold = LogLevel::kInfo;
+// The threshold and the form are the process-wide state in the tree: a log call deep in sys has no path to an
+// object of main's.
+static std::atomic<LogLevel> threshold = LogLevel::kInfo;
+static bool as_json = false;
 
 void set_log_level(LogLevel level) { threshold = level; }
 LogLevel log_level() { return threshold; }
+void set_log_json(bool on) { as_json = on; }
 
-static void emit(LogLevel level, const char* fmt, va_list args) {
-  if (level < threshold) return;
-  static const char* const names[] = {"debug", "info", "warn", "error"};
-  std::string line = format_rfc3339_fixed(now_ns());
-  line += ' ';
-  line += names[static_cast<int>(level)];
-  line += ' ';
-  for (char c : vformat(fmt, args)) {
-    if (static_cast<unsigned char>(c) < 32 || c == 127)
-      line += format("\\x%02x", static_cast<unsigned char>(c));
+static void append_escaped(std::string& line, std::string_view text) {
+  for (char c : text) {
+    bool control = static_cast<unsigned char>(c) < 32 || c == 127;
+    if (as_json && (c == '"' || c == '\\'))
+      (line += '\\') += c;
+    else if (control)
+      line += format(as_json ? "\\u%04x" : "\\x%02x", static_cast<unsigned char>(c));
     else
       line += c;
   }
-  line += '\n';
+}
+
+static void emit(LogLevel level, const char* fmt, va_list args) {
+  if (level < threshold) return;
+  // Docker's words, where there are two for it.
+  static const char* const names[] = {"debug", "info", "warn", "error"};
+  static const char* const json_names[] = {"debug", "info", "warning", "error"};
+  std::string time = format_rfc3339_fixed(now_ns()), line;
+  int number = static_cast<int>(level);
+  line =
+      as_json ? std::string("{\"level\":\"") + json_names[number] + "\",\"msg\":\"" : time + " " + names[number] + " ";
+  append_escaped(line, vformat(fmt, args));
+  line += as_json ? "\",\"time\":\"" + time + "\"}\n" : "\n";
   // Nobody to tell when stderr is gone.
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }

@@ -6,9 +6,11 @@ namespace caisson {
 
 enum class LogLevel : unsigned char { kDebug, kInfo, kWarn, kError };
 
-// Process-wide threshold, set once by main before threads start.
+// Process-wide threshold, set by main; it may change while threads run.
 void set_log_level(LogLevel level);
 LogLevel log_level();
+// One JSON object a line instead of plain text; set with the threshold.
+void set_log_json(bool on);
 
 // One line, written with one write(2); control bytes are escaped. A failure that is ignored on
 // purpose is logged at debug and its text ends with ", ignoring".

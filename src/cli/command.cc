@@ -32,7 +32,7 @@ std::vector<std::string> command_names(const Command& command) { return split(co
 
 std::span<const Group> command_groups() {
   static constexpr Group kGroups[] = {
-      {"container", "Manage containers"}, {"image", "Manage images"}, {"system", "Manage Caisson"}};
+      {"container", "Manage containers"}, {"context", "Manage contexts"}, {"image", "Manage images"}, {"system", "Manage Caisson"}};
   return kGroups;
 }
 
@@ -41,7 +41,7 @@ std::span<const std::span<const Command>> command_tables() {
       run_commands(),       list_commands(),  lifecycle_commands(), stream_commands(),          exec_commands(),
       file_commands(),      stats_commands(), update_commands(),    container_prune_commands(), commit_commands(),
       inspect_commands(),   image_commands(), transfer_commands(),  system_commands(),          events_commands(),
-      disk_usage_commands()};
+      disk_usage_commands(), context_commands()};
   return kTables;
 }
 
@@ -201,12 +201,18 @@ int run_program(App& app, const std::vector<std::string>& args) {
   app.options.context = flags.text("context");
   app.options.config_dir = flags.text("config");
   app.options.debug = flags.on("debug");
+  app.options.tls = flags.on("tls") || flags.changed("tlsverify");
+  app.options.tls_verify = flags.on("tlsverify");
+  app.options.tls_ca = flags.text("tlscacert");
+  app.options.tls_cert = flags.text("tlscert");
+  app.options.tls_key = flags.text("tlskey");
   const std::string& word = line->args[0];
   std::vector<std::string> rest(line->args.begin() + 1, line->args.end());
   const Group* group = find_group(word);
   const Command* command = group ? nullptr : find_command(word);
   if (!group && (!command || word.find(' ') != word.npos)) return unknown_command(app, kProgram, word, false);
-  if (auto chosen = choose_host(app.options, app.environment); !chosen) {
+  // A context in use that is broken or gone can be left with `context use`.
+  if (auto chosen = choose_host(app.options, app.environment); !chosen && word != "context") {
     app.complain(chosen.error().message);
     return 1;
   }

@@ -77,6 +77,7 @@ std::span<const Command> inspect_commands();
 std::span<const Command> image_commands();
 std::span<const Command> transfer_commands();
 std::span<const Command> system_commands();
+std::span<const Command> context_commands();
 std::span<const Command> events_commands();
 std::span<const Command> disk_usage_commands();
 

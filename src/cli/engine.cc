@@ -7,6 +7,7 @@
 #include "cli/app.h"
 #include "cli/autostart.h"
 #include "cli/json_value.h"
+#include "wire/tls_setup.h"
 
 namespace caisson::cli {
 
@@ -40,8 +41,19 @@ Error Engine::cannot_connect(const Error& cause) const {
 
 static bool nobody_listens(const Error& error) { return error.err == ENOENT || error.err == ECONNREFUSED; }
 
+static Result<std::unique_ptr<http::Transport>> encrypt(std::unique_ptr<http::Transport> tcp, const Host& host,
+                                                        const HostTls& tls) {
+  http::TlsSetup setup{.verify = tls.verify, .server_name = host.name};
+  const char* step = "unable to resolve docker endpoint";
+  if (!tls.ca.empty() && tls.verify) setup.ca = TRY_CTX(http::read_pem_file(tls.ca), step);
+  if (!tls.certificate.empty()) setup.certificate = TRY_CTX(http::read_pem_file(tls.certificate), step);
+  if (!tls.key.empty()) setup.key = TRY_CTX(http::read_pem_file(tls.key), step);
+  return http::secure_transport(std::move(tcp), setup);
+}
+
 Result<std::unique_ptr<http::Client>> Engine::connect() {
-  Host host = TRY(parse_host(options_.host_text));
+  const HostTls& tls = options_.host_tls;
+  Host host = TRY(parse_host(options_.host_text, tls.on));
   Result<std::unique_ptr<http::Transport>> transport = host.kind == Host::Kind::kUnix
                                                            ? http::connect_unix_transport(host.path)
                                                            : http::connect_tcp_transport(host.name, host.port, 30000);
@@ -50,6 +62,10 @@ Result<std::unique_ptr<http::Client>> Engine::connect() {
     transport = http::connect_unix_transport(host.path);
   }
   if (!transport) return std::unexpected(cannot_connect(transport.error()));
+  if (host.kind == Host::Kind::kTcp && tls.on) {
+    transport = encrypt(std::move(*transport), host, tls);
+    if (!transport) return with_context(std::move(transport).error(), "error during connect");
+  }
   std::string name = host.kind == Host::Kind::kUnix ? "localhost" : host.name + format(":%u", host.port);
   return std::make_unique<http::Client>(std::move(*transport), std::move(name));
 }

@@ -2,6 +2,7 @@
 #include "cli/host.h"
 
 #include "base/text.h"
+#include "cli/context_store.h"
 #include "cli/json_value.h"
 #include "sys/files.h"
 
@@ -14,13 +15,13 @@ std::string environment_value(const std::vector<std::string>& environment, std::
   return {};
 }
 
-static Result<Host> parse_tcp(std::string_view text, std::string_view whole) {
+static Result<Host> parse_tcp(std::string_view text, std::string_view whole, bool tls) {
   Host host{.kind = Host::Kind::kTcp};
   size_t slash = text.find('/');
   if (slash != text.npos) host.base_path = std::string(text.substr(slash));
   while (host.base_path.ends_with('/')) host.base_path.pop_back();
   text = text.substr(0, slash);
-  std::string_view port = "2375";
+  std::string_view port = tls ? "2376" : "2375";
   size_t colon = text.rfind(':');
   if (text.starts_with('[')) {
     size_t close = text.find(']');
@@ -42,37 +43,52 @@ static Result<Host> parse_tcp(std::string_view text, std::string_view whole) {
   return host;
 }
 
-Result<Host> parse_host(std::string_view text) {
+Result<Host> parse_host(std::string_view text, bool tls) {
   if (text.starts_with("unix://")) {
     text.remove_prefix(7);
     if (text.empty()) text = std::string_view(kDefaultHost).substr(7);
     return Host{.path = std::string(text)};
   }
-  if (text.starts_with("tcp://")) return parse_tcp(text.substr(6), text);
-  if (text.starts_with("http://")) return parse_tcp(text.substr(7), text);
+  if (text.starts_with("tcp://")) return parse_tcp(text.substr(6), text, tls);
+  if (text.starts_with("http://")) return parse_tcp(text.substr(7), text, tls);
   for (std::string_view scheme : {"ssh://", "fd://", "npipe://", "https://"})
     if (text.starts_with(scheme))
       return fail(ErrorKind::kUnsupported, "hosts of the form %s are not supported", std::string(scheme).c_str());
   if (text.find("://") == text.npos && text.starts_with('/')) return Host{.path = std::string(text)};
-  if (text.find("://") == text.npos && !text.empty()) return parse_tcp(text, text);
+  if (text.find("://") == text.npos && !text.empty()) return parse_tcp(text, text, tls);
   return fail(ErrorKind::kInvalid, "unable to parse docker host `%s`", std::string(text).c_str());
 }
 
-// Contexts lie in CONFIG/contexts/meta/SHA256-OF-NAME/meta.json. Searching by the name inside spares the
-// client a digest library, and there are a handful of contexts.
-static Result<std::string> context_host(const std::string& config_dir, const std::string& name) {
-  std::string root = config_dir + "/contexts/meta";
-  if (auto entries = sys::list_dir(root)) {
-    for (const std::string& entry : *entries) {
-      auto text = sys::read_file(root + "/" + entry + "/meta.json", 1 << 20);
-      if (!text) continue;
-      auto meta = JsonValue::parse(*text);
-      if (meta && meta->at("Name").text() == name) return meta->at("Endpoints", "docker", "Host").text();
-    }
+HostTls tls_of_flags(const GlobalOptions& options, const std::vector<std::string>& environment) {
+  HostTls tls{.on = options.tls || options.tls_verify, .verify = options.tls_verify};
+  if (!tls.on) return tls;
+  std::string directory = environment_value(environment, "DOCKER_CERT_PATH");
+  if (directory.empty()) directory = options.config_dir;
+  auto choose = [&](const std::string& given, const char* name, bool must_exist) {
+    if (!given.empty()) return given;
+    std::string path = directory + "/" + name;
+    return must_exist || sys::path_exists(path) ? path : std::string();
+  };
+  tls.ca = choose(options.tls_ca, "ca.pem", tls.verify);
+  tls.certificate = choose(options.tls_cert, "cert.pem", false);
+  tls.key = choose(options.tls_key, "key.pem", false);
+  return tls;
+}
+
+static Result<> use_context(GlobalOptions& options, const std::string& name) {
+  ContextStore store(options.config_dir);
+  auto record = TRY_CTX(store.find(name), "Failed to initialize: unable to resolve docker endpoint");
+  options.host_text = record.host();
+  HostTls& tls = options.host_tls;
+  for (const std::string& file : store.tls_names(name)) {
+    std::string path = store.tls_dir(name) + "/docker/" + file;
+    if (file == kTlsFiles[0]) tls.ca = path;
+    if (file == kTlsFiles[1]) tls.certificate = path;
+    if (file == kTlsFiles[2]) tls.key = path;
   }
-  return fail(ErrorKind::kNotFound,
-              "Failed to initialize: unable to resolve docker endpoint: context \"%s\": context not found",
-              name.c_str());
+  tls.on = record.skip_verify() || !tls.ca.empty() || !tls.certificate.empty();
+  tls.verify = !record.skip_verify();
+  return {};
 }
 
 Result<> choose_host(GlobalOptions& options, const std::vector<std::string>& environment) {
@@ -98,8 +114,13 @@ Result<> choose_host(GlobalOptions& options, const std::vector<std::string>& env
       }
     }
   }
-  if (options.host_text.empty() && !context.empty() && context != "default")
-    options.host_text = TRY(context_host(options.config_dir, context));
+  if (!env("DOCKER_TLS_VERIFY").empty()) options.tls_verify = true;
+  bool named = options.host_text.empty() && !context.empty() && context != "default";
+  options.context = named ? context : "default";
+  if (named)
+    TRY(use_context(options, context));
+  else
+    options.host_tls = tls_of_flags(options, environment);
   options.context = options.host_text.empty() || context.empty() ? "default" : context;
   if (options.host_text.empty()) {
     options.host_text = kDefaultHost;

@@ -22,19 +22,32 @@ struct Host {
   std::string base_path;  // of a tcp URL, usually empty
 };
 
-Result<Host> parse_host(std::string_view text);
+// `tls`: the port of a tcp host without one is 2376.
+Result<Host> parse_host(std::string_view text, bool tls = false);
+
+// How a tcp host is spoken to; files, "" for none.
+struct HostTls {
+  bool on = false, verify = false;
+  std::string ca, certificate, key;
+};
 
 struct GlobalOptions {
   std::vector<std::string> hosts;  // -H, in order
   std::string context;             // -c; then the one in use, "default" for none
   std::string config_dir;          // --config
   bool debug = false;
-  std::string host_text;   // the one chosen
+  bool tls = false, tls_verify = false;   // --tls, --tlsverify; with the environment, then the one in use
+  std::string tls_ca, tls_cert, tls_key;  // --tlscacert...
+  std::string host_text;                  // the one chosen
+  HostTls host_tls;
   bool autostart = false;  // may start the engine when nobody listens
 };
 
-// Chooses host_text and autostart. `environment` is "K=V" texts.
+// Chooses host_text, host_tls and autostart. `environment` is "K=V" texts.
 Result<> choose_host(GlobalOptions& options, const std::vector<std::string>& environment);
+
+// Docker's rule for flags and DOCKER_CERT_PATH: a file that nobody named and that is not there counts as none.
+HostTls tls_of_flags(const GlobalOptions& options, const std::vector<std::string>& environment);
 
 std::string environment_value(const std::vector<std::string>& environment, std::string_view name);
 

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/rollback.h"
 #include "base/text.h"
+#include "engine/create_defaults.h"
 #include "engine/create_rules.h"
 #include "engine/mount_plan.h"
 #include "engine/names.h"
@@ -226,6 +227,7 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
   record.image_id = image.id;
   record.image_name = config.image;
   TRY(merge_image_config(config, image.config));
+  apply_engine_defaults(extras.host_config, parts_->options);
   TRY(normalise_host_config(extras.host_config, config, parts_->host, created.warnings));
   TRY(parse_security_options(extras.host_config.security_opt));
   if (config.hostname.empty() && !extras.host_config.network_mode.starts_with("container:"))

@@ -112,7 +112,7 @@ static Result<runtime::ProcessPlan> plan_process(const ContainerRecord& record, 
   auto user = TRY(runtime::resolve_user(root.get(), user_text, record.host_config.group_add));
   auto process = TRY(build_exec_process(record, config, user, services.limits));
   auto plan = TRY(runtime::build_process(process));
-  TRY(add_seccomp_filter(record, services.seccomp, plan, config.privileged));
+  TRY(add_seccomp_filter(record, services.options, services.seccomp, plan, config.privileged));
   return plan;
 }
 

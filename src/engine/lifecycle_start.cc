@@ -151,7 +151,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   TRY(find_shared_namespaces(record, services_.containers, facts));
   facts.host_devices = TRY(find_host_devices(host));
   facts.block_io = TRY(find_block_limits(host));
-  if (host.init.value_or(false)) facts.init_program = services_.options.program_dir + "/caisson-init";
+  if (host.init.value_or(false)) facts.init_program = init_program(services_.options);
 
   HostFileFacts names;
   if (host.network_mode == "bridge") {
@@ -186,7 +186,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   build.cgroups = services_.cgroups;
   request.plan = TRY(runtime::build_plan(spec, build));
   // Straight from the cache into the plan: the profile's long list of names never passes through the spec.
-  TRY(add_seccomp_filter(record, services_.seccomp, request.plan.process));
+  TRY(add_seccomp_filter(record, services_.options, services_.seccomp, request.plan.process));
 
   std::string run_dir = paths.run(record.id);
   TRY(sys::remove_tree(run_dir));

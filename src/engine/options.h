@@ -25,8 +25,22 @@ struct EngineOptions {
   int mtu = 1500;
   bool ip_masq = true;
   bool debug = false;
+  // What containers get that do not say.
   int64_t default_shm_size = 64 << 20;
-  int shutdown_timeout_s = 2;
+  struct Limit {
+    int64_t soft = 0, hard = 0;
+  };
+  std::map<std::string, Limit> default_ulimits;
+  std::string default_ipc_mode = "private", default_cgroupns_mode = "private", default_runtime = "caisson";
+  bool default_init = false, no_new_privileges = false;
+  std::string init_path;                              // empty: beside the engine
+  std::string seccomp_profile, seccomp_profile_path;  // JSON text and where it came from; empty: the built-in one
+  bool seccomp_unconfined = false;
+  bool experimental = false;
 };
+
+inline std::string init_program(const EngineOptions& options) {
+  return options.init_path.empty() ? options.program_dir + "/caisson-init" : options.init_path;
+}
 
 }  // namespace caisson::engine

@@ -47,6 +47,7 @@ PeerInfo describe_peer(int fd, const sockaddr_storage& address) {
   if (auto credentials = sys::peer_credentials(fd)) {
     peer.pid = credentials->pid;
     peer.uid = credentials->uid;
+    peer.gid = credentials->gid;
   }
   return peer;
 }
@@ -60,17 +61,26 @@ class EpollServer : public Server {
 
   ~EpollServer() override { shut_down(); }
 
-  Result<> add_listener(UniqueFd listener) override {
+  Result<> add_listener(UniqueFd listener, bool read_only) override {
     if (!listener) return fail(ErrorKind::kInvalid, "http: no listening socket");
     TRY(sys::set_nonblocking(listener.get(), true));
-    core_->loop->post([this, fd = std::make_shared<UniqueFd>(std::move(listener))] {
+    core_->loop->post([this, read_only, fd = std::make_shared<UniqueFd>(std::move(listener))] {
       int number = fd->get();
-      if (auto added = core_->loop->add(number, EPOLLIN, [this, number](uint32_t) { accept_from(number); }); !added)
+      if (auto added = core_->loop->add(number, EPOLLIN,
+                                        [this, number, read_only](uint32_t) { accept_from(number, read_only); });
+          !added)
         return log_error("listening: %s", added.error().message.c_str());
       listeners_.push_back(std::move(*fd));
       if (paused_) (void)core_->loop->modify(number, 0);
     });
     return {};
+  }
+
+  void adopt(UniqueFd socket, PeerInfo peer) override {
+    if (down_ || core_->connections.size() >= static_cast<size_t>(core_->limits.max_connections)) return;
+    if (auto set = sys::set_nonblocking(socket.get(), true); !set)
+      return log_warn("accepting a connection: %s", set.error().message.c_str());
+    begin(std::move(socket), std::move(peer));
   }
 
   void set_common_headers(Headers headers) override {
@@ -89,7 +99,7 @@ class EpollServer : public Server {
   }
 
  private:
-  void accept_from(int listener) {
+  void accept_from(int listener, bool read_only) {
     for (int i = 0; i < kAcceptBatch; ++i) {
       if (core_->connections.size() >= static_cast<size_t>(core_->limits.max_connections)) return pause_accepting();
       sockaddr_storage address{};
@@ -105,13 +115,16 @@ class EpollServer : public Server {
         return;
       }
       PeerInfo peer = describe_peer(fd.get(), address);
-      auto connection = std::make_shared<Connection>(core_, std::move(fd), std::move(peer));
-      if (auto started = connection->start(); !started) {
-        log_warn("accepting a connection: %s", started.error().message.c_str());
-        continue;
-      }
-      core_->connections.emplace(connection.get(), std::move(connection));
+      peer.read_only = read_only;
+      begin(std::move(fd), std::move(peer));
     }
+  }
+
+  void begin(UniqueFd fd, PeerInfo peer) {
+    auto connection = std::make_shared<Connection>(core_, std::move(fd), std::move(peer));
+    if (auto started = connection->start(); !started)
+      return log_warn("accepting a connection: %s", started.error().message.c_str());
+    core_->connections.emplace(connection.get(), std::move(connection));
   }
 
   void pause_accepting() {

@@ -40,7 +40,10 @@ struct PeerInfo {
   bool is_unix = false;
   pid_t pid = 0;
   uid_t uid = 0;
-  std::string address;  // "@" for unix, else "ip:port"
+  gid_t gid = 0;
+  std::string address;      // "@" for unix, else "ip:port"
+  std::string common_name;  // of a TLS client's certificate
+  bool read_only = false;   // came by a listener for reading only; whoever routes has to mind it
 };
 
 struct Request {
@@ -121,7 +124,9 @@ class Server {
   static Result<std::unique_ptr<Server>> create(Router router, ServerLimits limits = {});
   virtual ~Server() = default;
   // A listening socket (unix or TCP), non-blocking. Before or during run().
-  virtual Result<> add_listener(UniqueFd listener) = 0;
+  virtual Result<> add_listener(UniqueFd listener, bool read_only = false) = 0;
+  // A connection that somebody else accepted. Loop thread.
+  virtual void adopt(UniqueFd socket, PeerInfo peer) = 0;
   // Every answer carries these (Server, Api-Version, Ostype...).
   virtual void set_common_headers(Headers headers) = 0;
   // Work that must run on the loop thread, and timers: the engine's other descriptors live there too.

@@ -6,7 +6,6 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,11 +22,12 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "build/commit.h"
+#include "cmd/caissond/access.h"
 #include "cmd/caissond/daemon_options.h"
+#include "cmd/caissond/listeners.h"
 #include "engine/engine.h"
 #include "sys/files.h"
 #include "sys/service_manager.h"
-#include "sys/unix_socket.h"
 #include "wire/http_server.h"
 
 namespace caisson {
@@ -35,28 +35,6 @@ namespace caisson {
 namespace {
 
 constexpr std::chrono::milliseconds kStopLimit(1500);
-constexpr int kBacklog = 4096;
-
-Result<UniqueFd> open_listener(const std::string& host, std::string& unix_path) {
-  if (host.starts_with("unix://")) {
-    std::string path = host.substr(7);
-    if (!path.starts_with('/'))
-      return fail(ErrorKind::kInvalid, "host '%s': a unix socket needs an absolute path", host.c_str());
-    TRY(sys::make_dirs(path.substr(0, path.rfind('/')), 0755));
-    // A socket that answers belongs to somebody else, even if their roots are not ours.
-    if (sys::connect_unix(path, SOCK_STREAM))
-      return fail(ErrorKind::kConflict, "host '%s': another program listens there", host.c_str());
-    // Clients connect without blocking and take a full queue for an error, so the queue is long.
-    auto fd = TRY(sys::listen_unix(path, SOCK_STREAM, 0660, kBacklog));
-    unix_path = path;
-    return fd;
-  }
-  if (host.starts_with("tcp://")) {
-    log_warn("host '%s' is open to everyone who can reach it, without encryption or password", host.c_str());
-    return http::listen_tcp(host.substr(6));
-  }
-  return fail(ErrorKind::kInvalid, "host '%s': expected unix:///path, tcp://address:port or fd://", host.c_str());
-}
 
 void remove_traces(const std::vector<std::string>& sockets, const std::string& pidfile) {
   for (const auto& path : sockets)
@@ -102,28 +80,17 @@ Result<> run(const DaemonOptions& options) {
   auto server = TRY(http::Server::create([&late](const http::Request& head) { return late.router(head); }));
   engine = TRY(engine::Engine::open(options.engine, server->loop()));
   api::Context context{*engine, follower, server->loop(), stats};
-  late.router = api::make_router(context);
+  late.router = guard_router(api::make_router(context));
   http::Headers headers;
   headers.add("Server", format("Caisson/%s (linux)", api::kEngineVersion));
   headers.add("Api-Version", format("1.%d", api::kMaxVersion));
-  headers.add("Docker-Experimental", "false");
+  headers.add("Docker-Experimental", options.engine.experimental ? "true" : "false");
   headers.add("Ostype", "linux");
   server->set_common_headers(headers);
 
-  std::vector<std::string> sockets;
-  for (const auto& host : options.engine.hosts) {
-    if (host.starts_with("fd://")) {
-      if (activated.empty())
-        return fail(ErrorKind::kInvalid, "host '%s': no sockets were handed over (LISTEN_FDS)", host.c_str());
-      for (auto& socket : activated) TRY(server->add_listener(std::move(socket)));
-      activated.clear();
-      continue;
-    }
-    std::string unix_path;
-    TRY(server->add_listener(TRY(open_listener(host, unix_path))));
-    if (!unix_path.empty()) sockets.push_back(unix_path);
-    log_info("listening on %s", host.c_str());
-  }
+  for (const auto& notice : options.notices) log_warn("%s", notice.c_str());
+  Listeners listeners = TRY(open_listeners(options, *server, std::move(activated)));
+  const std::vector<std::string>& sockets = listeners.socket_files;
   if (!options.pidfile.empty()) TRY(sys::replace_file(options.pidfile, format("%d\n", getpid())));
   TRY(server->loop().add(signals.get(), EPOLLIN, [&](uint32_t) {
     signalfd_siginfo info{};
@@ -164,11 +131,16 @@ int main(int argc, char** argv) {
     fputs(caisson::daemon_help().c_str(), stdout);
     return 0;
   }
+  if (options->validate) {
+    fputs("configuration OK\n", stderr);
+    return 0;
+  }
   if (options->show_version) {
     printf("Caisson engine version %s\n", caisson::api::kEngineVersion);
     return 0;
   }
   caisson::set_log_level(options->log_level);
+  caisson::set_log_json(options->log_json);
   auto done = caisson::run(*options);
   if (!done) {
     fprintf(stderr, "caissond: %s\n", done.error().message.c_str());

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// Flags about the engine itself: where things lie, what it logs, names and registries.
+#include "cmd/caissond/daemon_flags.h"
+#include "base/text.h"
+
+namespace caisson {
+
+Result<bool> parse_bool(const std::string& value) {
+  if (value == "true" || value == "1" || value.empty()) return true;
+  if (value == "false" || value == "0") return false;
+  return fail(ErrorKind::kInvalid, "expected true or false, got %s", quoted(value).c_str());
+}
+
+Result<> absolute_path(const std::string& value, std::string& target) {
+  if (!value.starts_with('/'))
+    return fail(ErrorKind::kInvalid, "expected an absolute path, got %s", quoted(value).c_str());
+  target = value;
+  while (target.size() > 1 && target.ends_with('/')) target.pop_back();
+  return {};
+}
+
+namespace {
+
+constexpr Flag kFlags[] = {
+    {"bip", "bip", "CIDR", "IPv4 address of the bridge, as 172.17.0.1/16",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.bridge_address = v;
+       return {};
+     }},
+    {"bridge", "bridge", "NAME", "Name of the bridge interface (default caisson0)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       if (v.empty() || v.size() > 15)
+         return fail(ErrorKind::kInvalid, "an interface name has 1 to 15 characters, got %s", quoted(v).c_str());
+       o.engine.bridge = v;
+       return {};
+     }},
+    {"cgroup-parent", "cgroup-parent", "PATH", "Parent control group of all containers",
+     [](DaemonOptions& o, const std::string& v) -> Result<> { return absolute_path(v, o.engine.cgroup_parent); }},
+    {"config-file", nullptr, "FILE", "Configuration file (default /etc/caisson/daemon.json)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> { return absolute_path(v, o.config_file); }},
+    {"data-root", "data-root", "DIR", "Images, containers and state (default /var/lib/caisson)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> { return absolute_path(v, o.engine.data_root); }},
+    {"debug", "debug", nullptr, "Log what happens inside",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.debug = TRY(parse_bool(v));
+       if (o.engine.debug) o.log_level = LogLevel::kDebug;
+       return {};
+     },
+     FlagForm::kSingle, true},
+    {"dns", "dns", "ADDRESS", "Name server of containers; may be repeated",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.dns.push_back(v);
+       return {};
+     },
+     FlagForm::kList, false},
+    {"dns-opt", "dns-opts", "OPTION", "Resolver option of containers; may be repeated",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.dns_options.push_back(v);
+       return {};
+     },
+     FlagForm::kList, false},
+    {"dns-search", "dns-search", "DOMAIN", "Search domain of containers; may be repeated",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.dns_search.push_back(v);
+       return {};
+     },
+     FlagForm::kList, false},
+    {"exec-root", "exec-root", "DIR", "Sockets and files of running containers (default /run/caisson)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> { return absolute_path(v, o.engine.exec_root); }},
+    {"host", "hosts", "URL", "Where to listen: unix:///path or tcp://address:port; may be repeated",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.hosts.push_back(v);
+       return {};
+     },
+     FlagForm::kList, false},
+    {"insecure-registry", "insecure-registries", "HOST", "Registry reached without TLS; may be repeated",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.insecure_registries.push_back(v);
+       return {};
+     },
+     FlagForm::kList, true},
+    {"ip-masq", "ip-masq", nullptr, "Let containers reach other networks with the host's address (default true)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.ip_masq = TRY(parse_bool(v));
+       return {};
+     }},
+    {"label", "labels", "KEY=VALUE", "Label of this engine; may be repeated",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.labels.push_back(v);
+       return {};
+     },
+     FlagForm::kList, true},
+    {"log-driver", "log-driver", "NAME",
+     "Where the output of containers goes that name no driver: local, json-file, journald, syslog or none (default "
+     "local)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.engine.log_driver = v;
+       return {};
+     }},
+    {"log-level", "log-level", "LEVEL", "debug, info, warn or error (default info)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       if (v == "debug")
+         o.log_level = LogLevel::kDebug;
+       else if (v == "info")
+         o.log_level = LogLevel::kInfo;
+       else if (v == "warn")
+         o.log_level = LogLevel::kWarn;
+       else if (v == "error" || v == "fatal")
+         o.log_level = LogLevel::kError;
+       else
+         return fail(ErrorKind::kInvalid, "invalid logging level: %s", quoted(v).c_str());
+       return {};
+     },
+     FlagForm::kSingle, true},
+    {"log-opt", "log-opts", "KEY=VALUE", "Option of the default log driver; may be repeated",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       auto pair = split_once(v, '=');
+       if (!pair || pair->first.empty())
+         return fail(ErrorKind::kInvalid, "expected KEY=VALUE, got %s", quoted(v).c_str());
+       o.engine.log_options[pair->first] = pair->second;
+       return {};
+     },
+     FlagForm::kMap, false},
+    {"mtu", "mtu", "BYTES", "MTU of the bridge (default 1500)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       auto value = parse_uint(v);
+       if (!value || *value < 68 || *value > 65535)
+         return fail(ErrorKind::kInvalid, "expected 68 to 65535, got %s", quoted(v).c_str());
+       o.engine.mtu = static_cast<int>(*value);
+       return {};
+     }},
+    {"pidfile", "pidfile", "FILE", "Write the process id there",
+     [](DaemonOptions& o, const std::string& v) -> Result<> { return absolute_path(v, o.pidfile); }},
+    {"registry-mirror", "registry-mirrors", "URL", "Tried before Docker Hub for pulls; may be repeated",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       if (!v.starts_with("https://") && !v.starts_with("http://"))
+         return fail(ErrorKind::kInvalid, "expected http://host or https://host, got %s", quoted(v).c_str());
+       o.engine.registry_mirrors.push_back(v);
+       return {};
+     },
+     FlagForm::kList, true},
+    {"version", nullptr, nullptr, "Print the version and quit",
+     [](DaemonOptions& o, const std::string&) -> Result<> {
+       o.show_version = true;
+       return {};
+     }},
+    {"help", nullptr, nullptr, "Print this and quit",
+     [](DaemonOptions& o, const std::string&) -> Result<> {
+       o.show_help = true;
+       return {};
+     }},
+};
+
+}  // namespace
+
+std::span<const Flag> core_flags() { return kFlags; }
+
+std::vector<std::span<const Flag>> all_flags() { return {core_flags(), access_flags(), default_flags()}; }
+
+const Flag* find_flag(std::string_view name) {
+  if (name == "D") name = "debug";
+  if (name == "H") name = "host";
+  if (name == "G") name = "group";
+  if (name == "p") name = "pidfile";
+  if (name == "l") name = "log-level";
+  if (name == "s") name = "storage-driver";
+  if (name == "v") name = "version";
+  if (name == "h") name = "help";
+  if (name == "b") name = "bridge";
+  for (auto table : all_flags())
+    for (const Flag& flag : table)
+      if (name == flag.name) return &flag;
+  return nullptr;
+}
+
+const Flag* find_key(std::string_view key) {
+  for (auto table : all_flags())
+    for (const Flag& flag : table)
+      if (flag.key && key == flag.key) return &flag;
+  return nullptr;
+}
+
+}  // namespace caisson
