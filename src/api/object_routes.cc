@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Networks and volumes as far as containers need them: the three networks every engine has, and the
-// volumes that containers made.
+// Networks as far as containers need them: the three that every engine has.
 #include <algorithm>
 
 #include "api/router.h"
 #include "base/clock.h"
+#include "engine/container_filter.h"
 #include "engine/engine.h"
+#include "engine/events.h"
 #include "engine/inspect.h"
 #include "spec/docker_system.h"
 
@@ -40,13 +41,18 @@ spec::NetworkInspect describe(Context& context, const std::string& name) {
   return out;
 }
 
+struct PrunedNetworks {
+  std::vector<std::string> deleted;
+};
+CAISSON_JSON(PrunedNetworks, CAISSON_FIELD_NULL("NetworksDeleted", deleted))
+
 void list_networks(Context& context, Call& call) {
   if (!call.query().get("filters").empty() && call.query().get("filters") != "{}")
     return call.reply_error(501, "filters of networks are not supported by this release");
   std::vector<spec::NetworkInspect> out;
   for (const char* name : {"bridge", "host", "none"}) {
     out.push_back(describe(context, name));
-    out.back().containers.clear();
+    if (call.version >= 28) out.back().containers.clear();
   }
   call.reply_with(200, out);
 }
@@ -60,48 +66,19 @@ void inspect_network(Context& context, Call& call) {
   call.reply_error(404, "network " + call.argument().substr(0, 128) + " not found");
 }
 
-struct VolumeEntry {
-  std::string name, driver = "local", mountpoint, scope = "local";
-  spec::StringMap labels, options;
-};
-CAISSON_JSON(VolumeEntry, CAISSON_FIELD("Driver", driver), CAISSON_FIELD_NULL("Labels", labels),
-             CAISSON_FIELD("Mountpoint", mountpoint), CAISSON_FIELD("Name", name),
-             CAISSON_FIELD_NULL("Options", options), CAISSON_FIELD("Scope", scope))
-struct VolumeList {
-  std::vector<VolumeEntry> volumes;
-  std::vector<std::string> warnings;
-};
-CAISSON_JSON(VolumeList, CAISSON_FIELD("Volumes", volumes), CAISSON_FIELD_NULL("Warnings", warnings))
-
-void list_volumes(Context& context, Call& call) {
-  auto names = context.engine.volumes().list();
-  if (!names) return call.reply_error(names.error());
-  VolumeList out;
-  for (const auto& name : *names) {
-    VolumeEntry entry;
-    entry.name = name;
-    entry.mountpoint = context.engine.volumes().path_of(name);
-    out.volumes.push_back(std::move(entry));
-  }
-  call.reply_with(200, out);
-}
-
-void inspect_volume(Context& context, Call& call) {
-  auto names = context.engine.volumes().list();
-  if (!names) return call.reply_error(names.error());
-  if (std::find(names->begin(), names->end(), call.argument()) == names->end())
-    return call.reply_error(404, "get " + call.argument().substr(0, 128) + ": no such volume");
-  VolumeEntry entry;
-  entry.name = call.argument();
-  entry.mountpoint = context.engine.volumes().path_of(entry.name);
-  call.reply_with(200, entry);
+// The three that exist cannot be removed.
+void prune_networks(Context& context, Call& call) {
+  static constexpr std::string_view known[] = {"until", "label", "label!"};
+  if (auto filters = engine::parse_filters(call.query().get("filters"), known); !filters)
+    return call.reply_error(filters.error());
+  context.engine.events().publish({"network", "prune", "", {{"reclaimed", "0"}}, 0});
+  call.reply_with(200, PrunedNetworks{});
 }
 
 constexpr Route kRoutes[] = {
     {"GET", "/networks", list_networks},
     {"GET", "/networks/{}", inspect_network},
-    {"GET", "/volumes", list_volumes},
-    {"GET", "/volumes/{}", inspect_volume},
+    {"POST", "/networks/prune", prune_networks},
 };
 
 }  // namespace

@@ -88,6 +88,15 @@ Usage cache_usage(const JsonValue& df) {
   return out;
 }
 
+// Not among Docker's rows: what the containers' logs take. They go with their container or by `logs --clear`.
+Usage log_usage(const JsonValue& df) {
+  Usage out{.type = "Container Logs", .percent = false};
+  out.size = df.at("LogsSize").as_int();
+  out.total = df.at("Containers").items().size();
+  for (const JsonValue& container : df.at("Containers").items()) out.active += is_active(container.at("State").text());
+  return out;
+}
+
 constexpr Column kColumns[] = {
     {"Type", "TYPE"}, {"TotalCount", "TOTAL"}, {"Active", "ACTIVE"}, {"Size", "SIZE"}, {"Reclaimable", "RECLAIMABLE"}};
 
@@ -213,7 +222,7 @@ Result<int> disk_usage(App& app, const Invocation& call) {
     app.out.print(TRY(format_one(format, all, "formatter.DiskUsageContext")));
     return 0;
   }
-  for (const Usage& usage : {image_usage(df), container_usage(df), volume_usage(df), cache_usage(df)}) {
+  for (const Usage& usage : {image_usage(df), container_usage(df), volume_usage(df), cache_usage(df), log_usage(df)}) {
     JsonValue row = JsonValue::object();
     row.set("Active", std::to_string(usage.active));
     row.set("Reclaimable", reclaimable_text(usage));

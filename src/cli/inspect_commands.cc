@@ -89,6 +89,7 @@ Result<int> inspect(App& app, const Invocation& call) {
 
 Result<int> container_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[0]); }
 Result<int> image_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[1]); }
+Result<int> volume_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[3]); }
 
 constexpr FlagSpec kInspectFlags[] = {
     {.name = "format", .shorthand = 'f', .kind = FlagKind::kString, .type_name = "string", .usage = kFormatUsage},
@@ -111,6 +112,10 @@ constexpr FlagSpec kImageFlags[] = {
               "If the image or the server is not multi-platform capable, the command will error out if the platform "
               "does not match.\n"
               "'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"},
+};
+
+constexpr FlagSpec kVolumeFlags[] = {
+    {.name = "format", .shorthand = 'f', .kind = FlagKind::kString, .type_name = "string", .usage = kFormatUsage},
 };
 
 }  // namespace
@@ -138,6 +143,13 @@ std::span<const Command> inspect_commands() {
        .min_args = 1,
        .max_args = -1,
        .function = image_inspect},
+      {.names = "volume inspect",
+       .usage = "[OPTIONS] VOLUME [VOLUME...]",
+       .summary = "Display detailed information on one or more volumes",
+       .flags = kVolumeFlags,
+       .min_args = 1,
+       .max_args = -1,
+       .function = volume_inspect},
   };
   return kCommands;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// container prune.
+// container prune, image prune, volume prune, system prune.
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/container_checks.h"
@@ -11,9 +11,6 @@
 namespace caisson::cli {
 
 namespace {
-
-constexpr std::string_view kWarning =
-    "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] ";
 
 // The line that was typed; "" at the end of the input.
 std::string read_answer() {
@@ -27,45 +24,156 @@ std::string read_answer() {
   return to_lower(trim(line));
 }
 
-Result<int> prune(App& app, const Invocation& call) {
-  if (!call.flags.on("force")) {
-    app.out.print(kWarning);
-    app.out.flush();
-    // Not an error: it is what was asked for.
-    if (read_answer() != "y") return 0;
-  }
+bool is_confirmed(App& app, const Invocation& call, const std::string& warning) {
+  if (call.flags.on("force")) return true;
+  app.out.print(warning + "\nAre you sure you want to continue? [y/N] ");
+  app.out.flush();
+  return read_answer() == "y";
+}
+
+struct Target {
+  const char* path;
+  const char* list;   // member of the answer that names what went
+  const char* title;  // above it
+};
+constexpr Target kContainers{"/containers/prune", "ContainersDeleted", "Deleted Containers:"};
+constexpr Target kNetworks{"/networks/prune", "NetworksDeleted", "Deleted Networks:"};
+constexpr Target kVolumes{"/volumes/prune", "VolumesDeleted", "Deleted Volumes:"};
+constexpr Target kImages{"/images/prune", "ImagesDeleted", "Deleted Images:"};
+constexpr Target kCache{"/build/prune", "CachesDeleted", "Deleted build cache objects:"};
+
+// Prints what went; the bytes that are free now.
+Result<int64_t> prune_one(App& app, const Target& target, const std::vector<std::string>& filters, bool all = false) {
   http::Query query;
-  if (std::string filters = filters_json(call.flags.list("filter")); !filters.empty()) query.add("filters", filters);
-  auto response = TRY(app.engine().post("/containers/prune", query));
+  if (std::string text = filters_json(filters); !text.empty()) query.add("filters", text);
+  if (all) query.add("all", "1");
+  auto response = TRY(app.engine().post(target.path, query));
   JsonValue report = TRY(JsonValue::parse(response.body));
-  const auto& deleted = report.at("ContainersDeleted").items();
+  const auto& deleted = report.at(target.list).items();
   if (!deleted.empty()) {
-    app.out.line("Deleted Containers:");
-    for (const JsonValue& id : deleted) app.out.line(id.text());
+    app.out.line(target.title);
+    for (const JsonValue& entry : deleted) {
+      if (entry.is_string())
+        app.out.line(entry.text());
+      else if (entry.at("Untagged").is_string())
+        app.out.line("untagged: " + entry.at("Untagged").text());
+      else
+        app.out.line("deleted: " + entry.at("Deleted").text());
+    }
     app.out.line("");
   }
-  app.out.line("Total reclaimed space: " + human_size(static_cast<double>(report.at("SpaceReclaimed").as_int())));
+  return report.at("SpaceReclaimed").as_int();
+}
+
+int tell_total(App& app, int64_t bytes) {
+  app.out.line("Total reclaimed space: " + human_size(static_cast<double>(bytes)));
   return 0;
 }
 
-constexpr FlagSpec kPruneFlags[] = {
-    {.name = "filter",
-     .kind = FlagKind::kList,
-     .type_name = "filter",
-     .usage = "Provide filter values (e.g. \"until=<timestamp>\")",
-     .check = check_filter},
-    {.name = "force", .shorthand = 'f', .usage = "Do not prompt for confirmation"},
-};
+Result<int> prune_containers(App& app, const Invocation& call) {
+  if (!is_confirmed(app, call, "WARNING! This will remove all stopped containers.")) return 0;
+  return tell_total(app, TRY(prune_one(app, kContainers, call.flags.list("filter"))));
+}
+
+std::vector<std::string> with(std::vector<std::string> filters, const char* more) {
+  filters.emplace_back(more);
+  return filters;
+}
+
+Result<int> prune_images(App& app, const Invocation& call) {
+  bool all = call.flags.on("all");
+  const char* warning = all ? "WARNING! This will remove all images without at least one container associated to them."
+                            : "WARNING! This will remove all dangling images.";
+  if (!is_confirmed(app, call, warning)) return 0;
+  auto filters = with(call.flags.list("filter"), all ? "dangling=false" : "dangling=true");
+  return tell_total(app, TRY(prune_one(app, kImages, filters)));
+}
+
+Result<int> prune_volumes(App& app, const Invocation& call) {
+  bool all = call.flags.on("all");
+  auto filters = call.flags.list("filter");
+  if (all) filters.emplace_back("all=true");
+  const char* warning = all ? "WARNING! This will remove all local volumes not used by at least one container."
+                            : "WARNING! This will remove anonymous local volumes not used by at least one container.";
+  if (!is_confirmed(app, call, warning)) return 0;
+  return tell_total(app, TRY(prune_one(app, kVolumes, filters)));
+}
+
+Result<int> prune_system(App& app, const Invocation& call) {
+  bool all = call.flags.on("all"), volumes = call.flags.on("volumes");
+  auto filters = call.flags.list("filter");
+  for (const std::string& filter : filters)
+    if (volumes && filter.starts_with("until="))
+      return fail(ErrorKind::kInvalid, "ERROR: The \"until\" filter is not supported with \"--volumes\"");
+  std::string warning =
+      "WARNING! This will remove:\n"
+      "  - all stopped containers\n"
+      "  - all networks not used by at least one container\n";
+  if (volumes) warning += "  - all anonymous volumes not used by at least one container\n";
+  warning += all ? "  - all images without at least one container associated to them\n  - all build cache\n"
+                 : "  - all dangling images\n  - unused build cache\n";
+  if (!filters.empty()) {
+    warning += "\n  Items to be pruned will be filtered with:\n";
+    for (const std::string& filter : filters) warning += "  - " + filter + "\n";
+  }
+  if (!is_confirmed(app, call, warning)) return 0;
+  int64_t total = TRY(prune_one(app, kContainers, filters));
+  TRY(prune_one(app, kNetworks, filters));
+  if (volumes) total += TRY(prune_one(app, kVolumes, filters));
+  total += TRY(prune_one(app, kImages, with(filters, all ? "dangling=false" : "dangling=true")));
+  total += TRY(prune_one(app, kCache, filters, all));
+  return tell_total(app, total);
+}
+
+constexpr FlagSpec kFilter = {.name = "filter",
+                              .kind = FlagKind::kList,
+                              .type_name = "filter",
+                              .usage = "Provide filter values (e.g. \"until=<timestamp>\")",
+                              .check = check_filter};
+constexpr FlagSpec kLabelFilter = {.name = "filter",
+                                   .kind = FlagKind::kList,
+                                   .type_name = "filter",
+                                   .usage = "Provide filter values (e.g. \"label=<label>\")",
+                                   .check = check_filter};
+constexpr FlagSpec kForce = {.name = "force", .shorthand = 'f', .usage = "Do not prompt for confirmation"};
+
+constexpr FlagSpec kContainerFlags[] = {kFilter, kForce};
+constexpr FlagSpec kImageFlags[] = {
+    {.name = "all", .shorthand = 'a', .usage = "Remove all unused images, not just dangling ones"}, kFilter, kForce};
+constexpr FlagSpec kVolumeFlags[] = {
+    {.name = "all", .shorthand = 'a', .usage = "Remove all unused volumes, not just anonymous ones"},
+    kLabelFilter,
+    kForce};
+constexpr FlagSpec kSystemFlags[] = {
+    {.name = "all", .shorthand = 'a', .usage = "Remove all unused images not just dangling ones"},
+    kLabelFilter,
+    kForce,
+    {.name = "volumes", .usage = "Prune anonymous volumes"}};
 
 }  // namespace
 
-std::span<const Command> container_prune_commands() {
+std::span<const Command> prune_commands() {
   static constexpr Command kCommands[] = {
       {.names = "container prune",
        .usage = "[OPTIONS]",
        .summary = "Remove all stopped containers",
-       .flags = kPruneFlags,
-       .function = prune},
+       .flags = kContainerFlags,
+       .function = prune_containers},
+      {.names = "image prune",
+       .usage = "[OPTIONS]",
+       .summary = "Remove unused images",
+       .flags = kImageFlags,
+       .function = prune_images},
+      {.names = "volume prune",
+       .usage = "[OPTIONS]",
+       .summary = "Remove unused local volumes",
+       .flags = kVolumeFlags,
+       .function = prune_volumes},
+      {.names = "system prune",
+       .usage = "[OPTIONS]",
+       .summary = "Remove unused data",
+       .flags = kSystemFlags,
+       .function = prune_system},
   };
   return kCommands;
 }

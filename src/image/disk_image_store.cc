@@ -226,14 +226,28 @@ Result<std::vector<HistoryEntry>> DiskImageStore::history(const std::string& ref
 Usage DiskImageStore::usage() {
   auto index = snapshot();
   Usage out;
-  std::map<std::string, int> users;
-  for (const auto& [id, stored] : index->images)
-    for (const std::string& key : std::set(stored->layer_keys.begin(), stored->layer_keys.end())) ++users[key];
-  for (const auto& [key, count] : users) out.layers_size += layers_.size(key);
+  struct Shared {
+    int users = 0;
+    int64_t size = 0;
+  };
+  std::map<std::string, Shared> layers, blobs;
+  // What an image names twice is there once.
+  auto each = [](const std::vector<std::string>& names) { return std::set<std::string>(names.begin(), names.end()); };
+  for (const auto& [id, stored] : index->images) {
+    for (const std::string& key : each(stored->layer_keys)) ++layers[key].users;
+    for (const std::string& digest : each(stored->blobs)) ++blobs[digest].users;
+  }
+  for (auto& [key, layer] : layers) out.layers_size += layer.size = layers_.size(key);
+  // A blob that an image names need not be here: it is what its registry calls the layer.
+  for (auto& [digest, blob] : blobs) out.blobs_size += blob.size = blobs_.size(digest).value_or(0);
   for (const auto& [id, stored] : index->images) {
     Usage::PerImage entry{.id = id, .size = stored->image.size};
-    for (const std::string& key : std::set(stored->layer_keys.begin(), stored->layer_keys.end()))
-      if (users[key] > 1) entry.shared_size += layers_.size(key);
+    for (const std::string& key : each(stored->layer_keys))
+      if (layers[key].users > 1) entry.shared_size += layers[key].size;
+    for (const std::string& digest : each(stored->blobs)) {
+      entry.blobs_size += blobs[digest].size;
+      if (blobs[digest].users > 1) entry.shared_blobs_size += blobs[digest].size;
+    }
     out.images.push_back(std::move(entry));
   }
   return out;

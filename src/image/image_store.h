@@ -47,11 +47,13 @@ struct RemovedImage {
   std::string deleted;
 };
 
+// Bytes of files. Layers are what is unpacked, blobs what came from or goes to registries and archives.
 struct Usage {
-  int64_t layers_size = 0;  // each shared layer once
+  int64_t layers_size = 0, blobs_size = 0;  // each shared one once
   struct PerImage {
     std::string id;
     int64_t size = 0, shared_size = 0;  // shared: bytes of layers that another image uses too
+    int64_t blobs_size = 0, shared_blobs_size = 0;
   };
   std::vector<PerImage> images;
 };

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Local volumes: a directory each under <root>/<name>/_data. What exists is what the disk says.
-// Thread-safe as far as the file system is: every call is one or two system calls.
+// Local volumes: a directory each, <root>/<name>/_data, with <root>/<name>/volume.json beside it (when it was made,
+// its labels). What exists is what the disk says. Thread-safe. Blocking (disk).
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -10,22 +15,47 @@
 
 namespace caisson::volume {
 
+struct Volume {
+  std::string name, mountpoint;
+  int64_t created_ns = 0;  // since 1970
+  std::map<std::string, std::string> labels;
+};
+
+// Docker's rule: a letter or digit, then those and "_.-", two characters at least. At most 255 bytes.
+bool is_valid_name(std::string_view name);
+
 class VolumeStore {
  public:
-  explicit VolumeStore(std::string root) : root_(std::move(root)) {}
+  // Removed volumes are moved to <trash>/rm-* before they are deleted; the engine clears those at its start.
+  explicit VolumeStore(std::string root, std::string trash) : root_(std::move(root)), trash_(std::move(trash)) {}
 
-  // Path of the data directory, made if it is not there; `created` tells which.
+  // The volume, made if it is not there (then on disk before this returns); `created` tells which. While `hold` lives
+  // remove_unused() leaves it alone: for containers whose record is not written yet.
   struct Opened {
     std::string path;
     bool created = false;
+    std::shared_ptr<void> hold;
   };
-  Result<Opened> open_or_create(const std::string& name);
+  Result<Opened> open_or_create(const std::string& name, const std::map<std::string, std::string>& labels = {});
   std::string path_of(const std::string& name) const { return root_ + "/" + name + "/_data"; }
-  Result<> remove(const std::string& name);  // absent is success
-  Result<std::vector<std::string>> list() const;
+  Result<Volume> find(const std::string& name) const;  // kNotFound
+  Result<std::vector<Volume>> list() const;            // by name
+  Result<> remove(const std::string& name);            // absent is success
+  // kNotFound; kConflict with Docker's text when `user_of` names a container, or one is being made with it.
+  Result<> remove_unused(const std::string& name, const std::function<std::string(const std::string&)>& user_of);
 
  private:
-  std::string root_;
+  Result<> make(const std::string& name, const std::map<std::string, std::string>& labels);
+  std::shared_ptr<void> take_hold(const std::string& name);
+  Result<std::string> detach(const std::string& name);
+
+  std::string root_, trash_;
+  struct Holds {
+    std::mutex mutex;
+    std::map<std::string, int> count;
+  };
+  // Outlives the store in holds that were handed out.
+  std::shared_ptr<Holds> holds_ = std::make_shared<Holds>();
 };
 
 }  // namespace caisson::volume
