@@ -191,6 +191,7 @@ Result<ContainerRequest> parse_container(const ParsedFlags& flags, const std::ve
   out.cid_file = flags.text("cidfile");
   out.pull = flags.text("pull");
   out.quiet = flags.on("quiet");
+  out.use_api_socket = flags.on("use-api-socket");
   out.auto_remove = flags.on("rm");
   if (out.pull != "always" && out.pull != "missing" && out.pull != "never")
     return invalid("invalid pull option: '" + out.pull + "': must be one of \"always\", \"missing\" or \"never\"");

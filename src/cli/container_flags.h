@@ -19,7 +19,7 @@ struct ContainerRequest {
   JsonValue networking = JsonValue::object();  // EndpointsConfig
   std::string image;
   std::string name, platform, cid_file, pull;
-  bool tty = false, open_stdin = false, auto_remove = false, quiet = false;
+  bool tty = false, open_stdin = false, auto_remove = false, quiet = false, use_api_socket = false;
   bool attach_stdin = false, attach_stdout = false, attach_stderr = false;
 
   std::string body() const;

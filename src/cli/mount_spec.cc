@@ -145,6 +145,15 @@ Result<JsonValue> parse_mount(std::string_view text) {
   for (const auto& [options, type] : groups)
     if (!options->members().empty() && parts.type != type)
       return invalid(std::string("cannot mix '") + type + "-*' options with mount type '" + parts.type + "'");
+  bool read_only = parts.mount.at("ReadOnly").as_bool();
+  for (const auto& [member, word] :
+       {std::pair{"ReadOnlyNonRecursive", "writable"}, std::pair{"ReadOnlyForceRecursive", "readonly"}})
+    if (parts.bind.at(member).as_bool() && !read_only)
+      return invalid(std::string("option 'bind-recursive=") + word +
+                     "' requires 'readonly' to be specified in conjunction");
+  if (parts.bind.at("ReadOnlyForceRecursive").as_bool() && parts.bind.at("Propagation").text() != "rprivate")
+    return invalid(
+        "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction");
   JsonValue out = JsonValue::object();
   out.set("Type", parts.type);
   for (const auto& [name, value] : parts.mount.members()) out.set(name, value);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "cli/api_socket.h"
 #include "cli/command.h"
 #include "cli/container_flags.h"
 #include "cli/pull.h"
@@ -57,13 +58,28 @@ Result<JsonValue> create_request(App& app, const ContainerRequest& request) {
   return JsonValue::parse(response.body);
 }
 
+void warn_of_risks(App& app, const JsonValue& host_config) {
+  if (host_config.at("OomKillDisable").as_bool() && host_config.at("Memory").as_int() == 0)
+    app.complain(
+        "WARNING: Disabling the OOM killer on containers without setting a '-m/--memory' limit may be dangerous.");
+  for (const JsonValue& server : host_config.at("Dns").items())
+    if (server.text().starts_with("127.") || server.text() == "::1") {
+      app.complain("WARNING: Localhost DNS setting (--dns=" + server.text() + ") may fail in containers.");
+      return;
+    }
+}
+
 Result<std::string> create_container(App& app, ContainerRequest& request) {
+  warn_of_risks(app, request.host_config);
   CidFile cid_file = TRY(CidFile::create(request.cid_file));
   PullOptions pull{.image = request.image, .platform = request.platform, .quiet = request.quiet};
+  std::string credentials;
+  if (request.use_api_socket) credentials = TRY(add_api_socket(app, request));
   if (request.pull == "always") TRY(pull_image(app, pull, app.err));
   auto answer = create_request(app, request);
   bool missing = !answer && answer.error().kind == ErrorKind::kNotFound &&
-                 answer.error().message.find("No such image") != std::string::npos;
+                 (answer.error().message.find("No such image") != std::string::npos ||
+                  answer.error().message.find("does not match the specified platform") != std::string::npos);
   if (missing && request.pull == "missing") {
     auto reference = spec::parse_reference_with_default_tag(request.image);
     if (!reference) return std::unexpected(answer.error());
@@ -75,6 +91,7 @@ Result<std::string> create_container(App& app, ContainerRequest& request) {
   for (const JsonValue& warning : answer->at("Warnings").items()) app.complain("WARNING: " + warning.text());
   const std::string& id = answer->at("Id").text();
   TRY(cid_file.write(id));
+  TRY(send_credentials(app, id, credentials));
   return id;
 }
 

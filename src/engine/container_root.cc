@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "engine/mount_plan.h"
 #include "sys/files.h"
 #include "sys/mount.h"
 #include "sys/process.h"
@@ -26,9 +27,13 @@ Result<UniqueFd> ContainerRoots::clone_running(const ContainerRecord& record) {
 // DOCKER-QUIRK: volumes, binds and the three files in /etc are seen, file systems in memory are not.
 Result<std::vector<sys::RootMount>> ContainerRoots::mounts_of(const ContainerRecord& record) {
   std::vector<sys::RootMount> out;
-  auto add = [&](const std::string& source, const std::string& target, bool read_only) -> Result<> {
+  auto add = [&](const std::string& source, const std::string& target, bool read_only,
+                 const std::string& subpath = "") -> Result<> {
     sys::RootMount mount;
-    mount.mount = TRY(sys::clone_mount(AT_FDCWD, source, true));
+    // What a container has written to its volume may not lead out of it.
+    auto dir = TRY(sys::open_file(source, O_PATH));
+    if (!subpath.empty()) dir = TRY(sys::open_in_root(dir.get(), subpath, O_PATH));
+    mount.mount = TRY(sys::clone_mount(dir.get(), "", true));
     TRY(sys::set_mount_attributes(mount.mount.get(), 0, 0, 1 << 18 /* MS_PRIVATE */, true));
     struct stat st {};
     if (fstat(mount.mount.get(), &st) < 0) return fail_errno("stat '%s'", source.c_str());
@@ -43,8 +48,8 @@ Result<std::vector<sys::RootMount>> ContainerRoots::mounts_of(const ContainerRec
                        [&](const auto& point) { return point.destination == target; });
   };
   for (const auto& point : record.mounts) {
-    if (point.type == "tmpfs") continue;
-    auto added = add(point.source, point.destination, !point.rw);
+    if (point.type == "tmpfs" || point.type == "image") continue;
+    auto added = add(point.source, point.destination, !point.rw, subpath_at(record.host_config, point.destination));
     if (!added) return fail(ErrorKind::kIo, "%s", added.error().message.c_str());
   }
   const Paths& paths = services_.paths;

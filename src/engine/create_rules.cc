@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/create_rules.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/text.h"
+#include "image/pull_select.h"
 #include "logs/log_options.h"
 #include "runtime/default_spec.h"
 
@@ -25,6 +28,27 @@ static void merge_health(spec::ContainerConfig& config, const spec::Healthcheck&
                               {&own.start_interval, image.start_interval},
                               {&own.retries, image.retries}})
     if (*mine == 0) *mine = theirs;
+}
+
+Result<> check_platform(const spec::ImageConfig& image, const std::string& image_name, const std::string& asked,
+                        std::vector<std::string>& warnings) {
+  auto wanted = TRY(image::parse_platform(asked));
+  spec::Platform own;
+  own.os = image.os.empty() ? "linux" : image.os;
+  own.architecture = image.architecture;
+  own.variant = image.variant;
+  spec::Index index;
+  index.manifests.emplace_back().platform = own;
+  // An image that does not say what it is for is for everybody.
+  if (own.architecture.empty() || image::select_platform(index, wanted)) return {};
+  std::string shown = image::platform_text(own), other = image::platform_text(wanted);
+  if (!asked.empty())
+    return fail(ErrorKind::kNotFound,
+                "image with reference %s was found but its platform (%s) does not match the specified platform (%s)",
+                image_name.c_str(), shown.c_str(), other.c_str());
+  warnings.push_back("The requested image's platform (" + shown + ") does not match the detected host platform (" +
+                     other + ") and no specific platform was requested");
+  return {};
 }
 
 Result<> merge_image_config(spec::ContainerConfig& config, const spec::ImageConfig& image) {
@@ -141,6 +165,8 @@ Result<> check_resource_values(const spec::HostConfig& host, const HostFacts& fa
     if (host.cpu_quota > 0)
       return fail(ErrorKind::kInvalid, "Conflicting options: Nano CPUs and CPU Quota cannot both be set");
   }
+  if (host.cpu_realtime_period != 0 && host.cpu_realtime_runtime > host.cpu_realtime_period)
+    return fail(ErrorKind::kInvalid, "cpu real-time runtime cannot be higher than cpu real-time period");
   if (host.cpu_period != 0 && (host.cpu_period < 1000 || host.cpu_period > 1000000))
     return fail(ErrorKind::kInvalid,
                 "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
@@ -158,12 +184,15 @@ namespace {
 
 Result<> check_resources(spec::HostConfig& host, const HostFacts& facts, std::vector<std::string>& warnings) {
   TRY(check_resource_values(host, facts));
+  TRY(fit_to_kernel(host, facts.kernel, warnings));
   if (host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory)
     return fail(ErrorKind::kInvalid, "Minimum memoryswap limit should be larger than memory limit, see usage");
   if (host.memory == 0 && host.memory_swap > 0)
     return fail(ErrorKind::kInvalid, "You should always set the Memory limit when using Memoryswap limit, see usage");
   if (host.memory > 0 && host.memory_swap == 0) host.memory_swap = host.memory * 2;
   if (host.shm_size < 0) return fail(ErrorKind::kInvalid, "SHM size can not be less than 0");
+  if (!host.oom_policy.empty() && host.oom_policy != "process" && host.oom_policy != "group")
+    return fail(ErrorKind::kInvalid, "invalid OOM policy '%s': must be 'process' or 'group'", host.oom_policy.c_str());
   if (host.oom_score_adj < -1000 || host.oom_score_adj > 1000)
     return fail(ErrorKind::kInvalid, "Invalid value %lld, range for oom score adj is [-1000, 1000]",
                 static_cast<long long>(host.oom_score_adj));
@@ -199,9 +228,7 @@ Result<> check_modes(spec::HostConfig& host, const HostFacts& facts) {
   return {};
 }
 
-// What later releases will do; accepting it silently would be a lie.
-Result<> refuse_unsupported(const spec::HostConfig& host, const spec::ContainerConfig& config) {
-  auto no = [](const char* what) { return fail(ErrorKind::kUnsupported, "%s is not supported by this release", what); };
+Result<> check_policies(const spec::HostConfig& host) {
   const std::string& restart = host.restart_policy.name;
   if (!restart.empty() && restart != "no" && restart != "always" && restart != "on-failure" &&
       restart != "unless-stopped")
@@ -214,11 +241,16 @@ Result<> refuse_unsupported(const spec::HostConfig& host, const spec::ContainerC
   if (host.restart_policy.maximum_retry_count > 0 && restart != "on-failure")
     return fail(ErrorKind::kInvalid, "invalid restart policy: maximum retry count can only be used with 'on-failure'%s",
                 restart.empty() || restart == "no" ? "" : " policy");
-  if (!host.links.empty()) return no("linking containers (HostConfig.Links)");
-  if (!host.storage_opt.empty()) return no("HostConfig.StorageOpt");
-  if (!host.device_requests.empty()) return no("HostConfig.DeviceRequests");
+  // Not of kind not-found: on this route clients take a 404 for a missing image and go and pull it.
   if (!host.volume_driver.empty() && host.volume_driver != "local")
-    return fail(ErrorKind::kNotFound, "volume driver '%s' not found", host.volume_driver.c_str());
+    return fail(ErrorKind::kInvalid, "error looking up volume plugin %s: plugin \"%s\" not found",
+                host.volume_driver.substr(0, 64).c_str(), host.volume_driver.substr(0, 64).c_str());
+  for (const auto& [name, value] : host.storage_opt)
+    if (name != "size") return fail(ErrorKind::kInvalid, "Unknown option %s", name.substr(0, 64).c_str());
+  if (!host.storage_opt.empty())
+    return fail(ErrorKind::kInternal,
+                "--storage-opt is supported only for overlay over xfs with 'pquota' mount option: no file system of "
+                "this release's has quotas");
   if (!host.runtime.empty() && host.runtime != "caisson" && host.runtime != "runc" &&
       host.runtime != "io.containerd.runc.v2")
     return fail(ErrorKind::kInvalid, "unknown or invalid runtime name: %s", host.runtime.c_str());
@@ -270,8 +302,6 @@ Result<> check_ports(spec::HostConfig& host, spec::ContainerConfig& config, std:
   bool shared =
       host.network_mode == "host" || host.network_mode == "none" || host.network_mode.starts_with("container:");
   if (shared && !host.port_bindings.empty()) {
-    if (host.network_mode.starts_with("container:"))
-      return fail(ErrorKind::kInvalid, "conflicting options: port publishing and the container type network mode");
     warnings.push_back("Published ports are discarded when using " + host.network_mode + " network mode");
   }
   return {};
@@ -287,20 +317,85 @@ Result<> take_log_defaults(spec::HostConfig& host, const spec::ContainerConfig& 
   return {};
 }
 
+bool is_user_network(const std::string& name) {
+  return !name.empty() && name != "default" && name != "bridge" && name != "host" && name != "none" &&
+         !name.starts_with("container:");
+}
+
+Result<> check_endpoint(const std::string& network, const spec::EndpointSettings& endpoint) {
+  std::vector<std::string> problems;
+  const auto* ipam = endpoint.ipam_config ? &*endpoint.ipam_config : nullptr;
+  bool user_network = is_user_network(network);
+  if (ipam && (!ipam->ipv4_address.empty() || !ipam->ipv6_address.empty()) && !user_network)
+    problems.push_back("user specified IP address is supported on user defined networks only");
+  if (!endpoint.aliases.empty() && !user_network)
+    problems.push_back("network-scoped alias is supported only for containers in user defined networks");
+  if (ipam)
+    for (const auto& address : ipam->link_local_ips)
+      if (!is_link_local(address)) problems.push_back("invalid link-local IP address: " + address.substr(0, 64));
+  if (problems.empty()) return {};
+  std::string shown = network == "default" ? "bridge" : network;
+  return fail(ErrorKind::kInvalid, "invalid config for network %s: invalid endpoint settings:\n%s", shown.c_str(),
+              join(problems, "\n").c_str());
+}
+
+// A container in another's network has nothing of its own there.
+Result<> check_shared_network(const spec::ContainerConfig& config, const spec::HostConfig& host) {
+  auto conflict = [](const char* what) {
+    return fail(ErrorKind::kInvalid, "conflicting options: %s the network mode", what);
+  };
+  if (host.network_mode == "container:")
+    return fail(ErrorKind::kInvalid, "Invalid network mode: invalid container format container:<name|id>");
+  if (!config.hostname.empty()) return conflict("hostname and");
+  if (!host.links.empty())
+    return fail(ErrorKind::kInvalid,
+                "conflicting options: container type network can't be used with links. This would result in undefined "
+                "behavior");
+  if (!host.dns.empty()) return conflict("dns and");
+  if (!host.extra_hosts.empty()) return conflict("custom host-to-IP mapping and");
+  if (!config.mac_address.empty()) return conflict("mac-address and");
+  if (!host.port_bindings.empty() || host.publish_all_ports)
+    return fail(ErrorKind::kInvalid, "conflicting options: port publishing and the container type network mode");
+  if (!config.exposed_ports.empty())
+    return fail(ErrorKind::kInvalid, "conflicting options: port exposing and the container type network mode");
+  return {};
+}
+
 }  // namespace
+
+bool is_link_local(const std::string& address) {
+  in_addr four{};
+  in6_addr six{};
+  if (inet_pton(AF_INET, address.c_str(), &four) == 1) return (ntohl(four.s_addr) >> 16) == 0xa9fe;
+  return inet_pton(AF_INET6, address.c_str(), &six) == 1 && IN6_IS_ADDR_LINKLOCAL(&six);
+}
+
+Result<> check_request(const spec::ContainerConfig& config, const spec::HostConfig& host,
+                       const spec::NetworkingConfig& networking) {
+  if (host.network_mode.starts_with("container:")) TRY(check_shared_network(config, host));
+  if (host.uts_mode == "host" && !config.hostname.empty())
+    return fail(ErrorKind::kInvalid, "conflicting options: hostname and the UTS mode");
+  if (host.network_mode == "host" && !host.links.empty())
+    return fail(ErrorKind::kInvalid,
+                "conflicting options: host type networking can't be used with links. This would result in undefined "
+                "behavior");
+  if (host.annotations.contains(""))
+    return fail(ErrorKind::kInvalid, "invalid Annotation: the empty string is not permitted as an annotation key");
+  for (const auto& [network, endpoint] : networking.endpoints)
+    if (endpoint) TRY(check_endpoint(network, *endpoint));
+  return {};
+}
 
 Result<> normalise_host_config(spec::HostConfig& host, spec::ContainerConfig& config, const HostFacts& facts,
                                std::vector<std::string>& warnings) {
   TRY(check_modes(host, facts));
   TRY(check_resources(host, facts, warnings));
-  TRY(refuse_unsupported(host, config));
+  TRY(check_policies(host));
   TRY(check_health(config));
   TRY(check_ports(host, config, warnings));
   TRY(runtime::resolve_capabilities(host.cap_add, host.cap_drop, host.privileged));
   if (host.auto_remove && !host.restart_policy.name.empty() && host.restart_policy.name != "no")
     return fail(ErrorKind::kInvalid, "can't create 'AutoRemove' container with restart policy");
-  if (host.network_mode.starts_with("container:") && !config.hostname.empty())
-    return fail(ErrorKind::kInvalid, "conflicting options: hostname and the network mode");
   if (host.network_mode == "host" && config.hostname.empty()) config.hostname = facts.hostname;
   if (config.hostname.size() > 64)
     return fail(ErrorKind::kInvalid, "invalid hostname: '%s' is longer than 64 characters", config.hostname.c_str());

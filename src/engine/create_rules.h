@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/kernel_facts.h"
 #include "spec/docker_config.h"
 #include "spec/oci_image.h"
 
@@ -18,7 +19,17 @@ struct HostFacts {
   bool cgroup_v2 = false;
   std::string log_driver = "local";  // where the request names none, with
   spec::StringMap log_options;
+  KernelFacts kernel;
 };
+
+// What contradicts itself in a request, before the image's config is in it. kInvalid with Docker's texts.
+Result<> check_request(const spec::ContainerConfig& config, const spec::HostConfig& host_config,
+                       const spec::NetworkingConfig& networking);
+
+// Is the image for the platform that was asked for ("": none was)? kNotFound with Docker's text, on which clients go
+// and pull; a warning for an image that is not for this machine.
+Result<> check_platform(const spec::ImageConfig& image, const std::string& image_name, const std::string& asked,
+                        std::vector<std::string>& warnings);
 
 // Fills what the request left open from the image. kInvalid "no command specified" when nothing is to run.
 Result<> merge_image_config(spec::ContainerConfig& config, const spec::ImageConfig& image);
@@ -30,6 +41,9 @@ Result<> normalise_host_config(spec::HostConfig& host_config, spec::ContainerCon
 
 // The ranges of the resource limits, each for itself: what `create` and `update` share. kInvalid.
 Result<> check_resource_values(const spec::HostConfig& host_config, const HostFacts& facts);
+
+// 169.254.0.0/16 and fe80::/10.
+bool is_link_local(const std::string& address);
 
 // Program and arguments from entrypoint and cmd.
 std::vector<std::string> command_line(const spec::ContainerConfig& config);

@@ -77,11 +77,60 @@ TEST_CASE("create rules: refused with Docker's words") {
 }
 
 TEST_CASE("create rules: what is not in this release is said, not swallowed") {
-  for (const char* host :
-       {R"({"Links": ["a:b"]})", R"({"LogConfig": {"Type": "gelf"}})", R"({"StorageOpt": {"size": "1G"}})"}) {
-    CAPTURE(host);
-    CHECK(normalise(host).result.error().kind == ErrorKind::kUnsupported);
-  }
+  CHECK(normalise(R"({"LogConfig": {"Type": "gelf"}})").result.error().kind == ErrorKind::kUnsupported);
+  CHECK(normalise(R"({"StorageOpt": {"size": "1G"}})").result.error().message.find("xfs") != std::string::npos);
+  CHECK(normalise(R"({"StorageOpt": {"colour": "red"}})").result.error().message == "Unknown option colour");
+  CHECK(normalise(R"({"VolumeDriver": "cloud"})").result.error().message ==
+        "error looking up volume plugin cloud: plugin \"cloud\" not found");
+}
+
+TEST_CASE("create rules: what contradicts itself in a request") {
+  auto refusal = [](const char* host, const char* config = "{}", const char* networking = "{}") {
+    auto done = check_request(*json::decode<spec::ContainerConfig>(config), *json::decode<spec::HostConfig>(host),
+                              *json::decode<spec::NetworkingConfig>(networking));
+    return done ? "" : done.error().message;
+  };
+  CHECK(refusal("{}") == "");
+  CHECK(refusal(R"({"NetworkMode": "container:"})") ==
+        "Invalid network mode: invalid container format container:<name|id>");
+  const char* shared = R"({"NetworkMode": "container:a"})";
+  CHECK(refusal(shared) == "");
+  CHECK(refusal(shared, R"({"Hostname": "x"})") == "conflicting options: hostname and the network mode");
+  CHECK(refusal(shared, R"({"ExposedPorts": {"80/tcp": {}}})") ==
+        "conflicting options: port exposing and the container type network mode");
+  CHECK(refusal(R"({"NetworkMode": "container:a", "Dns": ["1.2.3.4"]})") ==
+        "conflicting options: dns and the network mode");
+  CHECK(refusal(R"({"UTSMode": "host"})", R"({"Hostname": "x"})") == "conflicting options: hostname and the UTS mode");
+  CHECK(refusal(R"({"NetworkMode": "host", "Links": ["a"]})").find("host type networking") != std::string::npos);
+  CHECK(refusal("{}", "{}", R"({"EndpointsConfig": {"default": {"IPAMConfig": {"IPv4Address": "1.2.3.4"},
+                                                                "Aliases": ["a"]}}})") ==
+        "invalid config for network bridge: invalid endpoint settings:\n"
+        "user specified IP address is supported on user defined networks only\n"
+        "network-scoped alias is supported only for containers in user defined networks");
+  CHECK(refusal("{}", "{}", R"({"EndpointsConfig": {"mine": {"Aliases": ["a"]}}})") == "");
+  CHECK(is_link_local("169.254.1.2"));
+  CHECK(is_link_local("fe80::1"));
+  CHECK(!is_link_local("169.255.1.2"));
+  CHECK(!is_link_local("2001:db8::1"));
+}
+
+TEST_CASE("create rules: an image for another platform") {
+  spec::ImageConfig image;
+  std::vector<std::string> warnings;
+  CHECK(check_platform(image, "a", "", warnings));
+  image.os = "linux";
+  image.architecture = "mips64le";
+  CHECK(check_platform(image, "a", "linux/mips64le", warnings));
+  CHECK(warnings.empty());
+  CHECK(check_platform(image, "a", "", warnings));
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0].starts_with("The requested image's platform (linux/mips64le) does not match the detected host"));
+  auto other = check_platform(image, "a:1", "linux/s390x", warnings);
+  CHECK(other.error().kind == ErrorKind::kNotFound);
+  CHECK(other.error().message ==
+        "image with reference a:1 was found but its platform (linux/mips64le) does not match the specified platform "
+        "(linux/s390x)");
+  CHECK(check_platform(image, "a", "a/b/c/d", warnings).error().kind == ErrorKind::kInvalid);
 }
 
 TEST_CASE("create rules: defaults as inspect shows them") {

@@ -20,6 +20,7 @@ std::string hosts_text(const ContainerRecord& record, const HostFileFacts& facts
     std::string address = parts->second == "host-gateway" ? facts.gateway : parts->second;
     if (!address.empty()) out += address + "\t" + parts->first + "\n";
   }
+  for (const auto& [address, names] : facts.links) out += address + "\t" + names + "\n";
   if (!facts.address.empty()) {
     std::string names = record.config.hostname;
     if (!record.config.domainname.empty()) names = names + "." + record.config.domainname + " " + names;
@@ -63,7 +64,8 @@ std::string resolv_text(const ContainerRecord& record, const EngineOptions& opti
 Result<> write_host_files(const ContainerRecord& record, const EngineOptions& options, const Paths& paths,
                           HostFileFacts facts) {
   if (auto text = sys::read_file("/etc/resolv.conf", 64 << 10)) facts.host_resolv = *text;
-  TRY(sys::write_file(paths.hostname(record.id), record.config.hostname + "\n"));
+  const auto& domain = record.config.domainname;
+  TRY(sys::write_file(paths.hostname(record.id), record.config.hostname + (domain.empty() ? "" : "." + domain) + "\n"));
   TRY(sys::write_file(paths.resolv_conf(record.id), resolv_text(record, options, facts)));
   if (facts.host_network) {
     // With the host's network the host's own names are the right ones.

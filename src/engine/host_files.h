@@ -13,9 +13,10 @@
 namespace caisson::engine {
 
 struct HostFileFacts {
-  std::string address;      // of the container on the bridge; empty without one
-  std::string gateway;      // for host-gateway
-  std::string host_resolv;  // the host's resolv.conf
+  std::string address;                                     // of the container on the bridge; empty without one
+  std::string gateway;                                     // for host-gateway
+  std::string host_resolv;                                 // the host's resolv.conf
+  std::vector<std::pair<std::string, std::string>> links;  // address, names of those it is linked to
   bool host_network = false;
 };
 

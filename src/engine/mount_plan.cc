@@ -5,6 +5,8 @@
 #include <set>
 
 #include "base/text.h"
+#include "engine/image_mounts.h"
+#include "wire/json.h"
 
 namespace caisson::engine {
 
@@ -47,7 +49,37 @@ Result<> apply_mode(PlannedMount& mount, const std::string& mode) {
   return {};
 }
 
-Result<PlannedMount> parse_bind(const std::string& text) {
+Result<> check_volume_name(const std::string& name) {
+  for (char c : name)
+    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' ||
+          c == '-'))
+      return fail(ErrorKind::kInvalid,
+                  "\"%s\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are "
+                  "allowed. If you intended to pass a host directory, use absolute path",
+                  name.c_str());
+  if (name[0] == '_' || name[0] == '.' || name[0] == '-')
+    return fail(ErrorKind::kInvalid, "\"%s\" is not a valid volume name", name.c_str());
+  return {};
+}
+
+// Drivers that are not there are told when the volume is looked for.
+std::string driver_of(const std::string& asked) { return asked.empty() ? "local" : asked; }
+
+struct VolumeDriver {
+  std::string name;
+  spec::StringMap options;
+};
+CAISSON_JSON(VolumeDriver, CAISSON_FIELD("Name", name), CAISSON_FIELD("Options", options))
+
+Result<std::string> driver_of_options(const spec::VolumeOptions& options) {
+  if (!options.driver_config || options.driver_config->text == "null") return std::string("local");
+  auto driver = TRY(json::decode<VolumeDriver>(options.driver_config->text));
+  if (!driver.options.empty() && driver_of(driver.name) == "local")
+    return fail(ErrorKind::kUnsupported, "options of the volume driver \"local\" are not supported by this release");
+  return driver_of(driver.name);
+}
+
+Result<PlannedMount> parse_bind(const std::string& text, const std::string& volume_driver) {
   auto parts = split(text, ':');
   PlannedMount mount;
   auto bad = [&](const char* why) {
@@ -63,7 +95,7 @@ Result<PlannedMount> parse_bind(const std::string& text) {
   mount.point.rw = true;
   if (parts.size() == 1) {
     mount.point.type = "volume";
-    mount.point.driver = "local";
+    mount.point.driver = driver_of(volume_driver);
     mount.anonymous = true;
   } else if (parts[0].starts_with('/')) {
     mount.point.type = "bind";
@@ -73,17 +105,8 @@ Result<PlannedMount> parse_bind(const std::string& text) {
   } else {
     mount.point.type = "volume";
     mount.point.name = parts[0];
-    mount.point.driver = "local";
-    for (char c : parts[0])
-      if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' ||
-            c == '-'))
-        return fail(
-            ErrorKind::kInvalid,
-            "\"%s\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are "
-            "allowed. If you intended to pass a host directory, use absolute path",
-            parts[0].c_str());
-    if (parts[0][0] == '_' || parts[0][0] == '.' || parts[0][0] == '-')
-      return fail(ErrorKind::kInvalid, "\"%s\" is not a valid volume name", parts[0].c_str());
+    mount.point.driver = driver_of(volume_driver);
+    TRY(check_volume_name(parts[0]));
   }
   if (parts.size() == 3) TRY(apply_mode(mount, parts[2]));
   return mount;
@@ -110,27 +133,62 @@ Result<PlannedMount> convert_mount(const spec::Mount& asked) {
     if (asked.bind_options) {
       if (!asked.bind_options->propagation.empty()) {
         if (!is_propagation(asked.bind_options->propagation))
-          return bad("invalid propagation: " + asked.bind_options->propagation);
+          return bad("invalid propagation mode: " + asked.bind_options->propagation);
         mount.point.propagation = asked.bind_options->propagation;
       }
       mount.recursive = !asked.bind_options->non_recursive;
       mount.create_source = asked.bind_options->create_mountpoint;
+      if (asked.bind_options->read_only_force_recursive && asked.bind_options->read_only_non_recursive)
+        return bad("conflicting options: ReadOnlyNonRecursive and ReadOnlyForceRecursive");
+      if (asked.bind_options->read_only_force_recursive && mount.point.propagation != "rprivate")
+        return bad("ReadOnlyForceRecursive requires Propagation to be rprivate");
+      mount.recursively_read_only = !asked.bind_options->read_only_non_recursive;
     }
   } else if (asked.type == "volume") {
     mount.point.name = asked.source;
     mount.point.driver = "local";
     mount.anonymous = asked.source.empty();
-    if (asked.volume_options) mount.no_copy = asked.volume_options->no_copy;
+    if (mount.anonymous && asked.read_only) return bad("must not set ReadOnly mode when using anonymous volumes");
+    if (!mount.anonymous) TRY(check_volume_name(asked.source));
+    if (asked.volume_options) {
+      mount.no_copy = asked.volume_options->no_copy;
+      mount.subpath = asked.volume_options->subpath;
+      mount.point.driver = TRY(driver_of_options(*asked.volume_options));
+    }
+    if (!mount.subpath.empty() && mount.anonymous) return bad("must not set Subpath when using anonymous volumes");
+    if (!mount.subpath.empty() && !is_local_path(mount.subpath))
+      return bad("subpath must be a relative path within the volume");
+    if (!mount.subpath.empty()) mount.no_copy = true;
   } else if (asked.type == "tmpfs") {
     if (!asked.source.empty()) return bad("field Source must not be specified");
     if (asked.tmpfs_options) mount.tmpfs = *asked.tmpfs_options;
+    for (const auto& option : mount.tmpfs.options) {
+      if (option.empty() || option.size() > 2) return bad("invalid option array length");
+      if (option[0] != "exec" && option[0] != "noexec") return bad("invalid option: " + option[0]);
+    }
+  } else if (asked.type == "image") {
+    if (asked.source.empty()) return bad("field Source must not be empty");
+    mount.point.source = asked.source;
+    mount.point.rw = false;
+    if (asked.image_options) mount.subpath = asked.image_options->subpath;
+    if (!mount.subpath.empty() && !is_local_path(mount.subpath))
+      return bad("subpath must be a relative path within the image");
+  } else if (asked.type == "cluster") {
+    return fail(ErrorKind::kInvalid,
+                "mounts of type \"cluster\" are not supported: this engine is not part of a swarm");
   } else {
-    return fail(ErrorKind::kInvalid, "mount type \"%s\" unknown", asked.type.c_str());
+    return bad("mount type unknown");
   }
   return mount;
 }
 
 }  // namespace
+
+std::string subpath_at(const spec::HostConfig& host_config, const std::string& destination) {
+  for (const auto& mount : host_config.mounts)
+    if (mount.volume_options && clean_path(mount.target) == destination) return mount.volume_options->subpath;
+  return "";
+}
 
 Result<VolumesFrom> parse_volumes_from(const std::string& text) {
   VolumesFrom out;
@@ -157,7 +215,7 @@ Result<std::vector<PlannedMount>> plan_mounts(const spec::ContainerConfig& confi
     mounts.push_back(std::move(mount));
     return {};
   };
-  for (const auto& text : host_config.binds) TRY(add(TRY(parse_bind(text))));
+  for (const auto& text : host_config.binds) TRY(add(TRY(parse_bind(text, host_config.volume_driver))));
   for (const auto& asked : host_config.mounts) TRY(add(TRY(convert_mount(asked))));
   for (const auto& [target, options] : host_config.tmpfs) {
     if (!target.starts_with('/'))
@@ -179,7 +237,7 @@ Result<std::vector<PlannedMount>> plan_mounts(const spec::ContainerConfig& confi
   for (const auto& [target, unused] : config.volumes) {
     PlannedMount mount;
     mount.point.type = "volume";
-    mount.point.driver = "local";
+    mount.point.driver = driver_of(host_config.volume_driver);
     mount.point.destination = clean_path(target);
     mount.anonymous = true;
     if (mount.point.destination != "/" && destinations.insert(mount.point.destination).second)

@@ -18,6 +18,8 @@ struct PlannedMount {
   bool no_copy = false;
   bool anonymous = false;  // a volume without a name
   bool recursive = true;
+  bool recursively_read_only = true;  // where it is read-only at all
+  std::string subpath;                // of the volume or the image: what is seen of it
   spec::TmpfsOptions tmpfs;
   std::string tmpfs_options;  // HostConfig.Tmpfs
 };
@@ -26,6 +28,9 @@ struct PlannedMount {
 // --volumes-from: the request's own win over them, they win over the image's VOLUMEs.
 Result<std::vector<PlannedMount>> plan_mounts(const spec::ContainerConfig& config, const spec::HostConfig& host_config,
                                               const std::vector<spec::MountPoint>& inherited = {});
+
+// What of the volume is seen that is mounted there; "": all of it.
+std::string subpath_at(const spec::HostConfig& host_config, const std::string& destination);
 
 // "NAME[:MODE]" of HostConfig.VolumesFrom. kInvalid for another mode than ro, rw, z, Z.
 struct VolumesFrom {

@@ -8,6 +8,8 @@ namespace caisson::engine {
 CAISSON_JSON(StoredEndpoint, CAISSON_FIELD("interface", interface), CAISSON_FIELD("mac", mac),
              CAISSON_FIELD("address", address), CAISSON_FIELD("gateway", gateway),
              CAISSON_FIELD("endpoint_id", endpoint_id), CAISSON_FIELD("prefix", prefix), CAISSON_FIELD("ports", ports))
+CAISSON_JSON(StoredLink, CAISSON_FIELD("target_id", target_id), CAISSON_FIELD("target_name", target_name),
+             CAISSON_FIELD("alias", alias))
 CAISSON_JSON(ContainerRecord, CAISSON_FIELD("id", id), CAISSON_FIELD("name", name),
              CAISSON_FIELD("created_ns", created_ns), CAISSON_FIELD("image_id", image_id),
              CAISSON_FIELD("image_name", image_name), CAISSON_FIELD("path", path), CAISSON_FIELD("args", args),
@@ -20,7 +22,8 @@ CAISSON_JSON(ContainerRecord, CAISSON_FIELD("id", id), CAISSON_FIELD("name", nam
              CAISSON_FIELD("has_been_manually_stopped", has_been_manually_stopped), CAISSON_FIELD("error", error),
              CAISSON_FIELD("started_ns", started_ns), CAISSON_FIELD("finished_ns", finished_ns),
              CAISSON_FIELD("restart_count", restart_count), CAISSON_FIELD("endpoint", endpoint),
-             CAISSON_FIELD("cgroup_path", cgroup_path), CAISSON_FIELD_OMIT("health", health))
+             CAISSON_FIELD("cgroup_path", cgroup_path), CAISSON_FIELD_OMIT("health", health),
+             CAISSON_FIELD_OMIT("links", links), CAISSON_FIELD_OMIT("launching", launching))
 
 static constexpr struct {
   Status status;

@@ -27,6 +27,11 @@ struct StoredEndpoint {
   std::vector<std::string> ports;  // "tcp/80/0.0.0.0/32768"
 };
 
+// One of HostConfig.Links: who, and under which name.
+struct StoredLink {
+  std::string target_id, target_name, alias;
+};
+
 struct ContainerRecord {
   std::string id, name;  // name without the slash
   int64_t created_ns = 0;
@@ -39,8 +44,10 @@ struct ContainerRecord {
   std::vector<spec::MountPoint> mounts;
   std::vector<std::string> anonymous_volumes;
   std::vector<spec::MountPoint> inherited_mounts;  // --volumes-from, as they were at the creation
+  std::vector<StoredLink> links;                   // what HostConfig.Links has become
 
   std::string status_text = "created";
+  bool launching = false;  // a monitor is being started: what the next engine must look for
   int64_t pid = 0, monitor_pid = 0;
   int64_t pid_start_time = 0;
   int64_t exit_code = 0;

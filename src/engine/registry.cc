@@ -15,6 +15,15 @@ struct ContainerRegistry::State {
   mutable std::shared_mutex mutex;
   std::map<std::string, ContainerPtr> by_id;
   std::map<std::string, std::string> id_by_name;
+  // Who was created with links, by the id and by the name of whom it is linked to.
+  std::multimap<std::string, std::string> linking;
+
+  void note_links(const ContainerRecord& record) {
+    for (const auto& link : record.links) {
+      linking.emplace(link.target_id, record.id);
+      linking.emplace("/" + link.target_name, record.id);
+    }
+  }
 };
 
 ContainerRegistry::ContainerRegistry(db::Database& database) : database_(database), state_(std::make_unique<State>()) {}
@@ -36,6 +45,7 @@ Result<std::unique_ptr<ContainerRegistry>> ContainerRegistry::open(db::Database&
       continue;
     }
     registry->state_->id_by_name[record->name] = record->id;
+    registry->state_->note_links(*record);
     registry->state_->by_id[id] = std::make_shared<Container>(std::move(*record));
   }
   return registry;
@@ -44,6 +54,17 @@ Result<std::unique_ptr<ContainerRegistry>> ContainerRegistry::open(db::Database&
 Result<ContainerPtr> ContainerRegistry::find(const std::string& reference) const {
   std::string_view wanted = reference;
   if (wanted.starts_with('/')) wanted.remove_prefix(1);
+  if (auto link = split_once(wanted, '/')) {
+    if (auto parent = find(link->first)) {
+      auto record = (*parent)->snapshot();
+      for (const auto& entry : record->links) {
+        if (entry.alias != link->second) continue;
+        if (auto target = find(entry.target_id)) return target;
+        return find(entry.target_name);
+      }
+    }
+    return fail(ErrorKind::kNotFound, "No such container: %s", reference.c_str());
+  }
   std::shared_lock lock(state_->mutex);
   if (auto exact = state_->by_id.find(std::string(wanted)); exact != state_->by_id.end()) return exact->second;
   if (auto named = state_->id_by_name.find(std::string(wanted)); named != state_->id_by_name.end())
@@ -72,15 +93,42 @@ std::vector<ContainerPtr> ContainerRegistry::list() const {
   return out;
 }
 
+std::vector<ContainerPtr> ContainerRegistry::linking_to(const ContainerRecord& target) const {
+  std::vector<ContainerPtr> out;
+  std::shared_lock lock(state_->mutex);
+  if (state_->linking.empty()) return out;
+  for (const auto& key : {target.id, "/" + target.name}) {
+    auto [first, last] = state_->linking.equal_range(key);
+    for (; first != last; ++first) {
+      auto found = state_->by_id.find(first->second);
+      if (found != state_->by_id.end() && std::find(out.begin(), out.end(), found->second) == out.end())
+        out.push_back(found->second);
+    }
+  }
+  return out;
+}
+
 std::string ContainerRegistry::user_of_image(const std::string& image_id) const {
   std::string stopped;
   for (const auto& container : list()) {
     auto record = container->snapshot();
-    if (record->image_id != image_id) continue;
+    bool mounted = std::any_of(record->mounts.begin(), record->mounts.end(), [&](const spec::MountPoint& point) {
+      return point.type == "image" && point.name == image_id;
+    });
+    if (record->image_id != image_id && !mounted) continue;
     if (record->running()) return record->id;
     stopped = record->id;
   }
   return stopped;
+}
+
+std::string ContainerRegistry::user_of_volume(const std::string& name) const {
+  for (const auto& container : list()) {
+    auto record = container->snapshot();
+    for (const auto& mount : record->mounts)
+      if (mount.type == "volume" && mount.name == name) return record->id;
+  }
+  return "";
 }
 
 static std::unexpected<Error> name_conflict(const std::string& name, const std::string& owner) {
@@ -113,6 +161,7 @@ Result<ContainerPtr> ContainerRegistry::add(ContainerRecord record) {
     return with_context(stored.error(), "storing the container");
   }
   state_->by_id[record.id] = container;
+  state_->note_links(record);
   return container;
 }
 
@@ -146,6 +195,13 @@ Result<> ContainerRegistry::save(Container& container, ContainerRecord record, d
   return {};
 }
 
+Result<> ContainerRegistry::note(const ContainerRecord& record) {
+  TRY_CTX(database_.execute("UPDATE containers SET record = ?2 WHERE id = ?1", {record.id, encode_record(record)},
+                            db::Durability::kRelaxed),
+          "storing the container's state");
+  return {};
+}
+
 Result<> ContainerRegistry::remove(Container& container) {
   auto record = container.snapshot();
   TRY_CTX(database_.execute("DELETE FROM containers WHERE id = ?1", {container.id()}, durability_of(*record)),
@@ -153,6 +209,7 @@ Result<> ContainerRegistry::remove(Container& container) {
   std::unique_lock lock(state_->mutex);
   state_->id_by_name.erase(record->name);
   state_->by_id.erase(container.id());
+  if (!state_->linking.empty()) std::erase_if(state_->linking, [&](auto& entry) { return entry.second == record->id; });
   return {};
 }
 

@@ -17,17 +17,23 @@ class ContainerRegistry {
   static Result<std::unique_ptr<ContainerRegistry>> open(db::Database& database);
   ~ContainerRegistry();
 
-  // By full id, name (with or without '/'), or unique prefix of an id; kNotFound with Docker's text.
+  // By full id, name (with or without '/'), unique prefix of an id, or "parent/alias" of a link; kNotFound with
+  // Docker's text.
   Result<ContainerPtr> find(const std::string& reference) const;
   std::vector<ContainerPtr> list() const;  // newest first
+  // Those that may be linked to this one (their records tell).
+  std::vector<ContainerPtr> linking_to(const ContainerRecord& target) const;
   // Container that uses this image, or "".
   std::string user_of_image(const std::string& image_id) const;
+  std::string user_of_volume(const std::string& name) const;  // any container that mounts it, "" without one
 
   // Durable before it returns (with --rm: against kill -9 only). kConflict with Docker's text when the name is taken.
   Result<ContainerPtr> add(ContainerRecord record);
   Result<> rename(Container& container, const std::string& name);
   // Publishes and stores; with the container's operation held. kFull for what a client was told.
   Result<> save(Container& container, ContainerRecord record, db::Durability durability);
+  // Stores without publishing: what only the next engine needs to know, should this one die now.
+  Result<> note(const ContainerRecord& record);
   // Forgets the container, durably.
   Result<> remove(Container& container);
 

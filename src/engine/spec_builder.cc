@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "engine/create_rules.h"
+#include "engine/image_mounts.h"
 #include "engine/mount_plan.h"
 #include "runtime/default_spec.h"
 
@@ -37,12 +38,19 @@ spec::OciMount user_mount(const spec::MountPoint& point, const PlannedMount& pla
     if (planned.tmpfs.size_bytes > 0) mount.options.push_back("size=" + std::to_string(planned.tmpfs.size_bytes));
     if (planned.tmpfs.mode > 0)
       mount.options.push_back(format("mode=%llo", static_cast<long long>(planned.tmpfs.mode)));
+    for (const auto& option : planned.tmpfs.options) {
+      std::erase(mount.options, option[0] == "exec" ? "noexec" : "exec");
+      mount.options.push_back(join(option, "="));
+    }
     if (!point.rw) mount.options.push_back("ro");
     return mount;
   }
   mount.type = "bind";
   mount.source = point.source;
-  mount.options = {planned.recursive ? "rbind" : "bind", point.rw ? "rw" : "ro",
+  mount.options = {planned.recursive ? "rbind" : "bind",
+                   point.rw                        ? "rw"
+                   : planned.recursively_read_only ? "rro"
+                                                   : "ro",
                    point.propagation.empty() ? "rprivate" : point.propagation};
   return mount;
 }
@@ -72,7 +80,10 @@ Result<> add_mounts(spec::RuntimeSpec& spec, const ContainerRecord& record, cons
     auto stored = std::find_if(record.mounts.begin(), record.mounts.end(), [&](const spec::MountPoint& point) {
       return point.destination == mount.point.destination;
     });
-    own.push_back(user_mount(stored == record.mounts.end() ? mount.point : *stored, mount));
+    if (auto layers = facts.image_layers.find(mount.point.destination); layers != facts.image_layers.end())
+      own.push_back(image_mount(mount.point.destination, layers->second));
+    else
+      own.push_back(user_mount(stored == record.mounts.end() ? mount.point : *stored, mount));
   }
   bool readonly = host.readonly_rootfs;
   if (!covers("/etc/resolv.conf"))
@@ -261,7 +272,7 @@ Result<SecurityOptions> parse_security_options(const std::vector<std::string>& o
 }
 
 std::vector<std::string> process_environment(const ContainerRecord& record, const std::vector<std::string>& extra,
-                                             bool tty, const std::string& home) {
+                                             bool tty, const std::string& home, const std::vector<std::string>& links) {
   std::vector<std::string> env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                                   "HOSTNAME=" + record.config.hostname};
   if (tty) env.push_back("TERM=xterm");
@@ -271,6 +282,7 @@ std::vector<std::string> process_environment(const ContainerRecord& record, cons
     // A name without "=" takes the variable away.
     if (entry.find('=') != std::string::npos) env.push_back(entry);
   };
+  for (const auto& entry : links) put(entry);
   for (const auto& entry : record.config.env) put(entry);
   for (const auto& entry : extra) put(entry);
   bool has_home =
@@ -288,6 +300,7 @@ Result<spec::RuntimeSpec> build_spec(const ContainerRecord& record, const Paths&
   spec.domainname = record.config.domainname;
   if (host.uts_mode == "host") spec.hostname = spec.domainname = "";
   spec.root = spec::OciRoot{"", host.readonly_rootfs};
+  spec.annotations = host.annotations;
 
   spec::OciProcess process;
   process.terminal = record.config.tty;
@@ -298,7 +311,7 @@ Result<spec::RuntimeSpec> build_spec(const ContainerRecord& record, const Paths&
   process.user.gid = facts.user.gid;
   process.user.additional_gids = facts.user.additional_gids;
   process.cwd = record.config.working_dir.empty() ? "/" : record.config.working_dir;
-  process.env = process_environment(record, {}, record.config.tty, facts.user.home);
+  process.env = process_environment(record, {}, record.config.tty, facts.user.home, facts.link_environment);
   if (!facts.init_program.empty()) process.args = {kInitInside, "--"};
   process.args.push_back(record.path);
   process.args.insert(process.args.end(), record.args.begin(), record.args.end());
@@ -323,7 +336,8 @@ Result<spec::RuntimeSpec> build_spec(const ContainerRecord& record, const Paths&
 }
 
 Result<spec::OciProcess> build_exec_process(const ContainerRecord& record, const spec::ExecConfig& config,
-                                            const runtime::ResolvedUser& user, const HostLimits& limits) {
+                                            const runtime::ResolvedUser& user, const HostLimits& limits,
+                                            const std::vector<std::string>& links) {
   auto security = TRY(parse_security_options(record.host_config.security_opt));
   bool privileged = config.privileged || record.host_config.privileged;
   spec::OciProcess process;
@@ -335,7 +349,7 @@ Result<spec::OciProcess> build_exec_process(const ContainerRecord& record, const
   process.user.uid = user.uid;
   process.user.gid = user.gid;
   process.user.additional_gids = user.additional_gids;
-  process.env = process_environment(record, config.env, config.tty, user.home);
+  process.env = process_environment(record, config.env, config.tty, user.home, links);
   process.no_new_privileges = security.no_new_privileges;
   process.rlimits = TRY(resource_limits(record.host_config, limits));
   process.capabilities = TRY(grant_capabilities(record.host_config, privileged, user.uid == 0, limits));

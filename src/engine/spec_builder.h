@@ -27,8 +27,10 @@ struct SpecFacts {
   std::map<std::string, std::string> namespace_paths;  // "network" -> "/proc/PID/ns/net", for container: modes
   std::vector<spec::OciDevice> host_devices;           // --device and --privileged
   std::string init_program;                            // absolute path of caisson-init, with HostConfig.Init
-  std::string shm_source;                              // path of another container's /dev/shm, or "/dev/shm"
-  spec::OciBlockIo block_io;                           // limits of single devices
+  std::map<std::string, std::vector<std::string>> image_layers;  // by destination: of mounts of type image
+  std::string shm_source;                                        // path of another container's /dev/shm, or "/dev/shm"
+  spec::OciBlockIo block_io;                                     // limits of single devices
+  std::vector<std::string> link_environment;                     // of those it is linked to
   HostLimits limits;
 };
 
@@ -43,12 +45,14 @@ struct SecurityOptions {
 };
 Result<SecurityOptions> parse_security_options(const std::vector<std::string>& options);
 
-// Environment of a process: PATH, HOSTNAME, TERM, then the container's own, HOME if nobody set one.
+// Environment of a process: PATH, HOSTNAME, TERM, that of links, then the container's own, HOME if nobody set one.
 std::vector<std::string> process_environment(const ContainerRecord& record, const std::vector<std::string>& extra,
-                                             bool tty, const std::string& home);
+                                             bool tty, const std::string& home,
+                                             const std::vector<std::string>& links = {});
 
 // The process of `docker exec`.
 Result<spec::OciProcess> build_exec_process(const ContainerRecord& record, const spec::ExecConfig& config,
-                                            const runtime::ResolvedUser& user, const HostLimits& limits);
+                                            const runtime::ResolvedUser& user, const HostLimits& limits,
+                                            const std::vector<std::string>& links = {});
 
 }  // namespace caisson::engine

@@ -24,6 +24,19 @@ static Result<int64_t> pid_of_peer(const std::string& mode, const ContainerRegis
   return record->pid;
 }
 
+// A donor of its IPC namespace has agreed to it, itself or by sharing that of another.
+static Result<> check_shareable(const std::string& mode, const ContainerRegistry& containers) {
+  std::string name = mode.substr(mode.find(':') + 1);
+  auto record = TRY(containers.find(name))->snapshot();
+  const std::string& theirs = record->host_config.ipc_mode;
+  if (theirs == "shareable" || theirs == "host" || theirs.starts_with("container:")) return {};
+  return fail(
+      ErrorKind::kInternal,
+      "failed to join IPC namespace: container %s: non-shareable IPC (hint: use IpcMode:shareable for the donor "
+      "container)",
+      name.c_str());
+}
+
 Result<> find_shared_namespaces(const ContainerRecord& record, const ContainerRegistry& containers, SpecFacts& facts) {
   const auto& host = record.host_config;
   struct {
@@ -35,6 +48,7 @@ Result<> find_shared_namespaces(const ContainerRecord& record, const ContainerRe
   for (const auto& entry : modes) {
     if (!entry.mode.starts_with("container:")) continue;
     auto pid = TRY(pid_of_peer(entry.mode, containers, entry.what));
+    if (&entry.mode == &host.ipc_mode) TRY(check_shareable(entry.mode, containers));
     facts.namespace_paths[entry.type] = format("/proc/%lld/ns/%s", static_cast<long long>(pid), entry.file);
     if (std::string_view(entry.type) == "ipc")
       facts.shm_source = format("/proc/%lld/root/dev/shm", static_cast<long long>(pid));
@@ -129,6 +143,23 @@ Result<std::vector<spec::OciDevice>> find_host_devices(const spec::HostConfig& h
   }
   if (host_config.privileged) add_devices_below("/dev", 0, devices);
   return devices;
+}
+
+struct DeviceRequest {
+  std::string driver;
+  std::vector<std::vector<std::string>> capabilities;
+};
+CAISSON_JSON(DeviceRequest, CAISSON_FIELD("Driver", driver), CAISSON_FIELD_NULL("Capabilities", capabilities))
+
+Result<> find_devices_by_request(const spec::HostConfig& host_config) {
+  for (const auto& raw : host_config.device_requests) {
+    auto request = TRY(json::decode<DeviceRequest>(raw.text));
+    std::vector<std::string> sets;
+    for (const auto& set : request.capabilities) sets.push_back("[" + join(set, " ") + "]");
+    return fail(ErrorKind::kInternal, "could not select device driver \"%s\" with capabilities: [%s]",
+                request.driver.substr(0, 64).c_str(), join(sets, " ").substr(0, 256).c_str());
+  }
+  return {};
 }
 
 Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record,

@@ -22,6 +22,9 @@ Result<> find_shared_namespaces(const ContainerRecord& record, const ContainerRe
 Result<spec::OciBlockIo> find_block_limits(const spec::HostConfig& host_config);
 Result<std::vector<spec::OciDevice>> find_host_devices(const spec::HostConfig& host_config);
 
+// HostConfig.DeviceRequests (--gpus): there is no driver that could answer one. kInternal with Docker's text.
+Result<> find_devices_by_request(const spec::HostConfig& host_config);
+
 // Published ports; `taken` tells whether a host port is in use by another container of ours.
 Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record,
                                                      const ContainerRegistry& containers);

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "engine/start_facts.h"
 #include "monitor/client.h"
 
 namespace caisson::engine {
@@ -61,7 +62,11 @@ Result<> merge_update(spec::HostConfig& host, spec::HostConfig change, const Hos
   if (change.memory_swap > 0 && change.memory == 0 && change.memory_swap < host.memory)
     return fail(ErrorKind::kInvalid, "Minimum memoryswap limit should be larger than memory limit, see usage");
   auto take = [](auto& to, const auto& from) {
-    if (from != std::decay_t<decltype(from)>{}) to = from;
+    if constexpr (requires { from.empty(); }) {
+      if (!from.empty()) to = from;
+    } else if (from != 0) {
+      to = from;
+    }
   };
   take(host.blkio_weight, change.blkio_weight);
   take(host.cpu_shares, change.cpu_shares);
@@ -77,14 +82,15 @@ Result<> merge_update(spec::HostConfig& host, spec::HostConfig change, const Hos
   take(host.memory_reservation, change.memory_reservation);
   if (change.pids_limit) host.pids_limit = change.pids_limit;
   if (!change.restart_policy.name.empty()) host.restart_policy = change.restart_policy;
-  if (facts.cgroup_v2 && change.memory_swappiness && *change.memory_swappiness != -1)
-    warnings.push_back(
-        "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness "
-        "discarded.");
+  take(host.blkio_weight_device, change.blkio_weight_device);
+  take(host.blkio_device_read_bps, change.blkio_device_read_bps);
+  take(host.blkio_device_write_bps, change.blkio_device_write_bps);
+  take(host.blkio_device_read_iops, change.blkio_device_read_iops);
+  take(host.blkio_device_write_iops, change.blkio_device_write_iops);
   return {};
 }
 
-sys::CgroupLimits limits_of_update(const spec::HostConfig& change) {
+sys::CgroupLimits limits_of_update(const spec::HostConfig& change, const spec::OciBlockIo& devices) {
   sys::CgroupLimits out;
   if (change.memory > 0) out.memory = change.memory;
   if (change.memory_swap != 0) out.memory_swap = change.memory_swap;
@@ -102,6 +108,14 @@ sys::CgroupLimits limits_of_update(const spec::HostConfig& change) {
   out.cpuset_mems = change.cpuset_mems;
   out.pids = change.pids_limit;
   if (change.blkio_weight > 0) out.blkio_weight = static_cast<uint16_t>(change.blkio_weight);
+  for (const auto& device : devices.weight_device)
+    out.blkio_weight_devices.push_back({device.major, device.minor, device.weight.value_or(0)});
+  using Throttles = std::vector<sys::BlockThrottle>;
+  for (auto [from, to] : {std::pair{&devices.throttle_read_bps_device, &out.read_bps},
+                          {&devices.throttle_write_bps_device, &out.write_bps},
+                          {&devices.throttle_read_iops_device, &out.read_iops},
+                          {&devices.throttle_write_iops_device, &out.write_iops}})
+    for (const auto& device : *from) static_cast<Throttles*>(to)->push_back({device.major, device.minor, device.rate});
   return out;
 }
 
@@ -115,7 +129,7 @@ static void tell_policy(const Services& services, const ContainerRecord& record)
 }
 
 Result<std::vector<std::string>> update_container(const Services& services, const ContainerPtr& container,
-                                                  const spec::HostConfig& change) {
+                                                  const spec::HostConfig& asked) {
   auto operation = container->begin_operation();
   ContainerRecord record = *container->snapshot();
   std::string context = "Cannot update container " + record.id;
@@ -125,11 +139,13 @@ Result<std::vector<std::string>> update_container(const Services& services, cons
   facts.cpus = static_cast<int>(std::thread::hardware_concurrency());
   facts.cgroup_v2 = services.cgroups.v2;
   std::vector<std::string> warnings;
+  spec::HostConfig change = asked;
+  TRY(fit_to_kernel(change, read_kernel_facts(services.cgroups), warnings));
   auto merged = merge_update(record.host_config, change, facts, warnings);
   if (!merged)
     return merged.error().kind == ErrorKind::kInvalid ? std::unexpected(merged.error())
                                                       : with_context(merged.error(), context);
-  auto limits = limits_of_update(change);
+  auto limits = limits_of_update(change, TRY(find_block_limits(change)));
   // A swap limit that was left out stays twice the memory, as it was made.
   if (record.running() && limits != sys::CgroupLimits{}) {
     auto updated = sys::update_cgroup_limits(sys::cgroup_paths(services.cgroups, record.cgroup_path), limits);

@@ -17,8 +17,8 @@ namespace caisson::engine {
 // values, kConflict where the two contradict each other, with Docker's texts.
 Result<> merge_update(spec::HostConfig& host, spec::HostConfig change, const HostFacts& facts,
                       std::vector<std::string>& warnings);
-// What of `change` a cgroup has to be told.
-sys::CgroupLimits limits_of_update(const spec::HostConfig& change);
+// What of `change` a cgroup has to be told; `devices` are the numbers of those that it names.
+sys::CgroupLimits limits_of_update(const spec::HostConfig& change, const spec::OciBlockIo& devices = {});
 
 // The warnings. Nothing is stored when the kernel refuses a limit.
 Result<std::vector<std::string>> update_container(const Services& services, const ContainerPtr& container,

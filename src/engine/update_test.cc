@@ -42,6 +42,26 @@ TEST_CASE("update: what the request names is taken, all else stays") {
   CHECK(!limits.cpu_shares);
 }
 
+TEST_CASE("update: limits of single devices") {
+  auto host = *json::decode<spec::HostConfig>(R"({"BlkioDeviceReadBps": [{"Path": "/dev/a", "Rate": 1}]})");
+  auto change = *json::decode<spec::HostConfig>(
+      R"({"BlkioDeviceReadBps": [{"Path": "/dev/b", "Rate": 2}], "BlkioWeightDevice": [{"Path": "/dev/b", "Weight": 20}]})");
+  std::vector<std::string> warnings;
+  REQUIRE(merge_update(host, change, {}, warnings));
+  REQUIRE(host.blkio_device_read_bps.size() == 1);
+  CHECK(host.blkio_device_read_bps[0].path == "/dev/b");
+  CHECK(host.blkio_weight_device.size() == 1);
+  spec::OciBlockIo devices;
+  devices.weight_device.push_back({8, 1, 20, {}});
+  devices.throttle_read_bps_device.push_back({8, 0, 2});
+  devices.throttle_write_iops_device.push_back({8, 0, 3});
+  auto limits = limits_of_update(change, devices);
+  CHECK(limits.blkio_weight_devices == std::vector<sys::BlockThrottle>{{8, 1, 20}});
+  CHECK(limits.read_bps == std::vector<sys::BlockThrottle>{{8, 0, 2}});
+  CHECK(limits.write_iops == std::vector<sys::BlockThrottle>{{8, 0, 3}});
+  CHECK(limits.write_bps.empty());
+}
+
 TEST_CASE("update: limits that cannot be") {
   spec::HostConfig host, change;
   change.memory = 64 << 20;
@@ -101,7 +121,7 @@ TEST_CASE("stats: a stopped container has Docker's zeros") {
   record.id = "abc";
   CHECK(
       json::encode(sample_stats(record, {})) ==
-      R"({"name":"/web","id":"abc","read":"0001-01-01T00:00:00Z","preread":"0001-01-01T00:00:00Z","os_type":"linux","pids_stats":{},)"
+      R"({"name":"/web","id":"abc","read":"0001-01-01T00:00:00Z","preread":"0001-01-01T00:00:00Z","pids_stats":{},)"
       R"("blkio_stats":{"io_service_bytes_recursive":null,"io_serviced_recursive":null,"io_queue_recursive":null,)"
       R"("io_service_time_recursive":null,"io_wait_time_recursive":null,"io_merged_recursive":null,"io_time_recursive":null,"sectors_recursive":null},)"
       R"("num_procs":0,"storage_stats":{},"cpu_stats":{"cpu_usage":{"total_usage":0,"usage_in_kernelmode":0,"usage_in_usermode":0},)"

@@ -50,7 +50,8 @@ class Manager final : public NetworkManager {
   Result<UniqueFd> create_namespace() override { return std::move(TRY(pool_.take()).netns); }
   void warm_up() override { pool_.warm_up(); }
   Result<Attached> attach_bridge(const std::string& container_id, const std::vector<PortMapping>& ports,
-                                 const std::string& wanted_mac, const std::string& wanted_address) override;
+                                 const std::string& wanted_mac, const std::string& wanted_address,
+                                 const std::vector<std::string>& link_local) override;
   void detach(const std::string& container_id) override;
   Result<> restore(const Endpoint& endpoint) override;
   Result<> finish_restore() override;
@@ -67,8 +68,13 @@ class Manager final : public NetworkManager {
   Result<uint32_t> reserve(const std::string& container_id, const std::optional<uint32_t>& address);
   void forget(const std::string& container_id);
   Result<std::vector<PublishedPort>> parse_ports(const std::vector<PortMapping>& mappings, uint32_t address) const;
-  Result<std::string> plug(sys::NewNamespace& space, const Ready& ready, uint32_t address, const sys::MacAddress& mac,
-                           bool hairpin, sys::RouteSocket& route);
+  struct Inside {
+    uint32_t address = 0;
+    sys::MacAddress mac{};
+    std::vector<uint32_t> link_local;
+  };
+  Result<std::string> plug(sys::NewNamespace& space, const Ready& ready, const Inside& inside, bool hairpin,
+                           sys::RouteSocket& route);
   Result<> publish(const std::string& container_id, const std::vector<PublishedPort>& ports, bool anew);
   std::vector<PublishedPort> all_ports();
 
@@ -157,8 +163,8 @@ Result<std::vector<PublishedPort>> Manager::parse_ports(const std::vector<PortMa
   return ports;
 }
 
-Result<std::string> Manager::plug(sys::NewNamespace& space, const Ready& ready, uint32_t address,
-                                  const sys::MacAddress& mac, bool hairpin, sys::RouteSocket& route) {
+Result<std::string> Manager::plug(sys::NewNamespace& space, const Ready& ready, const Inside& inside, bool hairpin,
+                                  sys::RouteSocket& route) {
   sys::VethRequest request;
   // Never a name that was used before: the kernel frees names some time after the namespace has gone.
   request.name = "veth" + random_hex(7);
@@ -168,10 +174,10 @@ Result<std::string> Manager::plug(sys::NewNamespace& space, const Ready& ready, 
   request.hairpin = hairpin;
   request.mtu = config_.mtu;
   request.peer_name = kInside;
-  request.peer_mac = mac;
+  request.peer_mac = inside.mac;
   request.peer_netns = space.netns.get();
   TRY(route.create_veth(request));
-  TRY(space.route.configure({kInside, address, ready.subnet.prefix, ready.subnet.address}));
+  TRY(space.route.configure({kInside, inside.address, ready.subnet.prefix, ready.subnet.address, inside.link_local}));
   return request.name;
 }
 
@@ -202,7 +208,8 @@ Result<> Manager::publish(const std::string& container_id, const std::vector<Pub
 Result<NetworkManager::Attached> Manager::attach_bridge(const std::string& container_id,
                                                         const std::vector<PortMapping>& mappings,
                                                         const std::string& wanted_mac,
-                                                        const std::string& wanted_address) {
+                                                        const std::string& wanted_address,
+                                                        const std::vector<std::string>& link_local) {
   std::optional<uint32_t> fixed;
   if (!wanted_address.empty()) {
     fixed = parse_ipv4(wanted_address);
@@ -213,6 +220,13 @@ Result<NetworkManager::Attached> Manager::attach_bridge(const std::string& conta
     mac = parse_mac(wanted_mac);
     if (!mac || (*mac)[0] & 1 || *mac == sys::MacAddress{})
       return fail(ErrorKind::kInvalid, "%s is not a MAC address of a station", quoted(wanted_mac).c_str());
+  }
+  std::vector<uint32_t> more;
+  for (const auto& text : link_local) {
+    auto parsed = parse_ipv4(text);
+    if (!parsed || *parsed >> 16 != 0xa9fe)
+      return fail(ErrorKind::kUnsupported, "address %s is not an IPv4 link-local address", quoted(text).c_str());
+    more.push_back(*parsed);
   }
   auto ready = TRY(ensure_ready({}));
   Rollback undo;
@@ -228,7 +242,8 @@ Result<NetworkManager::Attached> Manager::attach_bridge(const std::string& conta
   }
   auto space = TRY_CTX(pool_.take(), "create network namespace");
   auto route = TRY(sys::RouteSocket::open(true));
-  auto link = plug(space, ready, address, *mac, !ports.empty(), route);
+  const Inside inside{address, *mac, std::move(more)};
+  auto link = plug(space, ready, inside, !ports.empty(), route);
   if (!link && (link.error().err == EINVAL || link.error().err == ENODEV)) {
     // Most likely the bridge was deleted under us: make it again, once, in a fresh namespace.
     {
@@ -238,7 +253,7 @@ Result<NetworkManager::Attached> Manager::attach_bridge(const std::string& conta
     log_debug("%s, setting the bridge up again", link.error().message.c_str());
     ready = TRY(ensure_ready({}));
     space = TRY_CTX(pool_.take(), "create network namespace");
-    link = plug(space, ready, address, *mac, !ports.empty(), route);
+    link = plug(space, ready, inside, !ports.empty(), route);
   }
   if (!link) return std::unexpected(link.error());
   TRY(publish(container_id, ports, true));

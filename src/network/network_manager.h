@@ -59,9 +59,10 @@ class NetworkManager {
   };
   // Namespace, address, veth pair with the host end on the bridge and up, default route, ports
   // published, link known to carry traffic. kConflict names the owner of a taken port. All undone on
-  // failure. `wanted_mac`, `wanted_address` may be empty.
+  // failure. `wanted_mac`, `wanted_address` may be empty; `link_local` are further addresses of 169.254.0.0/16.
   virtual Result<Attached> attach_bridge(const std::string& container_id, const std::vector<PortMapping>& ports,
-                                         const std::string& wanted_mac, const std::string& wanted_address) = 0;
+                                         const std::string& wanted_mac, const std::string& wanted_address,
+                                         const std::vector<std::string>& link_local = {}) = 0;
   // Frees ports and address at once; the pair goes with the namespace. Unknown ids are fine.
   virtual void detach(const std::string& container_id) = 0;
   // After an engine restart: takes back what a running container still has, republishes its ports.

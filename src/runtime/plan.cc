@@ -115,7 +115,7 @@ void fields(Io& io, IdMapping& v) {
 }
 template <class Io>
 void fields(Io& io, Mount& v) {
-  all(io, v.kind, v.destination, v.type, v.source, v.data, v.set_attributes, v.clear_attributes,
+  all(io, v.kind, v.destination, v.type, v.source, v.beneath, v.data, v.set_attributes, v.clear_attributes,
       v.set_attributes_recursive, v.clear_attributes_recursive, v.propagation, v.propagation_recursive, v.recursive,
       v.copy_up, v.id_mapped, v.id_mapped_recursive, v.uid_mappings, v.gid_mappings);
 }

@@ -87,7 +87,8 @@ struct Mount {
   std::string destination;  // looked up inside the root; made when missing
   std::string type;
   std::string source;
-  std::string data;                                                       // file system options, separated by commas
+  std::string beneath;  // kBind: the directory below which the source lies; no link leads out of it
+  std::string data;     // file system options, separated by commas
   uint64_t set_attributes = 0, clear_attributes = 0;                      // MOUNT_ATTR_*
   uint64_t set_attributes_recursive = 0, clear_attributes_recursive = 0;  // "rro" and its like
   uint64_t propagation = 0;  // MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE or slave and shared; 0: private

@@ -120,13 +120,19 @@ class MappingNamespaces {
   std::map<std::string, UniqueFd> spaces_;
 };
 
+Result<UniqueFd> clone_source(const Mount& mount) {
+  if (mount.beneath.empty()) return sys::clone_mount(AT_FDCWD, mount.source, mount.recursive);
+  auto root = TRY(sys::open_file(mount.beneath, O_PATH | O_DIRECTORY));
+  auto source = TRY(sys::open_in_root(root.get(), mount.source, O_PATH));
+  return sys::clone_mount(source.get(), "", mount.recursive);
+}
+
 Result<> prepare_bind(const Plan& plan, MappingNamespaces& namespaces, PreparedMount& prepared) {
   const Mount& mount = *prepared.mount;
   if (mount.id_mapped && plan.rootless) return namespaces.map(mount, -1);
   // An ordinary user has the right only inside: the child does it.
   if (plan.rootless) return {};
-  prepared.source =
-      TRY_CTX(sys::clone_mount(AT_FDCWD, mount.source, mount.recursive), "mount at '" + mount.destination + "'");
+  prepared.source = TRY_CTX(clone_source(mount), "mount at '" + mount.destination + "'");
   if (mount.id_mapped) TRY(namespaces.map(mount, prepared.source.get()));
   return {};
 }

@@ -101,6 +101,10 @@ struct VolumeOptions {
 struct TmpfsOptions {
   int64_t size_bytes = 0;
   int64_t mode = 0;
+  std::vector<std::vector<std::string>> options;  // name, or name and value
+};
+struct ImageOptions {
+  std::string subpath;
 };
 struct Mount {
   std::string type, source, target;
@@ -109,6 +113,7 @@ struct Mount {
   std::optional<BindOptions> bind_options;
   std::optional<VolumeOptions> volume_options;
   std::optional<TmpfsOptions> tmpfs_options;
+  std::optional<ImageOptions> image_options;
 };
 
 struct HostConfig {
@@ -150,8 +155,10 @@ struct HostConfig {
   std::vector<std::string> device_cgroup_rules;
   std::vector<json::Raw> device_requests;
   int64_t memory_reservation = 0, memory_swap = 0;
+  int64_t kernel_memory = 0;  // until 1.41
   std::optional<int64_t> memory_swappiness;
   std::optional<bool> oom_kill_disable;
+  std::string oom_policy;  // ours: "process" (or nothing), "group"
   std::optional<int64_t> pids_limit;
   std::vector<Ulimit> ulimits;
   std::optional<bool> init;
@@ -161,6 +168,7 @@ struct HostConfig {
 
 struct EndpointIpam {
   std::string ipv4_address, ipv6_address;
+  std::vector<std::string> link_local_ips;
 };
 struct EndpointSettings {
   std::optional<EndpointIpam> ipam_config;
@@ -182,6 +190,7 @@ struct NetworkingConfig {
 struct CreateExtras {
   HostConfig host_config;
   NetworkingConfig networking_config;
+  std::string platform;  // of the request's query: "linux/arm64/v8"
 };
 
 struct ExecConfig {
@@ -193,6 +202,7 @@ struct ExecConfig {
   std::vector<std::string> env;
   std::string working_dir;
   StringList cmd;
+  bool kill_on_detach = false;  // ours: the command does not outlive its client
 };
 struct ExecStartConfig {
   bool detach = false, tty = false;
@@ -231,11 +241,14 @@ CAISSON_JSON(BindOptions, CAISSON_FIELD_OMIT("Propagation", propagation),
              CAISSON_FIELD_OMIT("ReadOnlyForceRecursive", read_only_force_recursive))
 CAISSON_JSON(VolumeOptions, CAISSON_FIELD_OMIT("NoCopy", no_copy), CAISSON_FIELD_OMIT("Labels", labels),
              CAISSON_FIELD_OMIT("DriverConfig", driver_config), CAISSON_FIELD_OMIT("Subpath", subpath))
-CAISSON_JSON(TmpfsOptions, CAISSON_FIELD_OMIT("SizeBytes", size_bytes), CAISSON_FIELD_OMIT("Mode", mode))
+CAISSON_JSON(TmpfsOptions, CAISSON_FIELD_OMIT("SizeBytes", size_bytes), CAISSON_FIELD_OMIT("Mode", mode),
+             CAISSON_FIELD_OMIT("Options", options))
+CAISSON_JSON(ImageOptions, CAISSON_FIELD_OMIT("Subpath", subpath))
 CAISSON_JSON(Mount, CAISSON_FIELD_OMIT("Type", type), CAISSON_FIELD_OMIT("Source", source),
              CAISSON_FIELD_OMIT("Target", target), CAISSON_FIELD_OMIT("ReadOnly", read_only),
              CAISSON_FIELD_OMIT("Consistency", consistency), CAISSON_FIELD_OMIT("BindOptions", bind_options),
-             CAISSON_FIELD_OMIT("VolumeOptions", volume_options), CAISSON_FIELD_OMIT("TmpfsOptions", tmpfs_options))
+             CAISSON_FIELD_OMIT("VolumeOptions", volume_options), CAISSON_FIELD_OMIT("TmpfsOptions", tmpfs_options),
+             CAISSON_FIELD_OMIT("ImageOptions", image_options))
 CAISSON_JSON(
     HostConfig, CAISSON_FIELD_NULL("Binds", binds), CAISSON_FIELD("ContainerIDFile", container_id_file),
     CAISSON_FIELD("LogConfig", log_config), CAISSON_FIELD("NetworkMode", network_mode),
@@ -263,13 +276,14 @@ CAISSON_JSON(
     CAISSON_FIELD("CpuRealtimeRuntime", cpu_realtime_runtime), CAISSON_FIELD("CpusetCpus", cpuset_cpus),
     CAISSON_FIELD("CpusetMems", cpuset_mems), CAISSON_FIELD("Devices", devices),
     CAISSON_FIELD_NULL("DeviceCgroupRules", device_cgroup_rules), CAISSON_FIELD_NULL("DeviceRequests", device_requests),
-    CAISSON_FIELD("MemoryReservation", memory_reservation), CAISSON_FIELD("MemorySwap", memory_swap),
-    CAISSON_FIELD_NULL("MemorySwappiness", memory_swappiness), CAISSON_FIELD_NULL("OomKillDisable", oom_kill_disable),
+    CAISSON_FIELD_OMIT("KernelMemory", kernel_memory), CAISSON_FIELD("MemoryReservation", memory_reservation),
+    CAISSON_FIELD("MemorySwap", memory_swap), CAISSON_FIELD_NULL("MemorySwappiness", memory_swappiness),
+    CAISSON_FIELD_NULL("OomKillDisable", oom_kill_disable), CAISSON_FIELD_OMIT("OomPolicy", oom_policy),
     CAISSON_FIELD_NULL("PidsLimit", pids_limit), CAISSON_FIELD("Ulimits", ulimits), CAISSON_FIELD_OMIT("Init", init),
     CAISSON_FIELD_OMIT("Mounts", mounts), CAISSON_FIELD_NULL("MaskedPaths", masked_paths),
     CAISSON_FIELD_NULL("ReadonlyPaths", readonly_paths))
 CAISSON_JSON(EndpointIpam, CAISSON_FIELD_OMIT("IPv4Address", ipv4_address),
-             CAISSON_FIELD_OMIT("IPv6Address", ipv6_address))
+             CAISSON_FIELD_OMIT("IPv6Address", ipv6_address), CAISSON_FIELD_OMIT("LinkLocalIPs", link_local_ips))
 CAISSON_JSON(EndpointSettings, CAISSON_FIELD_NULL("IPAMConfig", ipam_config), CAISSON_FIELD_NULL("Links", links),
              CAISSON_FIELD_NULL("Aliases", aliases), CAISSON_FIELD("MacAddress", mac_address),
              CAISSON_FIELD_NULL("DriverOpts", driver_opts), CAISSON_FIELD("GwPriority", gw_priority),
@@ -285,7 +299,8 @@ CAISSON_JSON(ExecConfig, CAISSON_FIELD("User", user), CAISSON_FIELD("Privileged"
              CAISSON_FIELD("Tty", tty), CAISSON_FIELD_OMIT("ConsoleSize", console_size),
              CAISSON_FIELD("AttachStdin", attach_stdin), CAISSON_FIELD("AttachStdout", attach_stdout),
              CAISSON_FIELD("AttachStderr", attach_stderr), CAISSON_FIELD("DetachKeys", detach_keys),
-             CAISSON_FIELD_NULL("Env", env), CAISSON_FIELD("WorkingDir", working_dir), CAISSON_FIELD("Cmd", cmd))
+             CAISSON_FIELD_NULL("Env", env), CAISSON_FIELD("WorkingDir", working_dir), CAISSON_FIELD("Cmd", cmd),
+             CAISSON_FIELD_OMIT("KillOnDetach", kill_on_detach))
 CAISSON_JSON(ExecStartConfig, CAISSON_FIELD("Detach", detach), CAISSON_FIELD("Tty", tty),
              CAISSON_FIELD_OMIT("ConsoleSize", console_size))
 

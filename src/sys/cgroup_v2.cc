@@ -115,7 +115,9 @@ Result<> apply_io(const std::string& dir, const CgroupLimits& limits) {
       {"rbps", limits.read_bps}, {"wbps", limits.write_bps}, {"riops", limits.read_iops}, {"wiops", limits.write_iops}};
   for (const auto& throttle : throttles)
     for (const auto& device : throttle.values)
-      TRY(set(dir, "io.max", format("%ld:%ld %s=%lu", device.major, device.minor, throttle.key, device.rate)));
+      TRY(set(dir, "io.max",
+              format("%ld:%ld %s=%s", device.major, device.minor, throttle.key,
+                     device.rate ? std::to_string(device.rate).c_str() : "max")));
   return {};
 }
 

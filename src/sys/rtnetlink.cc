@@ -280,6 +280,10 @@ Result<> RouteSocket::configure(const InterfaceSetup& setup) {
   NetlinkBuilder out;
   out.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
   put_address(out, index, setup.address, setup.prefix);
+  for (uint32_t address : setup.link_local) {
+    out.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
+    put_address(out, index, address, 16);
+  }
   // Up after the address, so that the connected route is there for the gateway in one go.
   out.begin(RTM_SETLINK, 0);
   out.header(up_header(index));

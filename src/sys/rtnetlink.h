@@ -52,7 +52,8 @@ struct InterfaceSetup {
   std::string name;
   uint32_t address = 0;
   int prefix = 0;
-  uint32_t gateway = 0;  // 0: no default route
+  uint32_t gateway = 0;              // 0: no default route
+  std::vector<uint32_t> link_local;  // further addresses, of /16
 };
 
 class RouteSocket {
