@@ -29,6 +29,7 @@ Result<JsonValue> exec_config(App& app, const Invocation& call, const ExecOption
   const ParsedFlags& flags = call.flags;
   JsonValue config = JsonValue::object();
   if (flags.changed("user")) config.set("User", flags.text("user"));
+  if (flags.on("kill-with-client")) config.set("KillOnDetach", true);
   if (flags.on("privileged")) config.set("Privileged", true);
   if (options.tty) config.set("Tty", true);
   if (!options.detach) {
@@ -120,6 +121,7 @@ constexpr FlagSpec kFlags[] = {
      .type_name = "list",
      .usage = "Read in a file of environment variables"},
     {.name = "interactive", .shorthand = 'i', .usage = "Keep STDIN open even if not attached"},
+    {.name = "kill-with-client", .usage = "Kill the command when this client ends or detaches"},
     {.name = "privileged", .usage = "Give extended privileges to the command"},
     {.name = "tty", .shorthand = 't', .usage = "Allocate a pseudo-TTY"},
     {.name = "user",

@@ -284,6 +284,7 @@ Result<> set_resource_limits(JsonValue& host, const ParsedFlags& flags) {
                                          {"blkio-weight", "BlkioWeight"}};
   for (const Mapping& item : kNumbers)
     if (int64_t value = flags.integer(item.flag)) host.set(item.member, value);
+  if (!flags.text("oom-policy").empty()) host.set("OomPolicy", flags.text("oom-policy"));
   if (flags.changed("pids-limit")) host.set("PidsLimit", flags.integer("pids-limit"));
   if (!flags.text("cpus").empty()) host.set("NanoCpus", TRY(parse_nano_cpus(flags.text("cpus"))));
   return {};

@@ -17,6 +17,7 @@ struct Waiter {
 struct Container::Shared {
   std::mutex record_mutex;  // held for a pointer's copy only
   std::shared_ptr<const ContainerRecord> record;
+  std::shared_ptr<const SummaryText> summary_text;  // same mutex
   std::mutex operation_mutex;
   std::mutex waiter_mutex;
   std::vector<Waiter> waiters;
@@ -38,6 +39,17 @@ std::shared_ptr<const ContainerRecord> Container::snapshot() const {
   return shared_->record;
 }
 
+std::shared_ptr<const SummaryText> Container::summary_text() const {
+  std::lock_guard lock(shared_->record_mutex);
+  return shared_->summary_text;
+}
+
+void Container::keep_summary_text(std::shared_ptr<const SummaryText> text) {
+  std::lock_guard lock(shared_->record_mutex);
+  // A listing that was overtaken by a change would only keep an old record alive.
+  if (text->record == shared_->record) shared_->summary_text.swap(text);
+}
+
 std::shared_ptr<const ContainerRecord> Container::settled_snapshot() {
   auto record = snapshot();
   if (record->running()) return record;
@@ -52,8 +64,10 @@ Operation Container::begin_operation() {
 
 void Container::publish(ContainerRecord record) {
   auto next = std::make_shared<const ContainerRecord>(std::move(record));
+  std::shared_ptr<const SummaryText> old_text;
   std::lock_guard lock(shared_->record_mutex);
   shared_->record.swap(next);
+  shared_->summary_text.swap(old_text);
 }
 
 uint64_t Container::add_waiter(WaitCondition condition, WaitCallback callback) {

@@ -16,6 +16,13 @@ namespace caisson::engine {
 
 struct OpenRoot;
 
+// One container's entry in the list as text, but for the words that age ("Up 3 minutes").
+struct SummaryText {
+  std::shared_ptr<const ContainerRecord> record;  // of which it tells
+  std::string image_name;
+  std::string head, tail;  // around the quoted status
+};
+
 enum class WaitCondition : unsigned char { kNotRunning, kNextExit, kRemoved };
 
 struct WaitOutcome {
@@ -46,6 +53,10 @@ class Container {
 
   // Readers: never blocks on an operation.
   std::shared_ptr<const ContainerRecord> snapshot() const;
+
+  // What was kept of the last listing, maybe of an older record; null at first.
+  std::shared_ptr<const SummaryText> summary_text() const;
+  void keep_summary_text(std::shared_ptr<const SummaryText> text);
 
   // For requests that need it running: a container's first output may reach its client before its start is
   // through here, so an operation that is under way is waited for before "not running" is believed.

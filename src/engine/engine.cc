@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <mutex>
 #include <set>
 #include <thread>
 
@@ -17,6 +18,8 @@
 #include "base/text.h"
 #include "engine/create_defaults.h"
 #include "engine/create_rules.h"
+#include "engine/image_mounts.h"
+#include "engine/links.h"
 #include "engine/mount_plan.h"
 #include "engine/names.h"
 #include "engine/spec_builder.h"
@@ -31,6 +34,8 @@ namespace caisson::engine {
 // In the order of construction; destroyed backwards.
 struct Engine::Parts {
   EngineOptions options;
+  mutable std::mutex live_mutex;  // guards live
+  std::shared_ptr<const LiveOptions> live;
   std::unique_ptr<Paths> paths;
   UniqueFd data_lock, exec_lock;
   UniqueFd monitor_program;
@@ -58,6 +63,17 @@ Engine::Engine() : parts_(std::make_unique<Parts>()) {}
 Engine::~Engine() { parts_->executor.reset(); }
 
 const EngineOptions& Engine::options() const { return parts_->options; }
+
+std::shared_ptr<const LiveOptions> Engine::live_options() const {
+  std::lock_guard lock(parts_->live_mutex);
+  return parts_->live;
+}
+
+void Engine::reload(const EngineOptions& fresh) {
+  auto live = std::make_shared<const LiveOptions>(fresh.live());
+  std::lock_guard lock(parts_->live_mutex);
+  parts_->live = std::move(live);
+}
 const Paths& Engine::paths() const { return *parts_->paths; }
 ContainerRegistry& Engine::containers() { return *parts_->containers; }
 Lifecycle& Engine::lifecycle() { return *parts_->lifecycle; }
@@ -100,20 +116,35 @@ static Result<std::string> read_or_make_id(const std::string& path) {
   return id;
 }
 
-// Directories that no record owns: a create or a remove was cut short.
+// What no record owns: a create or a remove was cut short. Put out of the way now, taken away later.
 Result<> Engine::drop_half_made() {
-  TRY(sys::make_dirs(parts_->paths->containers(), 0710));
-  TRY(sys::make_dirs(parts_->paths->run_containers(), 0700));
-  TRY(sys::make_dirs(parts_->paths->temporary(), 0700));
-  for (const auto& name : TRY(sys::list_dir(parts_->paths->temporary())))
-    if (name.starts_with("rm-")) TRY(sys::remove_tree(parts_->paths->temporary() + "/" + name));
-  for (const auto& name : TRY(sys::list_dir(parts_->paths->containers()))) {
+  const Paths& paths = *parts_->paths;
+  TRY(sys::make_dirs(paths.containers(), 0710));
+  TRY(sys::make_dirs(paths.run_containers(), 0700));
+  TRY(sys::make_dirs(paths.temporary(), 0700));
+  for (const auto& name : TRY(sys::list_dir(paths.containers()))) {
     if (parts_->containers->find(name)) continue;
     log_info("removing directory '%s', which belongs to no container", name.substr(0, 64).c_str());
-    TRY(sys::remove_tree(parts_->paths->containers() + "/" + name));
+    std::string trash = paths.temporary() + "/rm-" + random_hex(16);
+    if (::rename((paths.containers() + "/" + name).c_str(), trash.c_str()) < 0)
+      return fail_errno("rename '%s'", name.c_str());
   }
-  for (const auto& name : TRY(sys::list_dir(parts_->paths->run_containers())))
-    if (!parts_->containers->find(name)) TRY(sys::remove_tree(parts_->paths->run_containers() + "/" + name));
+  std::vector<std::string> trash;
+  for (const auto& name : TRY(sys::list_dir(paths.temporary())))
+    if (name.starts_with("rm-")) trash.push_back(paths.temporary() + "/" + name);
+  for (const auto& name : TRY(sys::list_dir(paths.run_containers())))
+    if (!parts_->containers->find(name)) TRY(sys::remove_tree(paths.run_containers() + "/" + name));
+  if (trash.empty()) return {};
+  parts_->executor->post([this, trash = std::move(trash)] {
+    for (const auto& dir : trash) {
+      auto volumes = sys::read_file(Paths::volume_list(dir), 1 << 20).value_or("");
+      for (const auto& name : split(volumes, '\n')) {
+        if (name.empty()) continue;
+        if (auto gone = parts_->volumes->remove(name); !gone) log_warn("%s", gone.error().message.c_str());
+      }
+      if (auto gone = sys::remove_tree(dir); !gone) log_warn("%s", gone.error().message.c_str());
+    }
+  });
   return {};
 }
 
@@ -126,6 +157,7 @@ Result<std::unique_ptr<Engine>> Engine::open(EngineOptions options, sys::EventLo
 Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   Parts& parts = *parts_;
   parts.options = std::move(options);
+  reload(parts.options);
   parts.paths = std::make_unique<Paths>(parts.options);
   TRY(lock_roots());
   parts.engine_id = TRY(read_or_make_id(parts.options.data_root + "/engine-id"));
@@ -143,6 +175,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
                                   "looking for the monitor program");
   parts.cgroups = TRY_CTX(sys::detect_cgroups(), "looking for control groups");
   parts.host.cgroup_v2 = parts.cgroups.v2;
+  parts.host.kernel = read_kernel_facts(parts.cgroups);
   parts.host.log_driver = parts.options.log_driver;
   parts.host.log_options = parts.options.log_options;
   parts.host.cpus = static_cast<int>(std::thread::hardware_concurrency());
@@ -161,7 +194,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   network_config.enable_nat = parts.options.ip_masq;
   parts.network = TRY(network::NetworkManager::create(network_config));
   TRY(sys::make_dirs(parts.paths->volumes(), 0711));
-  parts.volumes = std::make_unique<volume::VolumeStore>(parts.paths->volumes());
+  parts.volumes = std::make_unique<volume::VolumeStore>(parts.paths->volumes(), parts.paths->temporary());
   TRY(sys::make_dirs(parts.paths->seccomp_cache(), 0700));
   parts.seccomp = std::make_unique<runtime::SeccompCache>(parts.paths->seccomp_cache());
   parts.executor = std::make_unique<Executor>(8);
@@ -187,29 +220,49 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.services = std::make_unique<Services>(services);
   parts.health = std::make_unique<HealthChecks>(services, *parts.execs, *parts.lifecycle);
   parts.lifecycle->set_observer(*parts.health);
-  for (const auto& container : parts.containers->list()) parts.lifecycle->adopt(container);
+  parts.lifecycle->adopt_all(parts.containers->list());
   if (auto restored = parts.network->finish_restore(); !restored)
     log_error("restoring the network: %s", restored.error().message.c_str());
   parts.lifecycle->start_at_boot();
   return {};
 }
 
-Result<std::vector<spec::MountPoint>> Engine::make_mount_points(ContainerRecord& record) {
+Result<std::vector<spec::MountPoint>> Engine::make_mount_points(ContainerRecord& record,
+                                                                std::vector<std::shared_ptr<void>>& holds) {
   std::vector<spec::MountPoint> points;
   for (auto& planned : TRY(plan_mounts(record.config, record.host_config, record.inherited_mounts))) {
     spec::MountPoint point = planned.point;
     if (point.type == "volume") {
-      if (point.name.empty()) {
+      // Not of kind not-found: on this route clients take a 404 for a missing image and go and pull it.
+      if (point.driver != "local")
+        return fail(ErrorKind::kInvalid, "error looking up volume plugin %s: plugin \"%s\" not found",
+                    point.driver.c_str(), point.driver.c_str());
+      bool is_anonymous = point.name.empty();
+      if (is_anonymous) {
         point.name = random_id();
         record.anonymous_volumes.push_back(point.name);
+        // Before it exists: should the engine die before the row is written, the next one finds it by this.
+        TRY(sys::write_file(Paths::volume_list(parts_->paths->container(record.id)),
+                            join(record.anonymous_volumes, "\n"), 0600));
       }
-      point.source = TRY(parts_->volumes->open_or_create(point.name)).path;
+      std::map<std::string, std::string> labels;
+      if (is_anonymous) labels["com.docker.volume.anonymous"];
+      auto opened = TRY(parts_->volumes->open_or_create(point.name, labels));
+      point.source = opened.path;
+      if (opened.created) parts_->events.publish({"volume", "create", point.name, {{"driver", "local"}}, 0});
+      holds.push_back(std::move(opened.hold));
     } else if (point.type == "bind" && !sys::path_exists(point.source)) {
       if (!planned.create_source)
         return fail(ErrorKind::kInvalid, "invalid mount config for type \"bind\": bind source path does not exist: %s",
                     point.source.c_str());
       // DOCKER-QUIRK: -v makes the missing host directory.
       TRY_CTX(sys::make_dirs(point.source, 0755), "error while creating mount source path '" + point.source + "'");
+    }
+    if (point.type == "image") {
+      auto image = parts_->images->find(point.source);
+      if (!image) return fail(ErrorKind::kInvalid, "%s", image.error().message.c_str());
+      point.name = image->id;
+      TRY(image_mount_layers(TRY(parts_->images->layers(image->id)).directories, planned.subpath));
     }
     if (point.type != "tmpfs") points.push_back(std::move(point));
   }
@@ -226,8 +279,15 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
   record.created_ns = now_ns();
   record.image_id = image.id;
   record.image_name = config.image;
+  TRY(check_platform(image.config, config.image, extras.platform, created.warnings));
+  TRY(check_request(config, extras.host_config, extras.networking_config));
+  // Names may be given to others before the start.
+  auto& host = extras.host_config;
+  for (auto* mode : {&host.network_mode, &host.pid_mode, &host.ipc_mode})
+    if (mode->starts_with("container:"))
+      if (auto peer = parts_->containers->find(mode->substr(10))) *mode = "container:" + (*peer)->id();
   TRY(merge_image_config(config, image.config));
-  apply_engine_defaults(extras.host_config, parts_->options);
+  apply_engine_defaults(extras.host_config, parts_->options, *live_options());
   TRY(normalise_host_config(extras.host_config, config, parts_->host, created.warnings));
   TRY(parse_security_options(extras.host_config.security_opt));
   if (config.hostname.empty() && !extras.host_config.network_mode.starts_with("container:"))
@@ -261,11 +321,15 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
     if (!peer) return fail(ErrorKind::kInvalid, "%s", peer.error().message.c_str());
     auto peer_record = (*peer)->snapshot();
     for (auto point : peer_record->mounts) {
+      if (point.type == "image") continue;
       point.rw = point.rw && !from.read_only;
       record.inherited_mounts.push_back(std::move(point));
     }
   }
-  record.mounts = TRY(make_mount_points(record));
+  std::vector<std::shared_ptr<void>> volume_holds;  // until the record tells that they are in use
+  record.mounts = TRY(make_mount_points(record, volume_holds));
+  record.links = TRY(resolve_links(record.host_config, *parts_->containers));
+  record.host_config.links.clear();
 
   created.id = record.id;
   bool named = !name.empty();
@@ -284,6 +348,8 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
 Result<std::vector<std::string>> Engine::update(const ContainerPtr& container, const spec::HostConfig& change) {
   return update_container(*parts_->services, container, change);
 }
+
+Result<> Engine::remove_link(const std::string& name) { return engine::remove_link(*parts_->services, name); }
 
 void Engine::warm_up() {
   parts_->executor->post([this] { parts_->network->warm_up(); });

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/text.h"
+#include "engine/links.h"
 #include "engine/seccomp_choice.h"
 #include "engine/spec_builder.h"
 #include "runtime/plan_builder.h"
@@ -110,7 +111,8 @@ static Result<runtime::ProcessPlan> plan_process(const ContainerRecord& record, 
   auto root = TRY(sys::open_file(format("/proc/%lld/root", static_cast<long long>(record.pid)), O_PATH | O_DIRECTORY));
   const std::string& user_text = config.user.empty() ? record.config.user : config.user;
   auto user = TRY(runtime::resolve_user(root.get(), user_text, record.host_config.group_add));
-  auto process = TRY(build_exec_process(record, config, user, services.limits));
+  auto process =
+      TRY(build_exec_process(record, config, user, services.limits, link_environment(record, services.containers)));
   auto plan = TRY(runtime::build_process(process));
   TRY(add_seccomp_filter(record, services.options, services.seccomp, plan, config.privileged));
   return plan;
@@ -159,6 +161,7 @@ Result<> ExecManager::start(const std::string& exec_id, const spec::ExecStartCon
   request.process.rows = request.rows;
   request.process.columns = request.columns;
   if (take_client) {
+    request.kill_with_client = config.kill_on_detach;
     request.want_stdin = config.attach_stdin;
     request.want_stdout = config.attach_stdout;
     request.want_stderr = config.attach_stderr;
@@ -177,6 +180,8 @@ Result<> ExecManager::start(const std::string& exec_id, const spec::ExecStartCon
     std::lock_guard lock(state_->mutex);
     if (auto found = state_->execs.find(exec_id); found != state_->execs.end()) found->second.running = true;
   }
+  // Before it happens: the end of a short command is told by another thread.
+  services_.events.publish_container(*record, "exec_start: " + join(config.cmd.items, " "), {{"execID", exec_id}});
   auto started = monitor::exec(services_.paths.run(record->id), std::move(request));
   if (!started) {
     Error error = std::move(started).error();
@@ -186,7 +191,6 @@ Result<> ExecManager::start(const std::string& exec_id, const spec::ExecStartCon
     error.message = "OCI runtime exec failed: exec failed: unable to start container process: " + error.message;
     return std::unexpected(std::move(error));
   }
-  services_.events.publish_container(*record, "exec_start: " + join(config.cmd.items, " "), {{"execID", exec_id}});
   std::lock_guard lock(state_->mutex);
   if (auto found = state_->execs.find(exec_id); found != state_->execs.end() && !found->second.exit_code)
     found->second.pid = started->pid;
@@ -258,15 +262,18 @@ void ExecManager::on_exec_exit(const std::string&, const std::string& exec_id, i
 
 void ExecManager::on_container_exit(const std::string& container_id) {
   std::lock_guard lock(state_->mutex);
-  // Whatever still ran inside was killed with the container; never-started ones can never run.
+  // Whatever still ran inside was killed with the container; never-started ones can never run. What the monitor has to
+  // tell of them may come later and is not told again.
   std::erase_if(state_->execs, [&](const auto& entry) {
     return entry.second.container->id() == container_id && !entry.second.started;
   });
   for (auto& [id, exec] : state_->execs) {
     if (exec.container->id() != container_id || exec.exit_code) continue;
-    exec.running = false;
     exec.exit_code = 137;
     exec.finished_ns = now_ns();
+    if (std::exchange(exec.running, false))
+      services_.events.publish_container(*exec.container->snapshot(), "exec_die",
+                                         {{"execID", id}, {"exitCode", "137"}});
   }
   state_->changed.notify_all();
 }

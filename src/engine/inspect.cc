@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/ids.h"
 #include "base/text.h"
 #include "wire/digest.h"
 
@@ -164,10 +165,29 @@ spec::ContainerSummary summarise_container(const ContainerRecord& record, const 
   out.state = record.status_text;
   out.status = status_sentence(record, now);
   out.host_config.network_mode = record.host_config.network_mode;
+  out.host_config.annotations = record.host_config.annotations;
   const std::string& mode = record.host_config.network_mode;
   if (!mode.starts_with("container:")) out.network_settings.networks[mode] = endpoint_settings(record, mode);
   out.mounts = record.mounts;
   return out;
+}
+
+void append_summary(std::string& out, Container& container, const std::shared_ptr<const ContainerRecord>& record,
+                    const std::string& image_name, int64_t now) {
+  auto text = container.summary_text();
+  if (!text || text->record != record || text->image_name != image_name) {
+    auto summary = summarise_container(*record, image_name, now);
+    summary.status = random_hex(32);  // what no label can have guessed
+    std::string whole = json::encode(summary), mark = '"' + summary.status + '"';
+    size_t at = whole.find(mark);
+    auto made = std::make_shared<SummaryText>();
+    *made = {record, image_name, whole.substr(0, at), whole.substr(at + mark.size())};
+    text = made;
+    container.keep_summary_text(std::move(made));
+  }
+  out += text->head;
+  out += json::quote(status_sentence(*record, now));
+  out += text->tail;
 }
 
 }  // namespace caisson::engine

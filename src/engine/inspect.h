@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/container.h"
 #include "engine/exec_manager.h"
 #include "engine/paths.h"
 #include "engine/record.h"
@@ -23,6 +24,9 @@ spec::ContainerInspect inspect_container(const ContainerRecord& record, const Pa
 // `image_names`: what the image is called now, for containers whose image has lost its name.
 spec::ContainerSummary summarise_container(const ContainerRecord& record, const std::string& image_name,
                                            int64_t now_ns);
+// The same as JSON, appended to `out`; the greater part of it is made once for each change of the container.
+void append_summary(std::string& out, Container& container, const std::shared_ptr<const ContainerRecord>& record,
+                    const std::string& image_name, int64_t now_ns);
 
 // "Up 5 minutes (Paused)", "Exited (0) 3 hours ago", "Created".
 std::string status_sentence(const ContainerRecord& record, int64_t now_ns);

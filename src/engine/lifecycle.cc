@@ -76,6 +76,7 @@ Result<> Lifecycle::stop(const ContainerPtr& container, std::optional<int64_t> t
   std::string run_dir = services_.paths.run(record->id);
   TRY(mark_stopped_by_hand(container));
   auto send = [&](int what) {
+    auto operation = container->begin_operation();  // the end that it brings is told after it
     // A monitor that is gone means a container that is gone: the wait below tells.
     if (auto sent = monitor::signal(run_dir, what, true); !sent)
       log_debug("%s, ignoring", sent.error().message.c_str());
@@ -135,8 +136,12 @@ Result<> Lifecycle::kill(const ContainerPtr& container, const std::string& signa
   bool last = number == SIGKILL || record->config.stop_signal.empty() ||
               parse_signal(record->config.stop_signal).value_or(0) == number;
   if (last) TRY(mark_stopped_by_hand(container));
-  TRY(monitor::signal(services_.paths.run(record->id), number, last));
-  services_.events.publish_container(*record, "kill", {{"signal", std::to_string(number)}});
+  {
+    // The end that it brings is told after it.
+    auto operation = container->begin_operation();
+    TRY(monitor::signal(services_.paths.run(record->id), number, last));
+    services_.events.publish_container(*record, "kill", {{"signal", std::to_string(number)}});
+  }
   if (number != SIGKILL) return {};
   if (record->status() == Status::kPaused)
     TRY(sys::freeze_cgroup(sys::cgroup_paths(services_.cgroups, record->cgroup_path), false));
@@ -227,7 +232,7 @@ Result<> Lifecycle::remove(const ContainerPtr& container, RemoveOptions options)
     if (record->running()) {
       if (!options.force)
         return fail(ErrorKind::kConflict,
-                    "cannot remove container \"%s\": container is %s: %s before attempting removal or force remove",
+                    "cannot remove container \"/%s\": container is %s: %s before removing or force remove",
                     record->name.c_str(), record->status_text.c_str(),
                     record->status() == Status::kPaused ? "unpause and then stop the container" : "stop the container");
       auto killed = kill(container, "SIGKILL");
@@ -246,11 +251,21 @@ Result<> Lifecycle::remove(const ContainerPtr& container, RemoveOptions options)
               container->id().c_str());
 }
 
+// For the next engine, should this one die between the row and the volumes.
+void Lifecycle::list_doomed_volumes(const ContainerRecord& record, bool volumes) {
+  if (record.anonymous_volumes.empty()) return;
+  std::string path = Paths::volume_list(services_.paths.container(record.id));
+  auto listed = volumes ? sys::write_file(path, join(record.anonymous_volumes, "\n"), 0600) : sys::remove_file(path);
+  // A full disk or a directory that somebody took away is no reason to keep the container.
+  if (!listed) log_debug("%s, ignoring", listed.error().message.c_str());
+}
+
 Result<> Lifecycle::remove_locked(Container& container, bool volumes) {
   ContainerRecord record = *container.snapshot();
   ContainerRecord before = record;
   record.set_status(Status::kRemoving);
   container.publish(record);
+  list_doomed_volumes(record, volumes);
   // The row first: a crash in between leaves a directory without an owner, which the next start removes.
   if (auto forgotten = services_.containers.remove(container); !forgotten) {
     container.publish(std::move(before));
@@ -265,10 +280,14 @@ Result<> Lifecycle::remove_locked(Container& container, bool volumes) {
         auto note = [](const Result<>& done) {
           if (!done) log_warn("%s", done.error().message.c_str());
         };
-        note(sys::remove_tree(trash));
-        note(sys::remove_tree(run_dir));
         if (volumes)
-          for (const auto& name : names) note(services_.volumes.remove(name));
+          for (const auto& name : names) {
+            auto removed = services_.volumes.remove(name);
+            if (removed) services_.events.publish({"volume", "destroy", name, {{"driver", "local"}}, 0});
+            note(removed);
+          }
+        note(sys::remove_tree(run_dir));
+        note(sys::remove_tree(trash));
       });
   services_.events.publish_container(record, "destroy");
   container.notify_removed({record.exit_code, ""});

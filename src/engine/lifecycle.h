@@ -49,8 +49,8 @@ class Lifecycle {
   Result<> attach(const ContainerPtr& container, monitor::AttachOptions options,
                   std::move_only_function<Result<monitor::Attachment>()> before_handover);
 
-  // At engine start: adopts the container if its monitor lives, else records how it ended.
-  void adopt(const ContainerPtr& container);
+  // At engine start: adopts the containers whose monitors live, and records how the others ended.
+  void adopt_all(const std::vector<ContainerPtr>& containers);
   void set_observer(RunObserver& observer) { observer_ = &observer; }  // before anything else is asked
   // SIGKILL that the restart policy may answer.
   Result<> kill_unhealthy(const ContainerPtr& container);
@@ -60,6 +60,8 @@ class Lifecycle {
  private:
   Result<> start_locked(Container& container, ContainerRecord& record);
   Result<> launch(Container& container, ContainerRecord& record);
+  Result<std::vector<std::string>> image_layers_of(const ContainerRecord& record, const std::string& destination,
+                                                   const std::string& subpath);
   Result<> fill_new_volumes(const ContainerRecord& record, int rootfs);
   void watch(const ContainerPtr& container, UniqueFd subscription);
   void reap_later(pid_t monitor_pid);
@@ -68,12 +70,20 @@ class Lifecycle {
   void handle_event(const ContainerPtr& container, const monitor::Event& event);
   void handle_state(const ContainerPtr& container, const monitor::Running& running);
   void handle_restarting(const ContainerPtr& container, const monitor::ExitRecord& exit);
+  void handle_oom(const ContainerPtr& container, const monitor::OomDetails& oom);
   void handle_gone(const ContainerPtr& container);
+  void adopt(const ContainerPtr& container, Result<UniqueFd> subscription);
+  void adopt_running(const ContainerPtr& container, ContainerRecord record, UniqueFd subscription,
+                     const monitor::Event& event);
+  void adopt_launching(const ContainerPtr& container, ContainerRecord record, Result<UniqueFd> subscription);
+  void end_monitor(int subscription);
+  void remove_leftovers(const ContainerRecord& record);
   void handle_exit(const ContainerPtr& container, const monitor::ExitRecord& exit);
   void finish_exit(Container& container, ContainerRecord record, const monitor::ExitRecord& exit);
   Result<> mark_stopped_by_hand(const ContainerPtr& container);
   Result<> start_counted(const ContainerPtr& container, int64_t restart_count);
   void start_later(const std::string& id, int64_t delay_ns);
+  void list_doomed_volumes(const ContainerRecord& record, bool volumes);
   Result<> remove_locked(Container& container, bool volumes);
   void release_kernel_objects(const ContainerRecord& record);
   bool wait_stopped(const ContainerPtr& container, int64_t timeout_ms);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lifecycle: what monitors tell of their containers, and finding them again at the engine's start.
+// Lifecycle: what monitors tell of their containers, and starts that no client asked for.
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "engine/lifecycle.h"
+#include "engine/run_state.h"
 #include "sys/files.h"
 #include "sys/process.h"
 #include "sys/unix_socket.h"
@@ -17,35 +18,6 @@
 namespace caisson::engine {
 
 namespace {
-
-constexpr int kFirstStateMs = 500;  // a monitor answers at once, unless it is stopped
-
-void note_restarting(ContainerRecord& record, const monitor::ExitRecord& exit) {
-  record.set_status(Status::kRestarting);
-  record.exit_code = exit.exit_code;
-  record.oom_killed = exit.oom_killed;
-  record.finished_ns = exit.finished_ns;
-  record.restart_count = exit.restart_count;
-  record.pid = 0;
-}
-
-// False when the record says so already.
-bool apply_state(ContainerRecord& record, const monitor::Running& running) {
-  if (running.restarting) {
-    if (record.status() == Status::kRestarting && record.restart_count == running.restart_count) return false;
-    note_restarting(record, running.last_exit);
-  } else {
-    if (record.pid == running.pid && record.started_ns == running.started_ns) return false;
-    if (record.status() != Status::kPaused) record.set_status(Status::kRunning);
-    record.pid = running.pid;
-    record.pid_start_time = static_cast<int64_t>(running.pid_start_time);
-    record.started_ns = running.started_ns;
-    record.exit_code = 0;
-    record.oom_killed = false;
-  }
-  record.restart_count = running.restart_count;
-  return true;
-}
 
 // What the monitor did not do itself: it died, or was given no policy to begin with.
 std::optional<int64_t> restart_delay(const ContainerRecord& record, const monitor::ExitRecord& exit) {
@@ -96,7 +68,11 @@ void Lifecycle::on_monitor_event(const ContainerPtr& container, int subscription
   if (!event) event = monitor::Event{};
   if (event->kind == monitor::Event::Kind::kExecExit)
     return execs_.on_exec_exit(container->id(), event->exec_id, event->exec_exit_code);
-  if (event->kind == monitor::Event::Kind::kOom) return;  // the exit says it, too
+  if (event->kind == monitor::Event::Kind::kDetached) {
+    auto record = container->snapshot();
+    if (event->exec_id.empty()) return services_.events.publish_container(*record, "detach");
+    return services_.events.publish_container(*record, "exec_detach", {{"execID", event->exec_id}});
+  }
   if (event->kind == monitor::Event::Kind::kGone) services_.loop.remove(subscription);
   {
     std::lock_guard lock(queue->mutex);
@@ -126,8 +102,9 @@ void Lifecycle::handle_event(const ContainerPtr& container, const monitor::Event
     case monitor::Event::Kind::kRestarting: return handle_restarting(container, event.exit);
     case monitor::Event::Kind::kExit: return handle_exit(container, event.exit);
     case monitor::Event::Kind::kGone: return handle_gone(container);
+    case monitor::Event::Kind::kOom: return handle_oom(container, event.oom);
     case monitor::Event::Kind::kExecExit:
-    case monitor::Event::Kind::kOom: return;
+    case monitor::Event::Kind::kDetached: return;
   }
 }
 
@@ -149,18 +126,34 @@ void Lifecycle::handle_gone(const ContainerPtr& container) {
   handle_exit(container, *exit);
 }
 
+void Lifecycle::handle_oom(const ContainerPtr& container, const monitor::OomDetails& oom) {
+  auto operation = container->begin_operation();
+  ContainerRecord record = *container->snapshot();
+  if (!record.running()) return;
+  std::map<std::string, std::string> attributes;
+  if (oom.pid > 0) attributes["pid"] = std::to_string(oom.pid);
+  if (!oom.name.empty()) attributes["process"] = oom.name;
+  if (oom.memory_limit != UINT64_MAX) attributes["memoryLimit"] = std::to_string(oom.memory_limit);
+  if (oom.memory_max_usage > 0) attributes["memoryMaxUsage"] = std::to_string(oom.memory_max_usage);
+  if (!std::exchange(record.oom_killed, true))
+    if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved)
+      log_error("container %s: %s", record.id.c_str(), saved.error().message.c_str());
+  services_.events.publish_container(record, "oom", std::move(attributes));
+}
+
 // The end of one run, with another to come: the container counts as running all the while.
 void Lifecycle::handle_restarting(const ContainerPtr& container, const monitor::ExitRecord& exit) {
   auto operation = container->begin_operation();
   ContainerRecord record = *container->snapshot();
   if (!record.running() || exit.restart_count <= record.restart_count) return;
+  bool oom_is_news = exit.oom_killed && !record.oom_killed;
   note_restarting(record, exit);
   if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved)
     log_error("container %s: %s", record.id.c_str(), saved.error().message.c_str());
   if (observer_) observer_->run_ended(record.id);
   execs_.on_container_exit(record.id);
-  if (record.oom_killed) services_.events.publish_container(record, "oom");
-  services_.events.publish_container(record, "die", {{"exitCode", std::to_string(record.exit_code)}});
+  if (oom_is_news) services_.events.publish_container(record, "oom");
+  services_.events.publish_die(record);
   container->notify_restarting({record.exit_code, ""});
 }
 
@@ -189,6 +182,7 @@ void Lifecycle::release_kernel_objects(const ContainerRecord& record) {
 
 void Lifecycle::finish_exit(Container& container, ContainerRecord record, const monitor::ExitRecord& exit) {
   release_kernel_objects(record);
+  bool oom_is_news = exit.oom_killed && !record.oom_killed;
   record.set_status(Status::kExited);
   record.exit_code = exit.exit_code;
   record.oom_killed = exit.oom_killed;
@@ -209,8 +203,9 @@ void Lifecycle::finish_exit(Container& container, ContainerRecord record, const 
   if (observer_) observer_->run_ended(container.id());
   execs_.on_container_exit(container.id());
   auto ended = container.snapshot();
-  if (ended->oom_killed) services_.events.publish_container(*ended, "oom");
-  services_.events.publish_container(*ended, "die", {{"exitCode", std::to_string(exit_code)}});
+  if (oom_is_news) services_.events.publish_container(*ended, "oom");
+  services_.events.publish_die(*ended);
+  services_.events.publish_disconnected(*ended);
   container.notify_exit({exit_code, ""});
   if (restart_in && !booting_) start_later(container.id(), *restart_in);
   if (auto_remove) {
@@ -235,7 +230,7 @@ void Lifecycle::start_later(const std::string& id, int64_t delay_ns) {
   });
 }
 
-// Those that the policy wants up, each after those whose namespaces it shares.
+// Those that the policy wants up, each after those it is linked to or shares namespaces or volumes with.
 void Lifecycle::start_at_boot() {
   booting_ = false;
   std::vector<ContainerPtr> left;
@@ -254,13 +249,17 @@ void Lifecycle::start_at_boot() {
   if (left.empty()) return;
   services_.executor.post([this, pending = std::move(left)]() mutable {
     auto waits_for = [&](const ContainerPtr& container) {
-      const auto host = container->snapshot()->host_config;
-      for (const auto* mode : {&host.network_mode, &host.pid_mode, &host.ipc_mode}) {
-        if (!mode->starts_with("container:")) continue;
-        auto peer = services_.containers.find(mode->substr(10));
-        if (peer && std::find(pending.begin(), pending.end(), *peer) != pending.end()) return true;
-      }
-      return false;
+      auto record = container->snapshot();
+      const auto& host = record->host_config;
+      std::vector<std::string> others;
+      for (const auto* mode : {&host.network_mode, &host.pid_mode, &host.ipc_mode})
+        if (mode->starts_with("container:")) others.push_back(mode->substr(10));
+      for (const auto& link : record->links) others.push_back(link.target_id);
+      for (const auto& from : host.volumes_from) others.push_back(from.substr(0, from.find(':')));
+      return std::any_of(others.begin(), others.end(), [&](const std::string& other) {
+        auto peer = services_.containers.find(other);
+        return peer && *peer != container && std::find(pending.begin(), pending.end(), *peer) != pending.end();
+      });
     };
     while (!pending.empty()) {
       // Those of a circle come in any order: each will say what it misses.
@@ -273,46 +272,6 @@ void Lifecycle::start_at_boot() {
         log_error("container %s: %s", container->snapshot()->name.c_str(), started.error().message.c_str());
     }
   });
-}
-
-void Lifecycle::adopt(const ContainerPtr& container) {
-  auto operation = container->begin_operation();
-  ContainerRecord record = *container->snapshot();
-  if (!record.running()) {
-    // A removal that was cut short, or a row of --rm that came back after a power loss.
-    bool lost = !sys::path_exists(services_.paths.upper(record.id));
-    if (record.status() == Status::kRemoving ||
-        (record.host_config.auto_remove && (record.status() == Status::kExited || lost)))
-      if (auto removed = remove_locked(*container, true); !removed) log_warn("%s", removed.error().message.c_str());
-    return;
-  }
-  auto subscription = monitor::subscribe(services_.paths.run(record.id));
-  if (subscription) {
-    if (!record.endpoint.address.empty()) {
-      auto restored = services_.network.restore(load_endpoint(record.id, record.endpoint));
-      if (!restored) log_error("network of container %s: %s", record.id.c_str(), restored.error().message.c_str());
-    }
-    // Known before anybody can ask: the policy may have started it again meanwhile.
-    if (sys::wait_readable(subscription->get(), kFirstStateMs))
-      if (auto event = monitor::read_event(subscription->get());
-          event && event->kind == monitor::Event::Kind::kState && apply_state(record, event->running))
-        if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved)
-          log_error("container %s: %s", record.id.c_str(), saved.error().message.c_str());
-    log_info("container %s goes on, pid %lld", record.id.substr(0, 12).c_str(), static_cast<long long>(record.pid));
-    if (observer_ && record.status() != Status::kRestarting) observer_->run_began(container);
-    watch(container, std::move(*subscription));
-    return;
-  }
-  auto exit = monitor::read_exit_record(services_.paths.container(record.id));
-  if (exit && exit->finished_ns < record.started_ns) exit = fail(ErrorKind::kNotFound, "an older run's record");
-  if (!exit) {
-    log_warn("container %s: its monitor is gone without an exit record", record.id.substr(0, 12).c_str());
-    auto cgroup = sys::cgroup_paths(services_.cgroups, record.cgroup_path);
-    if (auto killed = sys::kill_cgroup(cgroup); !killed) log_debug("%s, ignoring", killed.error().message.c_str());
-    if (auto removed = sys::remove_cgroup(cgroup); !removed) log_debug("%s, ignoring", removed.error().message.c_str());
-    exit = monitor::ExitRecord{255, false, record.started_ns, now_ns(), record.restart_count, ""};
-  }
-  finish_exit(*container, std::move(record), *exit);
 }
 
 }  // namespace caisson::engine

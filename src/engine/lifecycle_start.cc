@@ -13,7 +13,9 @@
 #include "base/text.h"
 #include "engine/container_root.h"
 #include "engine/host_files.h"
+#include "engine/image_mounts.h"
 #include "engine/lifecycle.h"
+#include "engine/links.h"
 #include "engine/mount_plan.h"
 #include "engine/seccomp_choice.h"
 #include "engine/spec_builder.h"
@@ -31,12 +33,14 @@ constexpr int kPreviousMonitorMs = 3000;
 
 // The monitor of the last run may still be flushing to slow clients; it removes its socket and cgroup
 // when it goes, so a new one must not begin before.
-void await_previous_monitor(int64_t monitor_pid) {
+void await_previous_monitor(const ContainerRecord& record) {
+  int64_t monitor_pid = record.monitor_pid;
   if (monitor_pid <= 0) return;
-  auto name = sys::read_file(format("/proc/%lld/comm", static_cast<long long>(monitor_pid)), 64);
-  if (!name || trim(*name) != "caisson-monitor") return;
   auto pidfd = sys::open_pidfd(static_cast<pid_t>(monitor_pid));
   if (!pidfd) return;
+  // Read after the pidfd was opened: whoever has the number now is the one that the pidfd names, or is gone.
+  auto line = sys::read_file(format("/proc/%lld/cmdline", static_cast<long long>(monitor_pid)), 4096);
+  if (!line || !line->starts_with("caisson-monitor") || !line->contains(record.id)) return;
   pollfd entry{pidfd->get(), POLLIN, 0};
   if (poll(&entry, 1, kPreviousMonitorMs) == 0)
     log_warn("monitor %lld of the last run is still there", static_cast<long long>(monitor_pid));
@@ -95,12 +99,15 @@ Result<> Lifecycle::start_counted(const ContainerPtr& container, int64_t restart
     }
     return std::unexpected(std::move(failure.error));
   }
+  services_.events.publish_connected(record);
   services_.events.publish_container(record, "start");
   auto subscription = monitor::subscribe(services_.paths.run(record.id));
   if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved) return saved;
   if (subscription) {
     if (observer_) observer_->run_began(container);
     watch(container, std::move(*subscription));
+    operation.unlock();
+    tell_linking_containers(services_, record);
     return {};
   }
   // It may have ended already; then its exit record is there.
@@ -127,10 +134,19 @@ Result<> Lifecycle::fill_new_volumes(const ContainerRecord& record, int rootfs) 
   return {};
 }
 
+Result<std::vector<std::string>> Lifecycle::image_layers_of(const ContainerRecord& record,
+                                                            const std::string& destination,
+                                                            const std::string& subpath) {
+  for (const auto& point : record.mounts)
+    if (point.type == "image" && point.destination == destination)
+      return image_mount_layers(TRY(services_.images.layers(point.name)).directories, subpath);
+  return fail(ErrorKind::kInternal, "the image mounted at '%s' is not known", destination.c_str());
+}
+
 Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   const auto& host = record.host_config;
   const Paths& paths = services_.paths;
-  await_previous_monitor(record.monitor_pid);
+  await_previous_monitor(record);
   Rollback undo;
   auto chain = TRY(services_.images.layers(record.image_id));
   image::OverlayOptions overlay_options;
@@ -151,18 +167,26 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   TRY(find_shared_namespaces(record, services_.containers, facts));
   facts.host_devices = TRY(find_host_devices(host));
   facts.block_io = TRY(find_block_limits(host));
+  TRY(find_devices_by_request(host));
+  for (const auto& planned : TRY(plan_mounts(record.config, host, record.inherited_mounts)))
+    if (planned.point.type == "image")
+      facts.image_layers[planned.point.destination] =
+          TRY(image_layers_of(record, planned.point.destination, planned.subpath));
   if (host.init.value_or(false)) facts.init_program = init_program(services_.options);
 
   HostFileFacts names;
   if (host.network_mode == "bridge") {
     auto ports = TRY(plan_ports(record, services_.containers));
     std::string mac = record.config.mac_address, address;
+    std::vector<std::string> link_local;
     for (const auto& [network_name, endpoint] : record.networking.endpoints) {
       if (!endpoint) continue;
       if (mac.empty()) mac = endpoint->mac_address;
-      if (endpoint->ipam_config) address = endpoint->ipam_config->ipv4_address;
+      if (!endpoint->ipam_config) continue;
+      address = endpoint->ipam_config->ipv4_address;
+      link_local = endpoint->ipam_config->link_local_ips;
     }
-    auto attached = services_.network.attach_bridge(record.id, ports, mac, address);
+    auto attached = services_.network.attach_bridge(record.id, ports, mac, address, link_local);
     if (!attached)
       return with_context(attached.error(),
                           "driver failed programming external connectivity on endpoint " + record.name);
@@ -170,6 +194,9 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
     request.netns = std::move(attached->netns);
     names.address = attached->endpoint.address;
     names.gateway = attached->endpoint.gateway;
+    auto linked = TRY(linked_containers(record, services_.containers));
+    for (const auto& other : linked) names.links.emplace_back(other.record->endpoint.address, link_host_names(other));
+    facts.link_environment = link_environment(record.name, linked);
     record.endpoint = store_endpoint(attached->endpoint);
     record.endpoint.endpoint_id = random_id();
   } else if (host.network_mode == "none") {
@@ -185,6 +212,9 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   build.rootfs_is_fd = true;
   build.cgroups = services_.cgroups;
   request.plan = TRY(runtime::build_plan(spec, build));
+  for (auto& mount : request.plan.mounts)
+    if (std::string subpath = subpath_at(host, mount.destination); !subpath.empty())
+      mount.beneath = std::exchange(mount.source, subpath);
   // Straight from the cache into the plan: the profile's long list of names never passes through the spec.
   TRY(add_seccomp_filter(record, services_.options, services_.seccomp, request.plan.process));
 
@@ -207,10 +237,14 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
     request.columns = static_cast<uint16_t>(host.console_size[1]);
   }
   request.log = TRY(resolved_log_config_of(record, paths));
+  request.oom_group = host.oom_policy == "group";
   // Checked when it was given.
   request.restart = *monitor::restart_policy_of(host.restart_policy.name, host.restart_policy.maximum_retry_count);
   request.attachments = std::move(container.pending_attachments());
+  record.launching = true;
+  TRY(services_.containers.note(record));
   auto running = TRY(monitor::launch(std::move(request)));
+  record.launching = false;
   undo.commit();
   reap_later(running.monitor_pid);
 

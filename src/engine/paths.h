@@ -23,6 +23,8 @@ class Paths {
   std::string hostname(const std::string& id) const { return container(id) + "/hostname"; }
   std::string hosts(const std::string& id) const { return container(id) + "/hosts"; }
   std::string resolv_conf(const std::string& id) const { return container(id) + "/resolv.conf"; }
+  // In a container's directory, also once it lies in the trash: the volumes that go with it.
+  static std::string volume_list(const std::string& container_dir) { return container_dir + "/volumes"; }
   std::string volumes() const { return data_ + "/volumes"; }
   std::string seccomp_cache() const { return data_ + "/seccomp"; }
   std::string run_containers() const { return exec_ + "/c"; }

@@ -47,6 +47,7 @@ struct LaunchRequest {
   bool tty = false;
   uint16_t rows = 0, columns = 0;  // first window size; 0: unset
   logs::LogConfig log;
+  bool oom_group = false;               // when one process had to be killed, all are
   RestartPolicy restart;                // carried out by the monitor, whether the engine lives or not
   std::vector<Attachment> attachments;  // present before the first byte is written
 };
@@ -68,7 +69,8 @@ struct Running {
   int64_t restart_count = 0;  // by the policy
   // The first process has ended and the next one is not started yet: pid is 0, `last_exit` tells.
   bool restarting = false;
-  ExitRecord last_exit;  // of the run before; finished_ns is 0 when there was none
+  bool oom_killed = false;  // some process of the present run
+  ExitRecord last_exit;     // of the run before; finished_ns is 0 when there was none
 };
 
 // Spawns the monitor and returns once the container's program has been exec'ed. A failure (kind
@@ -93,6 +95,7 @@ struct ExecRequest {
   bool tty = false;
   uint16_t rows = 0, columns = 0;
   bool want_stdin = false, want_stdout = false, want_stderr = false;
+  bool kill_with_client = false;         // when its client goes, whatever the reason
   std::optional<Attachment> attachment;  // none: detached, stdio is /dev/null
 };
 struct ExecStarted {
@@ -103,12 +106,19 @@ Result<> resize_exec(const std::string& state_dir, const std::string& exec_id, u
 
 // The engine's standing connection. kNotFound/kUnavailable when no monitor lives there (any more).
 Result<UniqueFd> subscribe(const std::string& state_dir);
+// What is known of a process that the kernel killed for want of memory.
+struct OomDetails {
+  pid_t pid = 0;  // in the host's pid namespace; 0: not known
+  std::string name;
+  uint64_t memory_limit = UINT64_MAX, memory_max_usage = 0;
+};
 struct Event {
-  enum class Kind : unsigned char { kState, kExit, kRestarting, kExecExit, kOom, kGone } kind = Kind::kGone;
+  enum class Kind : unsigned char { kState, kExit, kRestarting, kExecExit, kDetached, kOom, kGone } kind = Kind::kGone;
   Running running;      // kState: sent first after subscribe, and at each start by the policy
   ExitRecord exit;      // kExit: the exit record has been written before this is sent, kRestarting
-  std::string exec_id;  // kExecExit
+  std::string exec_id;  // kExecExit; kDetached: empty for a client of the container itself
   int exec_exit_code = 0;
+  OomDetails oom;  // kOom: a process was killed; the first one may live on
 };
 // True once the monitor that launch() of this process started has ended, or is not our child; it stays a
 // zombie until then. Does not block: to be called when a pidfd of it becomes readable. The next launch()

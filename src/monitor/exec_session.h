@@ -29,6 +29,7 @@ struct ExecSession : Watch {
   sys::Child child;
   StdioHub hub;
   int exit_code = 0;
+  bool kill_with_client = false;
   bool ended = false;  // waited for; its pipes may still hold data
   bool reported = false;
   int64_t drain_deadline = kNever;

@@ -70,6 +70,7 @@ Result<> Monitor::start(UniqueFd& launcher) {
   request_ = TRY(decode_launch(TRY(receive_packet(launcher.get()))));
   state_dir_ = request_.state_dir;
   record_dir_ = request_.record_dir;
+  oom_group_ = request_.oom_group;
   own_pids_ = (request_.plan.create_namespaces & CLONE_NEWPID) != 0;
   decision_ = RestartDecision(request_.restart);
   auto log = logs::LogWriter::open(request_.log);
@@ -109,9 +110,11 @@ Result<> Monitor::start_process(std::vector<Attachment> attachments) {
   running_.pid = started.pid;
   running_.pid_start_time = sys::process_start_time(started.pid).value_or(0);
   running_.restarting = false;
+  running_.oom_killed = false;
   running_.restart_count = decision_.restarts();
   child_.watched = {started.pid, std::move(started.pidfd)};
   cgroup_ = std::move(started.cgroup);
+  watch_for_oom();
   if (started.console_master) {
     pipes.ours = {};
     TRY(sys::set_nonblocking(started.console_master.get(), true));
@@ -150,6 +153,8 @@ Result<> Monitor::start_process(std::vector<Attachment> attachments) {
     if (next != kNever)
       wait_ms = std::clamp<int64_t>((next - monotonic_ns() + kMillisecond - 1) / kMillisecond, 0, 60'000);
     poller_.step(static_cast<int>(wait_ms));
+    tell_detached();
+    end_left_execs();
     if (next != kNever || phase_ == Phase::kClosing) on_time(monotonic_ns());
     if (busy()) idle_at_ = monotonic_ns() + kIdleNs;
   }
@@ -165,7 +170,8 @@ Result<> Monitor::start_process(std::vector<Attachment> attachments) {
 }
 
 [[gnu::hot]] int64_t Monitor::next_deadline() const {
-  int64_t next = std::min({hub_->next_deadline(), drain_deadline_, idle_at_, start_at_, log_->next_deadline()});
+  int64_t next =
+      std::min({hub_->next_deadline(), drain_deadline_, idle_at_, start_at_, oom_look_at_, log_->next_deadline()});
   for (auto& hub : old_hubs_) next = std::min(next, hub->next_deadline());
   for (auto& exec : execs_) next = std::min({next, exec->hub.next_deadline(), exec->drain_deadline});
   return next;
@@ -179,6 +185,7 @@ void Monitor::LogPeer::on_ready(uint32_t) {
 
 [[gnu::hot]] void Monitor::on_time(int64_t now) {
   log_->on_time(now);
+  if (oom_look_at_ <= now) look_for_oom_kill(now);
   if (hub_->next_deadline() <= now) hub_->on_time(now);
   for (auto& hub : old_hubs_)
     if (hub->next_deadline() <= now) hub->on_time(now);
@@ -221,7 +228,9 @@ void Monitor::on_exit() {
 void Monitor::after_end() {
   drain_deadline_ = kNever;
   (void)log_->finish().has_value();
-  exit_.oom_killed = !cgroup_.empty() && sys::read_oom_kills(cgroup_).value_or(0) > 0;
+  tell_oom_kill();
+  stop_watching_oom();
+  exit_.oom_killed = running_.oom_killed;
   // Without a root to start from it is the engine's business: a policy that was given later.
   std::optional<int64_t> delay;
   if (request_.rootfs)
@@ -241,7 +250,6 @@ void Monitor::begin_waiting(int64_t delay_ns) {
   running_.pid_start_time = 0;
   running_.restart_count = decision_.restarts();
   running_.last_exit = exit_;
-  if (exit_.oom_killed) broadcast(MessageType::kOomEvent, {});
   broadcast(MessageType::kRestartingEvent, encode_exit(exit_));
   hub_->close_clients();
   end_execs();
@@ -280,7 +288,6 @@ void Monitor::finish() {
   (void)sys::remove_file(state_dir_ + "/monitor.sock").has_value();
   (void)sys::remove_file(state_dir_ + "/monitor.pid").has_value();
   listener_.fd.reset();
-  if (exit_.oom_killed) broadcast(MessageType::kOomEvent, {});
   broadcast(MessageType::kExitEvent, encode_exit(exit_));
   phase_ = Phase::kClosing;
   hub_->close_clients();
@@ -317,6 +324,7 @@ void Monitor::abandon_process() {
   if (!own_pids_ && !cgroup_.empty()) (void)sys::kill_cgroup(cgroup_).has_value();
   (void)sys::wait_child(child_.watched).has_value();
   child_.watched = {};
+  stop_watching_oom();
   mount_namespace_.reset();
   if (!cgroup_.empty()) (void)sys::remove_cgroup(cgroup_).has_value();
   cgroup_ = {};
@@ -347,6 +355,7 @@ Result<pid_t> Monitor::start_exec(ExecRequest&& request) {
   auto started = TRY(runtime::exec_process(child_.watched.pidfd.get(), request.process, cgroup_, stdio));
   auto exec = std::make_unique<ExecSession>(*this, request.exec_id, poller_, io_buffer);
   exec->child = {started.pid, std::move(started.pidfd)};
+  exec->kill_with_client = request.kill_with_client && request.attachment;
   if (started.console_master) {
     TRY(sys::set_nonblocking(started.console_master.get(), true));
     pipes.ours.terminal = std::move(started.console_master);
@@ -371,6 +380,23 @@ void Monitor::on_exec_ready(ExecSession& exec, bool surely) {
   exec.ended = true;
   exec.hub.drain();
   exec.drain_deadline = monotonic_ns() + kDrainNs;
+}
+
+// Those that were to live no longer than their client. Everything that the exec's process has started and that
+// has not made a group of its own goes, too.
+[[gnu::hot]] void Monitor::end_left_execs() {
+  for (auto& exec : execs_) {
+    if (!exec->kill_with_client || exec->ended || !exec->hub.clients_gone()) continue;
+    exec->kill_with_client = false;
+    (void)sys::signal_group_of_pidfd(exec->child.pidfd.get(), SIGKILL).has_value();
+  }
+}
+
+// Not where it is found: a subscriber that is dropped then may have an event of the same round.
+[[gnu::hot]] void Monitor::tell_detached() {
+  for (int left = hub_->take_detached(); left > 0; --left) broadcast(MessageType::kDetachEvent, "");
+  for (auto& exec : execs_)
+    for (int left = exec->hub.take_detached(); left > 0; --left) broadcast(MessageType::kDetachEvent, exec->id);
 }
 
 [[gnu::hot]] void Monitor::settle_execs(int64_t now) {

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "logs/container_log.h"
@@ -15,6 +17,7 @@
 #include "monitor/restart_policy.h"
 #include "monitor/stdio_hub.h"
 #include "sys/cgroup.h"
+#include "sys/cgroup_oom.h"
 #include "sys/process.h"
 
 namespace caisson::monitor {
@@ -53,6 +56,11 @@ class Monitor {
     void on_ready(uint32_t events) override;
     Monitor& monitor;
   };
+  struct OomPeer : Watch {
+    explicit OomPeer(Monitor& owner) : monitor(owner) {}
+    void on_ready(uint32_t events) override;
+    Monitor& monitor;
+  };
   struct Connection : Watch {
     explicit Connection(Monitor& owner) : monitor(owner) {}
     void on_ready(uint32_t events) override;
@@ -74,6 +82,13 @@ class Monitor {
   void abandon_process();
   void abandon();
   Result<pid_t> start_exec(ExecRequest&& request);
+  void tell_detached();
+  void end_left_execs();
+  void watch_for_oom();
+  void stop_watching_oom();
+  void on_oom_notice();
+  void look_for_oom_kill(int64_t now);
+  bool tell_oom_kill();
   void settle_execs(int64_t now);
   int64_t next_deadline() const;
   bool busy();
@@ -96,6 +111,12 @@ class Monitor {
   RestartDecision decision_;
   bool stopped_by_hand_ = false;
   LogPeer log_peer_{*this};
+  OomPeer oom_peer_{*this};
+  std::optional<sys::OomWatch> oom_watch_;
+  bool oom_group_ = false;
+  uint64_t oom_told_ = 0;  // kills of this run that were told
+  int64_t oom_look_at_ = kNever, oom_look_until_ = 0;
+  std::vector<std::pair<pid_t, std::string>> oom_candidates_;
   std::unique_ptr<logs::LogWriter> log_;
   std::string state_dir_, record_dir_;
   Running running_;

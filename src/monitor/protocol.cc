@@ -175,6 +175,7 @@ std::string encode_launch(const LaunchRequest& request) {
   out.number(request.rows);
   out.number(request.columns);
   out.bytes(logs::encode_config(request.log));
+  out.flag(request.oom_group);
   put_policy(out, request.restart);
   out.number(static_cast<uint16_t>(request.attachments.size()));
   for (const auto& attachment : request.attachments) put_options(out, attachment);
@@ -204,6 +205,7 @@ Result<LaunchRequest> decode_launch(Packet&& packet) {
   request.rows = in.number<uint16_t>();
   request.columns = in.number<uint16_t>();
   auto log = in.bytes();
+  request.oom_group = in.flag();
   if (!get_policy(in, request.restart)) return malformed("launch");
   size_t count = in.number<uint16_t>();
   if (!in.ok() || count > kMaxAttachments) return malformed("launch");
@@ -247,6 +249,7 @@ std::string encode_exec(const ExecRequest& request) {
   out.flag(request.want_stdin);
   out.flag(request.want_stdout);
   out.flag(request.want_stderr);
+  out.flag(request.kill_with_client);
   out.flag(request.attachment.has_value());
   if (request.attachment) put_options(out, *request.attachment);
   return out.take();
@@ -268,6 +271,7 @@ Result<ExecRequest> decode_exec(Packet&& packet) {
   request.want_stdin = in.flag();
   request.want_stdout = in.flag();
   request.want_stderr = in.flag();
+  request.kill_with_client = in.flag();
   bool attached = in.flag();
   if (packet.fds.size() != static_cast<size_t>(attached)) return malformed("exec");
   if (attached) {
@@ -289,6 +293,7 @@ std::string encode_running(const Running& running) {
   out.number(running.started_ns);
   out.number(running.restart_count);
   out.flag(running.restarting);
+  out.flag(running.oom_killed);
   put_exit(out, running.last_exit);
   return out.take();
 }
@@ -302,6 +307,7 @@ Result<Running> decode_running(std::string_view body) {
   running.started_ns = in.number<int64_t>();
   running.restart_count = in.number<int64_t>();
   running.restarting = in.flag();
+  running.oom_killed = in.flag();
   get_exit(in, running.last_exit);
   if (!in.complete()) return malformed("state");
   return running;
@@ -310,6 +316,15 @@ Result<Running> decode_running(std::string_view body) {
 std::string encode_exit(const ExitRecord& record) {
   FieldWriter out;
   put_exit(out, record);
+  return out.take();
+}
+
+std::string encode_oom(const OomDetails& details) {
+  FieldWriter out;
+  out.number(details.pid);
+  out.bytes(details.name);
+  out.number(details.memory_limit);
+  out.number(details.memory_max_usage);
   return out.take();
 }
 
@@ -357,7 +372,17 @@ Result<Event> decode_event(const Packet& packet) {
       event.exec_id = in.text();
       event.exec_exit_code = in.number<int32_t>();
       break;
-    case MessageType::kOomEvent: event.kind = Event::Kind::kOom; break;
+    case MessageType::kDetachEvent:
+      event.kind = Event::Kind::kDetached;
+      event.exec_id = packet.body;
+      return event;
+    case MessageType::kOomEvent:
+      event.kind = Event::Kind::kOom;
+      event.oom.pid = in.number<pid_t>();
+      event.oom.name = in.text();
+      event.oom.memory_limit = in.number<uint64_t>();
+      event.oom.memory_max_usage = in.number<uint64_t>();
+      break;
     default: return malformed("event");
   }
   if (!in.complete()) return malformed("event");

@@ -35,6 +35,7 @@ enum class MessageType : uint8_t {
   kExecExitEvent,
   kOomEvent,
   kRestartingEvent,
+  kDetachEvent,  // body: the exec's id, or nothing for the container's own streams
 };
 
 inline constexpr size_t kMaxPacket = 48 << 10;  // of one SEQPACKET message
@@ -76,6 +77,7 @@ std::string encode_running(const Running& running);
 Result<Running> decode_running(std::string_view body);
 std::string encode_exit(const ExitRecord& record);
 std::string encode_exec_exit(const std::string& exec_id, int exit_code);
+std::string encode_oom(const OomDetails& details);
 std::string encode_error(const Error& error);
 // Always an error: the one that was sent, or kCorrupt.
 std::unexpected<Error> decode_error(std::string_view body);

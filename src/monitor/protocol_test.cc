@@ -174,6 +174,9 @@ TEST_CASE("events") {
   auto exec = decode_event({MessageType::kExecExitEvent, encode_exec_exit("id", 1), {}});
   CHECK(exec->exec_id == "id");
   CHECK(exec->exec_exit_code == 1);
+  auto detached = decode_event({MessageType::kDetachEvent, "id", {}});
+  CHECK(detached->kind == Event::Kind::kDetached);
+  CHECK(detached->exec_id == "id");
   CHECK_FALSE(decode_event({MessageType::kOk, "", {}}));
   CHECK_FALSE(decode_event({MessageType::kExitEvent, "short", {}}));
 }

@@ -276,7 +276,9 @@ void StdioHub::take_input(Client& client, std::string_view data) {
   std::string typed;
   bool detached = client.keys.feed(data, typed);
   feed(typed);
-  if (detached) finish_client(client);
+  if (!detached) return;
+  ++detached_;
+  finish_client(client);
 }
 
 void StdioHub::input_ended(Client& client) {

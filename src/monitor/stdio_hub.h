@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -56,6 +57,8 @@ class StdioHub {
   void on_time(int64_t now);
   // True if much data has passed since the last call: buffers are worth giving back.
   bool take_busy();
+  // Clients that typed their detach keys since the last call.
+  int take_detached() { return std::exchange(detached_, 0); }
 
  private:
   struct Source;
@@ -90,6 +93,7 @@ class StdioHub {
 
   Poller& poller_;
   char* buffer_;
+  int detached_ = 0;
   Options options_;
   std::unique_ptr<Source> sources_[2];
   std::unique_ptr<Input> input_;

@@ -155,6 +155,15 @@ Result<> signal_pidfd(int pidfd, int signal) {
   return {};
 }
 
+Result<> signal_group_of_pidfd(int pidfd, int signal) {
+  constexpr unsigned kProcessGroup = 1u << 2;  // PIDFD_SIGNAL_PROCESS_GROUP
+  auto pid = pid_of_pidfd(pidfd);
+  // COMPAT(linux<6.9): no process groups.
+  if (pid && getpgid(*pid) == *pid && syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, kProcessGroup) == 0)
+    return {};
+  return signal_pidfd(pidfd, signal);
+}
+
 Result<pid_t> pid_of_pidfd(int pidfd) {
   auto info = TRY(read_file(format("/proc/self/fdinfo/%d", pidfd), 4096));
   for (auto& line : split(info, '\n'))

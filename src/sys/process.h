@@ -44,6 +44,10 @@ Result<UniqueFd> open_pidfd(pid_t pid);
 // kNotFound when the process is gone already.
 Result<> signal_pidfd(int pidfd, int signal);
 
+// To the process group that the process leads, its children included; to the process alone where it leads none or
+// the kernel cannot name groups that way.
+Result<> signal_group_of_pidfd(int pidfd, int signal);
+
 // In the caller's pid namespace. kNotFound when the process is gone.
 Result<pid_t> pid_of_pidfd(int pidfd);
 
