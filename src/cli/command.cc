@@ -41,10 +41,10 @@ std::span<const Group> command_groups() {
 
 std::span<const std::span<const Command>> command_tables() {
   static const std::span<const Command> kTables[] = {
-      run_commands(),    list_commands(),       lifecycle_commands(), stream_commands(),   exec_commands(),
-      file_commands(),   stats_commands(),      update_commands(),    prune_commands(),    volume_commands(),
-      commit_commands(), inspect_commands(),    image_commands(),     transfer_commands(), system_commands(),
-      events_commands(), disk_usage_commands(), context_commands()};
+      run_commands(),    list_commands(),   lifecycle_commands(),  stream_commands(), exec_commands(),
+      file_commands(),   stats_commands(),  update_commands(),     prune_commands(),  volume_commands(),
+      commit_commands(), clone_commands(),  inspect_commands(),    image_commands(),  transfer_commands(),
+      system_commands(), events_commands(), disk_usage_commands(), context_commands()};
   return kTables;
 }
 

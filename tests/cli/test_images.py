@@ -119,8 +119,9 @@ def test_system_df_counts_shared_layers_once(cli, api):
     usage = api.ok("GET", "/system/df")
     images = {i["RepoTags"][0]: i for i in usage["Images"]}
     debian, nginx, busybox = (images[n + ":latest"] for n in ("debian", "nginx", "busybox"))
-    assert nginx["SharedSize"] == debian["SharedSize"] == debian["Size"]
-    assert usage["LayersSize"] == nginx["Size"] + busybox["Size"]
+    # All of Debian's but its description, which is its own.
+    assert nginx["SharedSize"] == debian["SharedSize"] and 0 < debian["Size"] - debian["SharedSize"] < 10000
+    assert usage["LayersSize"] == nginx["Size"] + busybox["Size"] + debian["Size"] - debian["SharedSize"]
 
 
 def test_a_container_does_not_copy_its_image(cli, engine):
