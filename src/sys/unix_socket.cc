@@ -2,7 +2,9 @@
 #include "sys/unix_socket.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -161,6 +163,13 @@ Result<> set_nonblocking(int fd, bool on) {
   if (flags < 0) return fail_errno("fcntl F_GETFL");
   if (fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) < 0) return fail_errno("fcntl F_SETFL");
   return {};
+}
+
+bool peer_has_unread_bytes(int socket) {
+  int family = 0, bytes = 0;
+  socklen_t size = sizeof family;
+  if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0 || family != AF_UNIX) return false;
+  return ioctl(socket, SIOCOUTQ, &bytes) == 0 && bytes > 0;
 }
 
 }  // namespace caisson::sys

@@ -43,4 +43,7 @@ Result<PeerCredentials> peer_credentials(int socket);
 
 Result<> set_nonblocking(int fd, bool on);
 
+// Whether something lies between this end of a unix socket and its peer; false for sockets of other families.
+bool peer_has_unread_bytes(int socket);
+
 }  // namespace caisson::sys
