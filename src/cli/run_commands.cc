@@ -6,6 +6,7 @@
 #include "cli/api_socket.h"
 #include "cli/command.h"
 #include "cli/container_flags.h"
+#include "cli/notify_forward.h"
 #include "cli/pull.h"
 #include "cli/session.h"
 #include "spec/reference.h"
@@ -116,6 +117,7 @@ Result<int> run(App& app, const Invocation& call) {
     pair.push(static_cast<int64_t>(size.rows ? size.columns : 0));
     request.host_config.set("ConsoleSize", pair);
   }
+  auto notify = TRY(NotifyForwarder::prepare(app, flags.text("sdnotify"), request));
   // From here on the exit code tells what was wrong with the command, as a shell's would.
   auto failed = [&](const Error& error) {
     app.complain(std::string(kProgram) + ": " + error.message + "\n\nRun '" + call.path +
@@ -128,6 +130,7 @@ Result<int> run(App& app, const Invocation& call) {
   std::string start = "/containers/" + id + "/start";
   if (detach) {
     if (auto started = app.engine().post(start); !started) return failed(started.error());
+    TRY(notify.started(app, id, true));
     app.out.line(id);
     return 0;
   }
@@ -146,6 +149,7 @@ Result<int> run(App& app, const Invocation& call) {
     if (request.auto_remove) (void)session.exit_code();
     return failed(started.error());
   }
+  TRY(notify.started(app, id, false));
   if (!request.attach_stdout && !request.attach_stderr) {
     app.out.line(id);
     app.out.flush();
@@ -172,6 +176,11 @@ constexpr FlagSpec kRunFlags[] = {
      .type_name = "string",
      .usage = "Pull image before running (\"always\", \"missing\", \"never\") (default \"missing\")",
      .initial = "missing"},
+    {.name = "sdnotify",
+     .kind = FlagKind::kString,
+     .type_name = "string",
+     .usage = "Who tells systemd that the service is ready: \"container\", \"conmon\" (this program), \"ignore\"",
+     .initial = "ignore"},
     {.name = "sig-proxy", .usage = "Proxy received signals to the process (default true)", .initial = "true"},
 };
 constexpr FlagSpec kCreateFlags[] = {
