@@ -68,8 +68,8 @@ Result<> outcome_of(Result<std::string>&& result) {
 image::FetchConfig fetch_config(Context& context) {
   image::FetchConfig config;
   config.fetch_program = context.engine.options().program_dir + "/caisson-fetch";
-  config.insecure_registries = context.engine.options().insecure_registries;
-  config.mirrors = context.engine.options().registry_mirrors;
+  config.insecure_registries = context.engine.live_options()->insecure_registries;
+  config.mirrors = context.engine.live_options()->registry_mirrors;
   config.certs_dir = context.engine.options().certs_dir;
   config.tmp_dir = context.engine.paths().temporary();
   return config;

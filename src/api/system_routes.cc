@@ -118,7 +118,7 @@ void info(Context& context, Call& call) {
   out.oom_kill_disable = !cgroups.v2 && cgroups.has("memory");
   if (auto forwarding = sys::read_file("/proc/sys/net/ipv4/ip_forward", 16))
     out.ipv4_forwarding = trim(*forwarding) == "1";
-  out.debug = context.engine.options().debug;
+  out.debug = context.engine.live_options()->debug;
   if (auto fds = sys::list_dir("/proc/self/fd")) out.n_fd = static_cast<int64_t>(fds->size());
   out.system_time = format_rfc3339(now_ns());
   out.kernel_version = host.release;
@@ -130,13 +130,13 @@ void info(Context& context, Call& call) {
   out.mem_total = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
   out.docker_root_dir = context.engine.options().data_root;
   out.name = host.nodename;
-  out.labels = context.engine.options().labels;
+  out.labels = context.engine.live_options()->labels;
   out.server_version = kEngineVersion;
   out.runtimes["caisson"].path = context.engine.options().program_dir + "/caisson-monitor";
   const auto& options = context.engine.options();
   out.security_options = {"name=seccomp,profile=" + seccomp_name(options), "name=cgroupns"};
   if (options.no_new_privileges) out.security_options.push_back("name=no-new-privileges");
-  out.default_runtime = options.default_runtime;
+  out.default_runtime = context.engine.live_options()->default_runtime;
   out.experimental_build = options.experimental;
   if (!out.ipv4_forwarding) out.warnings.push_back("WARNING: IPv4 forwarding is disabled");
   call.reply_with(200, out);

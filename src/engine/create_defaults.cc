@@ -7,12 +7,12 @@
 
 namespace caisson::engine {
 
-void apply_engine_defaults(spec::HostConfig& host, const EngineOptions& options) {
-  if (host.shm_size == 0) host.shm_size = options.default_shm_size;
+void apply_engine_defaults(spec::HostConfig& host, const EngineOptions& options, const LiveOptions& live) {
+  if (host.shm_size == 0) host.shm_size = live.default_shm_size;
   if (host.ipc_mode.empty()) host.ipc_mode = options.default_ipc_mode;
   // A privileged container on cgroup v1 has a rule of its own.
   if (host.cgroupns_mode.empty() && !host.privileged) host.cgroupns_mode = options.default_cgroupns_mode;
-  if (host.runtime.empty()) host.runtime = options.default_runtime;
+  if (host.runtime.empty()) host.runtime = live.default_runtime;
   if (!host.init && options.default_init) host.init = true;
   for (const auto& [name, limit] : options.default_ulimits) {
     bool own = std::any_of(host.ulimits.begin(), host.ulimits.end(),

@@ -7,6 +7,6 @@
 
 namespace caisson::engine {
 
-void apply_engine_defaults(spec::HostConfig& host, const EngineOptions& options);
+void apply_engine_defaults(spec::HostConfig& host, const EngineOptions& options, const LiveOptions& live);
 
 }  // namespace caisson::engine

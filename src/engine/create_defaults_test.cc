@@ -15,7 +15,7 @@ TEST_CASE("defaults fill what a container leaves open, and nothing else") {
   options.default_ulimits = {{"nofile", {10, 20}}, {"core", {0, 0}}};
 
   spec::HostConfig open;
-  apply_engine_defaults(open, options);
+  apply_engine_defaults(open, options, options.live());
   CHECK(open.shm_size == 1 << 20);
   CHECK(open.ipc_mode == "shareable");
   CHECK(open.cgroupns_mode == "host");
@@ -30,7 +30,7 @@ TEST_CASE("defaults fill what a container leaves open, and nothing else") {
   own.init = false;
   own.ulimits = {{.name = "NOFILE", .soft = 1, .hard = 2}};
   own.security_opt = {"no-new-privileges=false"};
-  apply_engine_defaults(own, options);
+  apply_engine_defaults(own, options, options.live());
   CHECK(own.shm_size == 5);
   CHECK(own.ipc_mode == "none");
   CHECK(own.cgroupns_mode == "private");
@@ -41,6 +41,6 @@ TEST_CASE("defaults fill what a container leaves open, and nothing else") {
 
   spec::HostConfig privileged;
   privileged.privileged = true;
-  apply_engine_defaults(privileged, options);
+  apply_engine_defaults(privileged, options, options.live());
   CHECK(privileged.cgroupns_mode.empty());
 }

@@ -33,6 +33,9 @@ class Engine {
   Result<std::vector<std::string>> update(const ContainerPtr& container, const spec::HostConfig& change);
 
   const EngineOptions& options() const;
+  // What may change while it runs; options() does not. Any thread.
+  std::shared_ptr<const LiveOptions> live_options() const;
+  void reload(const EngineOptions& fresh);
   const Paths& paths() const;
   ContainerRegistry& containers();
   Lifecycle& lifecycle();

@@ -8,6 +8,14 @@
 
 namespace caisson::engine {
 
+// Of the options, those that SIGHUP may change.
+struct LiveOptions {
+  std::vector<std::string> labels, insecure_registries, registry_mirrors;
+  std::string default_runtime;
+  int64_t default_shm_size = 0;
+  bool debug = false;
+};
+
 struct EngineOptions {
   std::string data_root = "/var/lib/caisson";
   std::string exec_root = "/run/caisson";
@@ -37,6 +45,10 @@ struct EngineOptions {
   std::string seccomp_profile, seccomp_profile_path;  // JSON text and where it came from; empty: the built-in one
   bool seccomp_unconfined = false;
   bool experimental = false;
+
+  LiveOptions live() const {
+    return {labels, insecure_registries, registry_mirrors, default_runtime, default_shm_size, debug};
+  }
 };
 
 inline std::string init_program(const EngineOptions& options) {

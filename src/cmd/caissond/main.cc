@@ -25,6 +25,7 @@
 #include "cmd/caissond/access.h"
 #include "cmd/caissond/daemon_options.h"
 #include "cmd/caissond/listeners.h"
+#include "cmd/caissond/reload.h"
 #include "engine/engine.h"
 #include "sys/files.h"
 #include "sys/service_manager.h"
@@ -45,16 +46,17 @@ void remove_traces(const std::vector<std::string>& sockets, const std::string& p
 
 // A handler may wait for a container for as long as its client wants; stopping may not. State is durable
 // at every moment, so leaving in the middle is the same as a crash, which is fine.
-void leave_in_time(std::vector<std::string> sockets, std::string pidfile) {
-  std::thread([sockets = std::move(sockets), pidfile = std::move(pidfile)] {
-    std::this_thread::sleep_for(kStopLimit);
+void leave_in_time(std::vector<std::string> sockets, std::string pidfile, int timeout_s) {
+  auto limit = timeout_s < 0 ? kStopLimit : std::chrono::milliseconds(timeout_s * 1000);
+  std::thread([limit, sockets = std::move(sockets), pidfile = std::move(pidfile)] {
+    std::this_thread::sleep_for(limit);
     log_info("requests are still being worked on; leaving them");
     remove_traces(sockets, pidfile);
     _exit(0);
   }).detach();
 }
 
-Result<> run(const DaemonOptions& options) {
+Result<> run(const DaemonOptions& options, int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   sigset_t handled;
   sigemptyset(&handled);
@@ -91,19 +93,20 @@ Result<> run(const DaemonOptions& options) {
   for (const auto& notice : options.notices) log_warn("%s", notice.c_str());
   Listeners listeners = TRY(open_listeners(options, *server, std::move(activated)));
   const std::vector<std::string>& sockets = listeners.socket_files;
+  int request_timeout_s = options.request_timeout_s;
   if (!options.pidfile.empty()) TRY(sys::replace_file(options.pidfile, format("%d\n", getpid())));
   TRY(server->loop().add(signals.get(), EPOLLIN, [&](uint32_t) {
     signalfd_siginfo info{};
     while (read(signals.get(), &info, sizeof info) == sizeof info) {
       if (info.ssi_signo == SIGHUP) {
-        log_info("no configuration can be reloaded in this release");
+        reload_configuration(argc, argv, *engine, request_timeout_s);
         continue;
       }
       log_info("stopping; containers go on");
       if (auto told = sys::notify_service_manager("STOPPING=1"); !told)
         log_debug("%s, ignoring", told.error().message.c_str());
       server->stop();
-      leave_in_time(sockets, options.pidfile);
+      leave_in_time(sockets, options.pidfile, request_timeout_s);
     }
   }));
   server->loop().after_ms(50, [&] {
@@ -141,7 +144,7 @@ int main(int argc, char** argv) {
   }
   caisson::set_log_level(options->log_level);
   caisson::set_log_json(options->log_json);
-  auto done = caisson::run(*options);
+  auto done = caisson::run(*options, argc, argv);
   if (!done) {
     fprintf(stderr, "caissond: %s\n", done.error().message.c_str());
     return 1;
