@@ -30,7 +30,7 @@ JsonValue copied_config(const JsonValue& original) {
   return config;
 }
 
-Result<int> clone(App& app, const Invocation& call) {
+Result<int> copy_container(App& app, const Invocation& call) {
   const ParsedFlags& flags = call.flags;
   if (flags.on("force") && !flags.on("destroy"))
     return fail(ErrorKind::kInvalid, "cannot set --force without --destroy");
@@ -72,7 +72,7 @@ std::span<const Command> clone_commands() {
        .flags = kFlags,
        .min_args = 1,
        .max_args = 3,
-       .function = clone},
+       .function = copy_container},
   };
   return kCommands;
 }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <mutex>
 
 #include "base/clock.h"
 #include "base/ids.h"
@@ -28,6 +29,14 @@ bool is_valid_name(std::string_view name) {
 static bool is_path_free(const std::string& name) {
   return !name.empty() && name.size() <= 255 && name.find('/') == std::string::npos && name != "." && name != "..";
 }
+
+struct VolumeStore::Holds {
+  std::mutex mutex;
+  std::map<std::string, int> count;
+};
+
+VolumeStore::VolumeStore(std::string root, std::string trash)
+    : root_(std::move(root)), trash_(std::move(trash)), holds_(std::make_shared<Holds>()) {}
 
 std::shared_ptr<void> VolumeStore::take_hold(const std::string& name) {
   ++holds_->count[name];

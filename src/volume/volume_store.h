@@ -7,7 +7,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -27,7 +26,7 @@ bool is_valid_name(std::string_view name);
 class VolumeStore {
  public:
   // Removed volumes are moved to <trash>/rm-* before they are deleted; the engine clears those at its start.
-  explicit VolumeStore(std::string root, std::string trash) : root_(std::move(root)), trash_(std::move(trash)) {}
+  VolumeStore(std::string root, std::string trash);
 
   // The volume, made if it is not there (then on disk before this returns); `created` tells which. While `hold` lives
   // remove_unused() leaves it alone: for containers whose record is not written yet.
@@ -50,12 +49,8 @@ class VolumeStore {
   Result<std::string> detach(const std::string& name);
 
   std::string root_, trash_;
-  struct Holds {
-    std::mutex mutex;
-    std::map<std::string, int> count;
-  };
-  // Outlives the store in holds that were handed out.
-  std::shared_ptr<Holds> holds_ = std::make_shared<Holds>();
+  struct Holds;
+  std::shared_ptr<Holds> holds_;  // outlives the store in holds that were handed out
 };
 
 }  // namespace caisson::volume
