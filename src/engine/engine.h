@@ -32,6 +32,9 @@ class Engine {
   // Limits and restart policy, with what `change` names; the warnings.
   Result<std::vector<std::string>> update(const ContainerPtr& container, const spec::HostConfig& change);
 
+  // "parent/alias": neither container is touched otherwise.
+  Result<> remove_link(const std::string& name);
+
   const EngineOptions& options() const;
   // What may change while it runs; options() does not. Any thread.
   std::shared_ptr<const LiveOptions> live_options() const;
@@ -55,7 +58,8 @@ class Engine {
   Result<> build(EngineOptions options, sys::EventLoop& loop);
   Result<> lock_roots();
   Result<> drop_half_made();
-  Result<std::vector<spec::MountPoint>> make_mount_points(ContainerRecord& record);
+  Result<std::vector<spec::MountPoint>> make_mount_points(ContainerRecord& record,
+                                                          std::vector<std::shared_ptr<void>>& holds);
   struct Parts;
   std::unique_ptr<Parts> parts_;
 };
