@@ -16,6 +16,7 @@
 #include "engine/image_mounts.h"
 #include "engine/lifecycle.h"
 #include "engine/links.h"
+#include "engine/hook_files.h"
 #include "engine/mount_plan.h"
 #include "engine/seccomp_choice.h"
 #include "engine/spec_builder.h"
@@ -207,6 +208,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   TRY(write_host_files(record, services_.options, paths, names));
 
   auto spec = TRY(build_spec(record, paths, facts));
+  if (!services_.options.hooks_dirs.empty()) spec.hooks = TRY(find_hooks(services_.options.hooks_dirs, record));
   runtime::BuildOptions build;
   build.id = record.id;
   build.rootfs_is_fd = true;

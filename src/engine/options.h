@@ -28,6 +28,7 @@ struct EngineOptions {
   std::string certs_dir = "/etc/caisson/certs.d";  // <dir>/<host:port>/*.crt
   std::vector<std::string> dns, dns_search, dns_options;
   std::vector<std::string> labels;
+  std::vector<std::string> hooks_dirs;  // see hook_files.h; empty: no hooks
   std::string log_driver = "local";  // of containers that name none
   std::map<std::string, std::string> log_options;
   int mtu = 1500;

@@ -90,6 +90,10 @@ Result<> Monitor::start(UniqueFd& launcher) {
   if (peer_closed(launcher.get())) return fail(ErrorKind::kCancelled, "the launcher is gone");
   if (request_.restart.kind != RestartPolicy::Kind::kNo && request_.rootfs)
     TRY(sys::make_mount_cloneable(request_.rootfs.get(), state_dir_));
+  if (const runtime::Plan& plan = request_.plan; !plan.hooks.empty()) {
+    hook_state_ = {plan.oci_version, plan.id, plan.bundle, plan.annotations};
+    poststop_ = plan.hooks.poststop;
+  }
   TRY(start_process(std::move(request_.attachments)));
   // What is never used again is given back: the plan has the filter and every path of the container.
   if (request_.restart.kind == RestartPolicy::Kind::kNo) request_ = {};
@@ -126,6 +130,7 @@ Result<> Monitor::start_process(std::vector<Attachment> attachments) {
     if (auto held = sys::open_file(format("/proc/%d/ns/mnt", running_.pid), O_RDONLY))
       mount_namespace_ = std::move(*held);
 
+  TRY(run_hooks(request_.plan.hooks.poststart, "poststart", "running"));
   hub_ = std::make_unique<StdioHub>(poller_, io_buffer,
                                     StdioHub::Options{.close_stdin = request_.stdin_once, .log = log_.get()});
   TRY(hub_->start(std::move(pipes.ours)));
@@ -134,6 +139,13 @@ Result<> Monitor::start_process(std::vector<Attachment> attachments) {
   TRY(poller_.add(child_, child_.watched.pidfd.get(), EPOLLIN));
   phase_ = Phase::kRunning;
   return {};
+}
+
+// Blocks for as long as the hooks take; each has its time limit from the engine.
+Result<> Monitor::run_hooks(const std::vector<runtime::Hook>& hooks, const char* kind, const char* status) {
+  if (hooks.empty()) return {};
+  std::string state = runtime::hook_state_json(hook_state_, status, child_.watched.pid);
+  return runtime::run_hooks(hooks, kind, state, hook_state_.bundle);
 }
 
 [[gnu::hot]] int Monitor::run(UniqueFd launcher) {
@@ -231,6 +243,8 @@ void Monitor::after_end() {
   tell_oom_kill();
   stop_watching_oom();
   exit_.oom_killed = running_.oom_killed;
+  // The container's own end is what counts; that a hook failed is told beside it.
+  if (auto done = run_hooks(poststop_, "poststop", "stopped"); !done) exit_.error = done.error().message;
   // Without a root to start from it is the engine's business: a policy that was given later.
   std::optional<int64_t> delay;
   if (request_.rootfs)

@@ -16,6 +16,7 @@
 #include "monitor/protocol.h"
 #include "monitor/restart_policy.h"
 #include "monitor/stdio_hub.h"
+#include "runtime/container.h"
 #include "sys/cgroup.h"
 #include "sys/cgroup_oom.h"
 #include "sys/process.h"
@@ -70,6 +71,7 @@ class Monitor {
   };
 
   Result<> start(UniqueFd& launcher);
+  Result<> run_hooks(const std::vector<runtime::Hook>& hooks, const char* kind, const char* status);
   Result<> start_process(std::vector<Attachment> attachments);
   void on_exit();
   void after_end();
@@ -108,6 +110,8 @@ class Monitor {
   std::unique_ptr<StdioHub> hub_;
   std::vector<std::unique_ptr<StdioHub>> old_hubs_;  // of earlier runs, whose clients are slow
   LaunchRequest request_;                            // for the next start
+  std::vector<runtime::Hook> poststop_;              // what is left of the plan without a next start
+  runtime::HookState hook_state_;
   RestartDecision decision_;
   bool stopped_by_hand_ = false;
   LogPeer log_peer_{*this};

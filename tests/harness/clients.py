@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 
+import pytest
+
 from harness.shell import BIN, TREE, pasteable, run
 from harness.terminal import Terminal
 
@@ -54,6 +56,32 @@ def find_docker():
     found = [p for p in [on_path, *unpacked] if p]
     good = [p for p in found if docker_version(p) >= 23]
     return (good or [p for p in unpacked if docker_version(p)] or [None])[0]
+
+
+def docker_py():
+    """Debian's python3-docker; the test files that need it are skipped where it is missing."""
+    return pytest.importorskip("docker", reason="Debian's python3-docker is not installed")
+
+
+class Compose(Client):
+    """Debian's docker-compose (version 1) with one project of its own below `directory`."""
+
+    def __init__(self, host, directory, docker):
+        super().__init__("docker", shutil.which("docker-compose"), host, directory / "config")
+        self.directory = directory / "project"
+        self.directory.mkdir(parents=True)
+        self.env["PATH"] = os.path.dirname(docker) + ":" + os.environ["PATH"]  # run and exec go through Docker's client
+        self.env["COMPOSE_PROJECT_NAME"] = "proj"
+
+    def write(self, text):
+        (self.directory / "docker-compose.yml").write_text(text)
+        return self
+
+    def __call__(self, *args, rc=0, stdin=None, timeout=60):
+        return run(self.argv(*args), self.env, rc=rc, stdin=stdin, timeout=timeout)
+
+    def argv(self, *args):
+        return [self.program, "--project-directory", str(self.directory), "-f", f"{self.directory}/docker-compose.yml", "--no-ansi", *map(str, args)]
 
 
 def caisson_program():

@@ -41,7 +41,7 @@ def run(argv, env=None, rc=0, stdin=None, timeout=40):
     return result
 
 
-def wait_for(condition, what, timeout=5.0, step=0.02):
+def wait_for(condition, what, timeout=20.0, step=0.02):
     """Polls until `condition` gives something true and returns it; fails with `what` otherwise."""
     end = time.monotonic() + timeout
     while True:

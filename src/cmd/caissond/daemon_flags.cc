@@ -73,6 +73,11 @@ constexpr Flag kFlags[] = {
        return {};
      },
      FlagForm::kList, false},
+    {"hooks-dir", "hooks-dirs", "DIR", "Directory with hooks for containers (oci-hooks(5)); may be repeated",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       return absolute_path(v, o.engine.hooks_dirs.emplace_back());
+     },
+     FlagForm::kList, false},
     {"insecure-registry", "insecure-registries", "HOST", "Registry reached without TLS; may be repeated",
      [](DaemonOptions& o, const std::string& v) -> Result<> {
        o.engine.insecure_registries.push_back(v);
