@@ -249,6 +249,13 @@ Result<std::vector<std::string>> list_dir(const std::string& path) {
 
 bool path_exists(const std::string& path) { return faccessat(AT_FDCWD, path.c_str(), F_OK, 0) == 0; }
 
+// Asked without waking the file system: one that does not answer must not be stepped into.
+static bool is_mount_root(int dir, const char* name) {
+  struct statx facts {};
+  if (statx(dir, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, 0, &facts) < 0) return false;
+  return (facts.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
 Result<TreeSize> tree_size(const std::string& path) {
   // An explicit stack of open directories: no recursion, whatever the depth. Beyond this many levels one
   // descriptor for each would be too many; what lies deeper is not counted.
@@ -257,6 +264,7 @@ Result<TreeSize> tree_size(const std::string& path) {
   std::set<std::pair<dev_t, ino_t>> seen;
   std::vector<DirHandle> open_dirs;
   auto visit = [&](int dir, const char* name) -> Result<> {
+    if (is_mount_root(dir, name)) return {};
     struct stat st {};
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
       if (errno == ENOENT) return {};

@@ -43,7 +43,8 @@ Result<> remove_file(const std::string& path);  // absent is success
 // Names without "." and "..", unsorted.
 Result<std::vector<std::string>> list_dir(const std::string& path);
 bool path_exists(const std::string& path);
-// Bytes of regular files and number of entries below `path`, hard links counted once.
+// Bytes of regular files and number of entries below `path`, hard links counted once; what is mounted there is left
+// out.
 struct TreeSize {
   uint64_t bytes = 0;
   uint64_t entries = 0;
