@@ -72,7 +72,8 @@ Result<VolumeStore::Opened> VolumeStore::open_or_create(const std::string& name,
   if (!is_path_free(name)) return fail(ErrorKind::kInvalid, "\"%s\" is not a valid volume name", name.c_str());
   std::lock_guard lock(holds_->mutex);
   Opened opened{path_of(name), false, nullptr};
-  if (!sys::path_exists(opened.path)) {
+  // Not the data themselves: somebody may have mounted something there that does not answer.
+  if (!sys::path_exists(root_ + "/" + name)) {
     TRY(make(name, labels));
     opened.created = true;
   }
