@@ -50,7 +50,11 @@ std::span<const Route> exec_routes();
 std::span<const Route> image_routes();
 std::span<const Route> commit_routes();
 std::span<const Route> system_routes();
-std::span<const Route> object_routes();   // networks, volumes
+std::span<const Route> prune_routes();  // images, build cache; before image_routes, whose names take any path
+std::span<const Route> disk_usage_routes();
+std::span<const Route> volume_routes();
+std::span<const Route> secret_routes();
+std::span<const Route> object_routes();   // networks
 std::span<const Route> missing_routes();  // families of later releases
 
 inline constexpr int kMinVersion = 24, kMaxVersion = 51;

@@ -178,80 +178,30 @@ void events(Context& context, Call& call) {
     });
 }
 
-void disk_usage(Context& context, Call& call) {
-  auto types = call.query().all("type");
-  auto wanted = [&](std::string_view type) {
-    return types.empty() || std::find(types.begin(), types.end(), type) != types.end();
-  };
-  for (const auto& type : types)
-    if (type != "image" && type != "container" && type != "volume" && type != "build-cache")
-      return call.reply_error(400, "unknown object type: " + quoted(type));
-  spec::DiskUsage out;
-  auto containers = context.engine.containers().list();
-  if (wanted("image")) {
-    auto usage = context.engine.images().usage();
-    out.layers_size = usage.layers_size;
-    for (const auto& image : context.engine.images().list()) {
-      spec::ImageSummary summary;
-      summary.id = image.id;
-      summary.repo_tags = image.repo_tags;
-      summary.repo_digests = image.repo_digests;
-      summary.created = image.created_ns / 1000000000;
-      summary.size = image.size;
-      summary.labels = image.config.config.labels;
-      summary.containers = std::count_if(
-          containers.begin(), containers.end(),
-          [&](const engine::ContainerPtr& container) { return container->snapshot()->image_id == image.id; });
-      for (const auto& entry : usage.images)
-        if (entry.id == image.id) summary.shared_size = entry.shared_size;
-      out.images.push_back(std::move(summary));
-    }
-  }
-  if (wanted("container")) {
-    for (const auto& container : containers) {
-      auto record = container->snapshot();
-      auto summary = engine::summarise_container(*record, record->image_name, now_ns());
-      auto upper = sys::tree_size(context.engine.paths().upper(record->id));
-      summary.size_rw = upper ? static_cast<int64_t>(upper->bytes) : 0;
-      auto image = context.engine.images().find(record->image_id);
-      summary.size_root_fs = *summary.size_rw + (image ? image->size : 0);
-      out.containers.push_back(std::move(summary));
-    }
-  }
-  call.reply_with(200, out);
-}
-
 constexpr Route kRoutes[] = {
     {"GET", "/_ping", ping, false, true},
     {"HEAD", "/_ping", ping, false, true},
     {"GET", "/version", version, false, true},
     {"GET", "/info", info},
     {"GET", "/events", events},
-    {"GET", "/system/df", disk_usage},
 };
 
 // Answered with 501 and a sentence, so that a client sees what is missing and not a typing error.
 constexpr Route kMissing[] = {
     {"POST", "/build", nullptr},
-    {"POST", "/build/prune", nullptr},
     {"POST", "/session", nullptr},
     {"POST", "/grpc", nullptr},
     {"GET", "/distribution/{*}/json", nullptr},
     {"POST", "/containers/{}/copy", nullptr},
     {"POST", "/networks/create", nullptr},
-    {"POST", "/networks/prune", nullptr},
     {"DELETE", "/networks/{}", nullptr},
     {"POST", "/networks/{}/connect", nullptr},
     {"POST", "/networks/{}/disconnect", nullptr},
-    {"POST", "/volumes/create", nullptr},
-    {"POST", "/volumes/prune", nullptr},
-    {"DELETE", "/volumes/{}", nullptr},
     {"GET", "/plugins", nullptr},
     {"GET", "/swarm", nullptr},
     {"GET", "/nodes", nullptr},
     {"GET", "/services", nullptr},
     {"GET", "/tasks", nullptr},
-    {"GET", "/secrets", nullptr},
     {"GET", "/configs", nullptr},
 };
 

@@ -73,6 +73,7 @@ std::span<const Command> stats_commands();
 std::span<const Command> update_commands();
 std::span<const Command> prune_commands();
 std::span<const Command> volume_commands();
+std::span<const Command> secret_commands();
 std::span<const Command> clone_commands();
 std::span<const Command> commit_commands();
 std::span<const Command> inspect_commands();

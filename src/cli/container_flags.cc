@@ -2,6 +2,7 @@
 #include "cli/container_flags.h"
 
 #include "cli/container_checks.h"
+#include "cli/secret_commands.h"
 
 namespace caisson::cli {
 
@@ -283,6 +284,11 @@ static constexpr FlagSpec kContainerFlags[] = {
      .initial = "no"},
     {.name = "rm", .usage = "Automatically remove the container and its associated anonymous volumes when it exits"},
     {.name = "runtime", .kind = FlagKind::kString, .type_name = "string", .usage = "Runtime to use for this container"},
+    {.name = "secret",
+     .kind = FlagKind::kList,
+     .type_name = "secret",
+     .usage = "Give a secret of this host to the container (NAME[,target=...][,type=mount|env][,uid=,gid=,mode=])",
+     .check = check_secret_use},
     {.name = "security-opt", .kind = FlagKind::kList, .type_name = "list", .usage = "Security Options"},
     {.name = "shm-size", .kind = FlagKind::kBytes, .type_name = "bytes", .usage = "Size of /dev/shm"},
     {.name = "stop-signal", .kind = FlagKind::kString, .type_name = "string", .usage = "Signal to stop the container"},

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/container_checks.h"
 #include "cli/mount_spec.h"
+#include "cli/secret_commands.h"
 #include "cli/units.h"
 #include "sys/files.h"
 
@@ -290,6 +291,15 @@ Result<> set_resource_limits(JsonValue& host, const ParsedFlags& flags) {
   return {};
 }
 
+static Result<> set_secrets(JsonValue& host, const ParsedFlags& flags) {
+  auto given = flags.list("secret");
+  if (given.empty()) return {};
+  JsonValue list = JsonValue::array();
+  for (const std::string& text : given) list.push(TRY(parse_secret_use(text)));
+  host.set("Secrets", list);
+  return {};
+}
+
 Result<> set_host_config(ContainerRequest& out, const ParsedFlags& flags, const std::string& working_directory) {
   JsonValue& host = out.host_config;
   TRY(set_limits(host, flags));
@@ -299,6 +309,7 @@ Result<> set_host_config(ContainerRequest& out, const ParsedFlags& flags, const 
   TRY(set_devices(host, flags));
   TRY(set_security(host, flags));
   TRY(set_maps(host, flags));
+  TRY(set_secrets(host, flags));
   return set_restart(host, flags);
 }
 

@@ -16,11 +16,9 @@ struct ObjectKind {
   bool sized;
 };
 
-constexpr ObjectKind kKinds[] = {{"container", "/containers/", "/json", true},
-                                 {"image", "/images/", "/json", false},
-                                 {"network", "/networks/", "", false},
-                                 {"volume", "/volumes/", "", false},
-                                 {"plugin", "/plugins/", "/json", false}};
+constexpr ObjectKind kKinds[] = {{"container", "/containers/", "/json", true}, {"image", "/images/", "/json", false},
+                                 {"network", "/networks/", "", false},         {"volume", "/volumes/", "", false},
+                                 {"plugin", "/plugins/", "/json", false},      {"secret", "/secrets/", "", false}};
 
 Result<std::string> fetch(App& app, const ObjectKind& kind, const std::string& name, const ParsedFlags& flags) {
   http::Query query;
@@ -89,6 +87,7 @@ Result<int> inspect(App& app, const Invocation& call) {
 
 Result<int> container_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[0]); }
 Result<int> image_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[1]); }
+Result<int> secret_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[5]); }
 Result<int> volume_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[3]); }
 
 constexpr FlagSpec kInspectFlags[] = {
@@ -143,6 +142,13 @@ std::span<const Command> inspect_commands() {
        .min_args = 1,
        .max_args = -1,
        .function = image_inspect},
+      {.names = "secret inspect",
+       .usage = "[OPTIONS] SECRET [SECRET...]",
+       .summary = "Display detailed information on one or more secrets",
+       .flags = kVolumeFlags,
+       .min_args = 1,
+       .max_args = -1,
+       .function = secret_inspect},
       {.names = "volume inspect",
        .usage = "[OPTIONS] VOLUME [VOLUME...]",
        .summary = "Display detailed information on one or more volumes",

@@ -47,6 +47,7 @@ struct Engine::Parts {
   std::unique_ptr<image::ImageStore> images;
   std::unique_ptr<network::NetworkManager> network;
   std::unique_ptr<volume::VolumeStore> volumes;
+  std::unique_ptr<SecretStore> secrets;
   std::unique_ptr<runtime::SeccompCache> seccomp;
   EventHub events;
   std::unique_ptr<ExecManager> execs;
@@ -82,6 +83,7 @@ ContainerRoots& Engine::roots() { return *parts_->roots; }
 image::ImageStore& Engine::images() { return *parts_->images; }
 network::NetworkManager& Engine::network() { return *parts_->network; }
 volume::VolumeStore& Engine::volumes() { return *parts_->volumes; }
+SecretStore& Engine::secrets() { return *parts_->secrets; }
 EventHub& Engine::events() { return parts_->events; }
 const sys::CgroupSystem& Engine::cgroups() const { return parts_->cgroups; }
 const std::string& Engine::engine_id() const { return parts_->engine_id; }
@@ -193,6 +195,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   network_config.mtu = parts.options.mtu;
   network_config.enable_nat = parts.options.ip_masq;
   parts.network = TRY(network::NetworkManager::create(network_config));
+  parts.secrets = TRY(SecretStore::open(*parts.database));
   TRY(sys::make_dirs(parts.paths->volumes(), 0711));
   parts.volumes = std::make_unique<volume::VolumeStore>(parts.paths->volumes(), parts.paths->temporary());
   TRY(sys::make_dirs(parts.paths->seccomp_cache(), 0700));
@@ -201,19 +204,13 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   TRY(drop_half_made());
   TRY(parts.events.keep_journal(parts.options.data_root + "/events"));
 
-  Services services{parts.options,
-                    *parts.paths,
-                    *parts.containers,
-                    *parts.images,
-                    *parts.network,
-                    *parts.volumes,
-                    *parts.seccomp,
-                    parts.cgroups,
-                    *parts.executor,
-                    parts.events,
-                    loop,
-                    own_limits(),
-                    format("/proc/self/fd/%d", parts.monitor_program.get())};
+  Services services{parts.options,     *parts.paths,
+                    *parts.containers, *parts.images,
+                    *parts.network,    *parts.volumes,
+                    *parts.secrets,    *parts.seccomp,
+                    parts.cgroups,     *parts.executor,
+                    parts.events,      loop,
+                    own_limits(),      format("/proc/self/fd/%d", parts.monitor_program.get())};
   parts.execs = std::make_unique<ExecManager>(services);
   parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
   parts.roots = std::make_unique<ContainerRoots>(services);
@@ -290,6 +287,7 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
   apply_engine_defaults(extras.host_config, parts_->options, *live_options());
   TRY(normalise_host_config(extras.host_config, config, parts_->host, created.warnings));
   TRY(parse_security_options(extras.host_config.security_opt));
+  TRY(resolve_secrets(extras.host_config.secrets, *parts_->secrets));
   if (config.hostname.empty() && !extras.host_config.network_mode.starts_with("container:"))
     config.hostname = record.id.substr(0, 12);
   record.config = std::move(config);

@@ -47,6 +47,7 @@ class Engine {
   image::ImageStore& images();
   network::NetworkManager& network();
   volume::VolumeStore& volumes();
+  SecretStore& secrets();
   EventHub& events();
   const sys::CgroupSystem& cgroups() const;
   const std::string& engine_id() const;  // stays the same for one data root

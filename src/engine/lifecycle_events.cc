@@ -178,6 +178,10 @@ void Lifecycle::handle_exit(const ContainerPtr& container, const monitor::ExitRe
 
 void Lifecycle::release_kernel_objects(const ContainerRecord& record) {
   if (!record.endpoint.address.empty()) services_.network.detach(record.id);
+  if (record.host_config.secrets.empty()) return;
+  // The next start writes them anew.
+  if (auto gone = sys::remove_tree(services_.paths.run(record.id) + "/secrets"); !gone)
+    log_warn("%s", gone.error().message.c_str());
 }
 
 void Lifecycle::finish_exit(Container& container, ContainerRecord record, const monitor::ExitRecord& exit) {

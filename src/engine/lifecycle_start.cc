@@ -12,11 +12,11 @@
 #include "base/rollback.h"
 #include "base/text.h"
 #include "engine/container_root.h"
+#include "engine/hook_files.h"
 #include "engine/host_files.h"
 #include "engine/image_mounts.h"
 #include "engine/lifecycle.h"
 #include "engine/links.h"
-#include "engine/hook_files.h"
 #include "engine/mount_plan.h"
 #include "engine/seccomp_choice.h"
 #include "engine/spec_builder.h"
@@ -207,7 +207,15 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   }
   TRY(write_host_files(record, services_.options, paths, names));
 
+  std::string run_dir = paths.run(record.id);
+  TRY(sys::remove_tree(run_dir));
+  TRY(sys::make_dirs(run_dir, 0700));
+  undo.add([run_dir] {
+    if (auto removed = sys::remove_tree(run_dir); !removed) log_debug("%s, ignoring", removed.error().message.c_str());
+  });
+
   auto spec = TRY(build_spec(record, paths, facts));
+  TRY(place_secrets(host.secrets, services_.secrets, run_dir, spec));
   if (!services_.options.hooks_dirs.empty()) spec.hooks = TRY(find_hooks(services_.options.hooks_dirs, record));
   runtime::BuildOptions build;
   build.id = record.id;
@@ -220,12 +228,6 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   // Straight from the cache into the plan: the profile's long list of names never passes through the spec.
   TRY(add_seccomp_filter(record, services_.options, services_.seccomp, request.plan.process));
 
-  std::string run_dir = paths.run(record.id);
-  TRY(sys::remove_tree(run_dir));
-  TRY(sys::make_dirs(run_dir, 0700));
-  undo.add([run_dir] {
-    if (auto removed = sys::remove_tree(run_dir); !removed) log_debug("%s, ignoring", removed.error().message.c_str());
-  });
   TRY(monitor::remove_exit_record(paths.container(record.id)));
   request.monitor_program = services_.monitor_program;
   request.container_id = record.id;

@@ -131,6 +131,15 @@ std::string ContainerRegistry::user_of_volume(const std::string& name) const {
   return "";
 }
 
+std::string ContainerRegistry::user_of_secret(const std::string& id) const {
+  for (const auto& container : list()) {
+    auto record = container->snapshot();
+    for (const auto& use : record->host_config.secrets)
+      if (use.source == id) return record->id;
+  }
+  return "";
+}
+
 static std::unexpected<Error> name_conflict(const std::string& name, const std::string& owner) {
   return fail(ErrorKind::kConflict,
               "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to remove (or "

@@ -25,6 +25,7 @@ class ContainerRegistry {
   std::vector<ContainerPtr> linking_to(const ContainerRecord& target) const;
   // Container that uses this image, or "".
   std::string user_of_image(const std::string& image_id) const;
+  std::string user_of_secret(const std::string& id) const;    // any container that gets it, "" without one
   std::string user_of_volume(const std::string& name) const;  // any container that mounts it, "" without one
 
   // Durable before it returns (with --rm: against kill -9 only). kConflict with Docker's text when the name is taken.

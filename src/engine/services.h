@@ -11,6 +11,7 @@
 #include "engine/options.h"
 #include "engine/paths.h"
 #include "engine/registry.h"
+#include "engine/secrets.h"
 #include "engine/spec_builder.h"
 #include "image/image_store.h"
 #include "network/network_manager.h"
@@ -28,6 +29,7 @@ struct Services {
   image::ImageStore& images;
   network::NetworkManager& network;
   volume::VolumeStore& volumes;
+  SecretStore& secrets;
   runtime::SeccompCache& seccomp;
   const sys::CgroupSystem& cgroups;
   Executor& executor;

@@ -116,6 +116,13 @@ struct Mount {
   std::optional<ImageOptions> image_options;
 };
 
+// Ours, as podman's: a secret of this host that the container gets.
+struct SecretUse {
+  std::string source, target;  // name or id; file below /run/secrets, absolute path or name of the variable
+  std::string type;            // "mount" (or nothing), "env"
+  int64_t uid = 0, gid = 0, mode = 0444;
+};
+
 struct HostConfig {
   std::vector<std::string> binds;
   std::string container_id_file;
@@ -164,6 +171,7 @@ struct HostConfig {
   std::optional<bool> init;
   std::vector<Mount> mounts;
   std::optional<std::vector<std::string>> masked_paths, readonly_paths;
+  std::vector<SecretUse> secrets;
 };
 
 struct EndpointIpam {
@@ -249,6 +257,9 @@ CAISSON_JSON(Mount, CAISSON_FIELD_OMIT("Type", type), CAISSON_FIELD_OMIT("Source
              CAISSON_FIELD_OMIT("Consistency", consistency), CAISSON_FIELD_OMIT("BindOptions", bind_options),
              CAISSON_FIELD_OMIT("VolumeOptions", volume_options), CAISSON_FIELD_OMIT("TmpfsOptions", tmpfs_options),
              CAISSON_FIELD_OMIT("ImageOptions", image_options))
+CAISSON_JSON(SecretUse, CAISSON_FIELD("Source", source), CAISSON_FIELD("Target", target),
+             CAISSON_FIELD_OMIT("Type", type), CAISSON_FIELD("UID", uid), CAISSON_FIELD("GID", gid),
+             CAISSON_FIELD("Mode", mode))
 CAISSON_JSON(
     HostConfig, CAISSON_FIELD_NULL("Binds", binds), CAISSON_FIELD("ContainerIDFile", container_id_file),
     CAISSON_FIELD("LogConfig", log_config), CAISSON_FIELD("NetworkMode", network_mode),
@@ -281,7 +292,7 @@ CAISSON_JSON(
     CAISSON_FIELD_NULL("OomKillDisable", oom_kill_disable), CAISSON_FIELD_OMIT("OomPolicy", oom_policy),
     CAISSON_FIELD_NULL("PidsLimit", pids_limit), CAISSON_FIELD("Ulimits", ulimits), CAISSON_FIELD_OMIT("Init", init),
     CAISSON_FIELD_OMIT("Mounts", mounts), CAISSON_FIELD_NULL("MaskedPaths", masked_paths),
-    CAISSON_FIELD_NULL("ReadonlyPaths", readonly_paths))
+    CAISSON_FIELD_NULL("ReadonlyPaths", readonly_paths), CAISSON_FIELD_OMIT("Secrets", secrets))
 CAISSON_JSON(EndpointIpam, CAISSON_FIELD_OMIT("IPv4Address", ipv4_address),
              CAISSON_FIELD_OMIT("IPv6Address", ipv6_address), CAISSON_FIELD_OMIT("LinkLocalIPs", link_local_ips))
 CAISSON_JSON(EndpointSettings, CAISSON_FIELD_NULL("IPAMConfig", ipam_config), CAISSON_FIELD_NULL("Links", links),

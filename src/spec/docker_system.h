@@ -150,6 +150,7 @@ struct DiskUsage {
   std::vector<ImageSummary> images;
   std::vector<ContainerSummary> containers;
   std::vector<json::Raw> volumes, build_cache;
+  int64_t logs_size = 0;  // of all containers; ours, Docker does not tell
 };
 
 CAISSON_JSON(ErrorResponse, CAISSON_FIELD("message", message))
@@ -235,6 +236,6 @@ CAISSON_JSON(NetworkInspect, CAISSON_FIELD("Name", name), CAISSON_FIELD("Id", id
              CAISSON_FIELD("Labels", labels))
 CAISSON_JSON(DiskUsage, CAISSON_FIELD("LayersSize", layers_size), CAISSON_FIELD("Images", images),
              CAISSON_FIELD("Containers", containers), CAISSON_FIELD("Volumes", volumes),
-             CAISSON_FIELD("BuildCache", build_cache))
+             CAISSON_FIELD("BuildCache", build_cache), CAISSON_FIELD("LogsSize", logs_size))
 
 }  // namespace caisson::spec

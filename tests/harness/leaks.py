@@ -31,12 +31,14 @@ def host_mounts(root):
         return sorted(line.split(" ", 3)[3] for line in file if root in line)
 
 
-def empty_cgroups():
-    """Cgroup directories, in every hierarchy, that are named after a container id and hold no process."""
+def empty_cgroups(own_name):
+    """Cgroup directories, in every hierarchy, that are named after a container id and hold no process. Those of other
+    engines with roots of their own, which may run at the same time, are not looked at."""
     found = []
     for folder, dirs, _ in os.walk("/sys/fs/cgroup"):
         for name in dirs:
-            if re.search("[0-9a-f]{64}", name):
+            others = re.search("/(caisson-[0-9a-f]{8})(/|$)", folder)
+            if re.search("[0-9a-f]{64}", name) and (not others or others[1] == own_name):
                 try:
                     with open(os.path.join(folder, name, "cgroup.procs"), encoding="ascii") as file:
                         if file.read().strip():
@@ -75,7 +77,7 @@ class Snapshot:
         self.processes = set(engine.processes())
         self.process_lines = engine.processes()
         self.files = files_below(engine.root)
-        self.cgroups = empty_cgroups()
+        self.cgroups = empty_cgroups(engine.own_name)
         self.containers = {c["Id"] for c in engine.containers()}
 
 

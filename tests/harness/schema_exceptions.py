@@ -24,10 +24,12 @@ STATUSES = {
     ("POST /containers/{id}/attach", 409),  # it is paused
     ("GET /containers/{id}/attach/ws", 409),
     ("POST /containers/{id}/update", 409),  # options that exclude each other
+    ("POST /exec/{id}/start", 101),  # the file forgot the upgrade
     ("POST /exec/{id}/start", 500),
     ("POST /exec/{id}/resize", 409),  # it does not run
     ("POST /images/{name}/tag", 409),
     ("POST /volumes/create", 404),  # the driver
+    ("POST /secrets/{id}/update", 404),
 }
 
 # Ours beside Docker's: (method, path as a regular expression).
@@ -75,6 +77,8 @@ NO_TIME = set()
 
 # Members that the file does not name.
 UNNAMED = {
+    # What Docker's engine really sends, and its Python client looks for.
+    "IDResponse.ID",
     # Ours, in /system/df: what all logs take together.
     ".LogsSize",
     # Gone from the documentation long ago, and sent up to 1.51: old clients need them.
