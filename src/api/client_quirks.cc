@@ -3,6 +3,8 @@
 
 #include <time.h>
 
+#include <algorithm>
+
 #include "sys/unix_socket.h"
 
 namespace caisson::api {
@@ -20,6 +22,12 @@ void choose_log_driver(std::string_view user_agent, const std::string& engine_dr
       log.config.try_emplace(key, found->second);
   log.config.try_emplace("max-size", "20m");
   log.config.try_emplace("max-file", "5");
+}
+
+// DOCKER-QUIRK: Compose 1 recreates containers with the help of "ContainerConfig", which went with 1.45, and asks for
+// the newest version all the same. It reads no more of it than "Volumes".
+int image_inspect_version(std::string_view user_agent, int version) {
+  return user_agent.starts_with("docker-compose/1.") ? std::min(version, 44) : version;
 }
 
 // The Python SDK reads an answer's head through a buffer and the stream behind it past that buffer: what arrives in

@@ -14,6 +14,9 @@ namespace caisson::api {
 void choose_log_driver(std::string_view user_agent, const std::string& engine_driver,
                        const std::map<std::string, std::string>& engine_options, spec::HostConfig& host);
 
+// The API version whose image inspect the client understands.
+int image_inspect_version(std::string_view user_agent, int version);
+
 // Waits, for a moment at most, until the peer of a unix socket has read all that was sent to it.
 void await_peer_has_read(int fd);
 

@@ -31,6 +31,13 @@ TEST_CASE("client quirks: what was asked for, by the request or by the operator,
   CHECK(chosen("", "local").type.empty());
 }
 
+TEST_CASE("client quirks: Compose 1 is shown images as it knows them") {
+  CHECK(image_inspect_version("docker-compose/1.29.2 docker-py/5.0.3 Linux/6.18", 51) == 44);
+  CHECK(image_inspect_version("docker-compose/1.29.2 docker-py/5.0.3 Linux/6.18", 24) == 24);
+  CHECK(image_inspect_version("compose/v2.29.2", 51) == 51);
+  CHECK(image_inspect_version("", 51) == 51);
+}
+
 TEST_CASE("client quirks: a client that has nothing to read is not waited for") {
   await_peer_has_read(-1);
   await_peer_has_read(0);
