@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/call.h"
 
+#include "api/version_shapes.h"
 #include "base/text.h"
 #include "spec/docker_system.h"
 
@@ -34,6 +35,10 @@ void Call::reply_json(int status, std::string text) const {
   http::Headers headers;
   headers.add("Content-Type", "application/json");
   exchange->reply(status, headers, std::move(text));
+}
+
+void Call::reply_shaped(int status, std::string text, Shape shape) const {
+  reply_json(status, shape_answer(shape, version, std::move(text)) + "\n");
 }
 
 void Call::reply_empty(int status) const { exchange->reply(status, {}, ""); }

@@ -15,6 +15,8 @@
 
 namespace caisson::api {
 
+enum class Shape : uint8_t;  // version_shapes.h
+
 int status_of(ErrorKind kind);
 std::string error_body(std::string_view message);
 
@@ -38,6 +40,11 @@ struct Call {
   void reply_with(int status, const T& value) const {
     reply_json(status, json::encode(value) + "\n");
   }
+  // In the form that the request's version of the API has for it.
+  template <class T>
+  void reply_with(int status, const T& value, Shape shape) const {
+    reply_shaped(status, json::encode(value), shape);
+  }
   // The body as T; the reply with the error has been sent when this is nullopt. An empty body is T{}.
   template <class T>
   std::optional<T> body(bool may_be_empty = false) const {
@@ -46,7 +53,7 @@ struct Call {
     if (request().body.empty()) return value;
     auto read = json::decode_into(request().body, value);
     if (!read) {
-      reply_error(400, read.error().message);
+      reply_error(400, "invalid JSON: " + read.error().message);
       return std::nullopt;
     }
     return value;
@@ -55,6 +62,7 @@ struct Call {
   std::optional<int64_t> number(std::string_view name, bool& good) const;
 
  private:
+  void reply_shaped(int status, std::string json, Shape shape) const;
   bool check_body(bool may_be_empty) const;
 };
 

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Container family of the API.
 #include <chrono>
+#include <map>
 
+#include "api/client_quirks.h"
 #include "api/log_routes.h"
 #include "api/router.h"
 #include "api/streams.h"
+#include "api/version_shapes.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "engine/container_filter.h"
 #include "engine/engine.h"
 #include "engine/inspect.h"
+#include "engine/links.h"
 #include "engine/start_facts.h"
 #include "engine/top.h"
 #include "sys/files.h"
@@ -55,35 +59,56 @@ void list_containers(Context& context, Call& call) {
   bool all = call.query().flag("all") || (limit && *limit > 0) || filter->wants_stopped();
   bool with_size = call.query().flag("size");
   auto containers = context.engine.containers().list();
-  std::vector<spec::ContainerSummary> out;
+  auto linked_as = engine::link_names(containers, context.engine.containers());
+  std::string out = "[";
+  size_t count = 0;
+  std::map<std::pair<std::string, std::string>, std::string> image_names;
+  int64_t now = now_ns();
   for (const auto& container : containers) {
     auto record = container->snapshot();
     if (!all && !record->running()) continue;
     if (!filter->matches(*record)) continue;
-    if (limit && *limit > 0 && out.size() >= static_cast<size_t>(*limit)) break;
-    auto summary = engine::summarise_container(*record, current_image_name(context, *record), now_ns());
+    if (limit && *limit > 0 && count >= static_cast<size_t>(*limit)) break;
+    auto [image_name, is_new] = image_names.try_emplace({record->image_name, record->image_id});
+    if (is_new) image_name->second = current_image_name(context, *record);
+    if (count++ > 0) out += ',';
+    if (!with_size && !linked_as.contains(record->id)) {
+      engine::append_summary(out, *container, record, image_name->second, now);
+      continue;
+    }
+    auto summary = engine::summarise_container(*record, image_name->second, now);
+    for (auto [at, end] = linked_as.equal_range(record->id); at != end; ++at) summary.names.push_back(at->second);
     if (with_size) {
       if (auto size = sizes(context, *record)) {
         summary.size_rw = size->rw;
         summary.size_root_fs = size->root_fs;
       }
     }
-    out.push_back(std::move(summary));
+    out += json::encode(summary);
   }
-  call.reply_with(200, out);
+  call.reply_with(200, json::Raw{out + "]"}, Shape::kContainerSummary);
 }
 
 void create_container(Context& context, Call& call) {
   auto config = call.body<spec::ContainerConfig>();
   if (!config) return;
+  if (trim(call.request().body) == "null")
+    return call.reply_error(400, "Config cannot be empty in order to create a container");
   auto extras = json::decode<spec::CreateExtras>(call.request().body);
-  if (!extras) return call.reply_error(400, extras.error().message);
-  std::string platform = call.query().get("platform");
-  if (!platform.empty() && !platform.starts_with("linux"))
-    return call.reply_error(404, "no match for platform in manifest: " + platform.substr(0, 64));
+  if (!extras) return call.reply_error(400, "invalid JSON: " + extras.error().message);
+  std::vector<std::string> warnings;
+  auto shaped = shape_create(call.version, context.engine.cgroups().v2, *config, *extras, warnings);
+  if (!shaped) return call.reply_error(shaped.error());
+  if (call.version >= 41) extras->platform = call.query().get("platform").substr(0, 128);
+  // It is gone since 1.42; later clients mean nothing by it.
+  if (call.version >= 42) extras->host_config.kernel_memory = 0;
+  const auto& options = context.engine.options();
+  choose_log_driver(call.request().headers.find("user-agent").value_or(""), options.log_driver, options.log_options,
+                    extras->host_config);
   auto created = context.engine.create(call.query().get("name"), std::move(*config), std::move(*extras));
   if (!created) return call.reply_error(created.error());
-  call.reply_with(201, spec::CreateResponse{created->id, created->warnings});
+  warnings.insert(warnings.begin(), created->warnings.begin(), created->warnings.end());
+  call.reply_with(201, spec::CreateResponse{created->id, warnings});
 }
 
 void inspect_one(Context& context, Call& call) {
@@ -91,25 +116,34 @@ void inspect_one(Context& context, Call& call) {
   if (!container) return;
   auto record = container->snapshot();
   auto out = engine::inspect_container(*record, context.engine.paths(), context.engine.execs().ids_of(record->id));
+  out.host_config.links = engine::shown_links(*record, context.engine.containers());
   if (call.query().flag("size")) {
     if (auto size = sizes(context, *record)) {
       out.size_rw = size->rw;
       out.size_root_fs = size->root_fs;
     }
   }
-  call.reply_with(200, out);
+  call.reply_with(200, out, Shape::kContainerInspect);
 }
 
 void start(Context& context, Call& call) {
+  // DOCKER-QUIRK: a little something is let pass, "null" above all.
+  if (call.request().body.size() > 7 || call.request().headers.find("transfer-encoding"))
+    return call.reply_error(400,
+                            "starting container with non-empty request body was deprecated since API v1.22 and removed "
+                            "in v1.24");
   if (auto container = find(context, call)) call.reply(context.engine.lifecycle().start(container));
 }
+
+// Of stop and restart; older clients sent it in vain.
+std::string wanted_signal(const Call& call) { return call.version >= 42 ? call.query().get("signal") : ""; }
 
 void stop(Context& context, Call& call) {
   auto container = find(context, call);
   if (!container) return;
   bool good;
   auto timeout = call.number("t", good);
-  if (good) call.reply(context.engine.lifecycle().stop(container, timeout, call.query().get("signal")));
+  if (good) call.reply(context.engine.lifecycle().stop(container, timeout, wanted_signal(call)));
 }
 
 void restart(Context& context, Call& call) {
@@ -117,7 +151,7 @@ void restart(Context& context, Call& call) {
   if (!container) return;
   bool good;
   auto timeout = call.number("t", good);
-  if (good) call.reply(context.engine.lifecycle().restart(container, timeout, call.query().get("signal")));
+  if (good) call.reply(context.engine.lifecycle().restart(container, timeout, wanted_signal(call)));
 }
 
 void kill(Context& context, Call& call) {
@@ -141,7 +175,7 @@ void rename(Context& context, Call& call) {
 void remove(Context& context, Call& call) {
   auto container = find(context, call);
   if (!container) return;
-  if (call.query().flag("link")) return call.reply_error(501, "removing links is not supported by this release");
+  if (call.query().flag("link")) return call.reply(context.engine.remove_link(call.argument()));
   call.reply(context.engine.lifecycle().remove(container, {call.query().flag("force"), call.query().flag("v")}));
 }
 
@@ -178,11 +212,21 @@ void wait(Context& context, Call& call) {
     condition = engine::WaitCondition::kRemoved;
   else
     return call.reply_error(400, "invalid condition: " + quoted(text));
-  // The head goes out at once: clients start the container only when they know they will be told.
   http::Headers headers;
   headers.add("Content-Type", "application/json");
+  if (call.version < 30) {
+    uint64_t waiter =
+        container->add_waiter(condition, [exchange = call.exchange, headers](const engine::WaitOutcome& outcome) {
+          exchange->reply(200, headers, json::encode(spec::WaitResponse{outcome.exit_code, std::nullopt}) + "\n");
+        });
+    return call.exchange->on_closed([container, waiter] { container->remove_waiter(waiter); });
+  }
+  bool may_tell_errors = call.version >= 34;
+  // The head goes out at once: clients start the container only when they know they will be told.
   auto stream = call.exchange->start_stream(200, headers);
-  uint64_t waiter = container->add_waiter(condition, [stream](const engine::WaitOutcome& outcome) {
+  uint64_t waiter = container->add_waiter(condition, [stream, may_tell_errors](const engine::WaitOutcome& outcome) {
+    // DOCKER-QUIRK: nothing at all is what older clients take for an error.
+    if (!outcome.error.empty() && !may_tell_errors) return stream->end();
     spec::WaitResponse response;
     response.status_code = outcome.exit_code;
     if (!outcome.error.empty()) response.error = spec::WaitError{outcome.error};
@@ -223,6 +267,7 @@ void attach(Context& context, Call& call) {
     if (!taken) return;
     client = std::move(*taken);
     handed = true;
+    await_peer_has_read(client->socket.get());
     if (reader) {
       auto sent = send_log(client->socket.get(), *reader, LogShape{!tty});
       if (!sent) return;
@@ -247,7 +292,7 @@ void attach(Context& context, Call& call) {
 constexpr Route kRoutes[] = {
     {"GET", "/containers/json", list_containers},
     {"POST", "/containers/create", create_container},
-    {"GET", "/containers/{}/json", inspect_one, false, true},
+    {"GET", "/containers/{*}/json", inspect_one, false, true},
     {"GET", "/containers/{}/top", top},
     {"GET", "/containers/{}/logs", logs_of},
     {"DELETE", "/containers/{}/logs", clear_logs_of},
@@ -261,7 +306,7 @@ constexpr Route kRoutes[] = {
     {"POST", "/containers/{}/resize", resize},
     {"POST", "/containers/{}/attach", attach},
     {"POST", "/containers/{}/wait", wait, false, true},
-    {"DELETE", "/containers/{}", remove},
+    {"DELETE", "/containers/{*}", remove},
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 // The Exec family of the API.
 #include <fcntl.h>
 
+#include "api/client_quirks.h"
 #include "api/log_follower.h"
 #include "api/router.h"
 #include "api/streams.h"
@@ -16,8 +17,9 @@ namespace {
 void create(Context& context, Call& call) {
   auto container = context.engine.containers().find(call.argument());
   if (!container) return call.reply_error(container.error());
-  auto config = call.body<spec::ExecConfig>();
+  auto config = call.body<spec::ExecConfig>(true);
   if (!config) return;
+  if (call.version < 42) config->console_size.reset();
   auto keys = parse_detach_keys(config->detach_keys);
   if (!keys) return call.reply_error(keys.error());
   auto id = context.engine.execs().create(*container, std::move(*config));
@@ -37,12 +39,14 @@ void start(Context& context, Call& call) {
   if (!options) return;
   auto config = context.engine.execs().config_of(call.argument());
   if (!config) return call.reply_error(config.error());
+  if (call.version < 42 || !options->tty) options->console_size.reset();
   if (options->detach) return call.reply(context.engine.execs().start(call.argument(), *options, std::nullopt), 200);
   bool handed = false;
   UniqueFd client;
   auto started = context.engine.execs().start(call.argument(), *options, [&]() -> Result<monitor::Attachment> {
     handed = true;
     auto attachment = TRY(hijack(call, config->tty));
+    await_peer_has_read(attachment.socket.get());
     attachment.options.detach_keys = parse_detach_keys(config->detach_keys).value_or("");
     client.reset(fcntl(attachment.socket.get(), F_DUPFD_CLOEXEC, 3));
     return attachment;

@@ -151,7 +151,7 @@ void export_all(Context& context, Call& call) {
   auto tar = tar::TreeSource::open_mount(view->fd());
   if (!tar) return call.reply_error(500, tar.error().message);
   http::Headers headers;
-  headers.add("Content-Type", "application/x-tar");
+  headers.add("Content-Type", "application/octet-stream");
   auto connection = call.exchange->take_over();
   if (!connection->begin_response(200, headers)) return;
   context.engine.events().publish_container(*container->snapshot(), "export");

@@ -7,7 +7,9 @@
 #include <map>
 #include <set>
 
+#include "api/client_quirks.h"
 #include "api/router.h"
+#include "api/version_shapes.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -43,13 +45,21 @@ class ProgressAnswer {
     } else if (!begun_) {
       begin(200);
     }
-    // A client that has gone away has nobody left to tell.
-    if (!gone_ && !connection_->finish()) gone_ = true;
+    close();
+  }
+  // The same where Docker's answer is a success before the work begins.
+  void finish_in_body(const Result<>& outcome) {
+    if (!begun_) begin(200);
+    finish(outcome, false);
   }
   http::TakenConnection& connection() { return *connection_; }
   bool gone() const { return gone_; }
 
  private:
+  void close() {
+    // A client that has gone away has nobody left to tell.
+    if (!gone_ && !connection_->finish()) gone_ = true;
+  }
   void begin(int status) {
     begun_ = true;
     http::Headers headers;
@@ -83,6 +93,17 @@ Result<std::string> registry_auth(const http::Request& request) {
   return *decoded;
 }
 
+void publish(Context& context, const char* action, const image::Image& image, const std::string& name) {
+  context.engine.events().publish_image(action, image.id, name, image.config.config.labels);
+}
+
+// Pulls and pushes are known by the reference.
+void publish_transfer(Context& context, const char* action, const spec::Reference& reference) {
+  auto image = context.engine.images().find(reference.familiar());
+  context.engine.events().publish_image(action, reference.familiar(), reference.familiar_name(),
+                                        image ? image->config.config.labels : spec::StringMap{});
+}
+
 void pull(Context& context, Call& call) {
   const auto& query = call.query();
   if (!query.get("fromSrc").empty())
@@ -97,7 +118,7 @@ void pull(Context& context, Call& call) {
   image::TransferRequest request;
   request.reference = *reference;
   request.auth_json = *auth;
-  request.platform = query.get("platform");
+  if (call.version >= 32) request.platform = query.get("platform");
   std::atomic<bool> cancel = false;
   request.cancel = &cancel;
   ProgressAnswer answer(call.exchange->take_over());
@@ -107,7 +128,7 @@ void pull(Context& context, Call& call) {
     answer.line(line);
     if (answer.gone()) cancel = true;
   });
-  if (pulled) context.engine.events().publish_image("pull", reference->familiar(), reference->familiar_name());
+  if (pulled) publish_transfer(context, "pull", *reference);
   answer.finish(outcome_of(std::move(pulled)), told);
 }
 
@@ -130,7 +151,7 @@ void push(Context& context, Call& call) {
     answer.line(line);
     if (answer.gone()) cancel = true;
   });
-  if (pushed) context.engine.events().publish_image("push", reference->familiar(), reference->familiar_name());
+  if (pushed) publish_transfer(context, "push", *reference);
   answer.finish(outcome_of(std::move(pushed)), told);
 }
 
@@ -141,10 +162,12 @@ void load(Context& context, Call& call) {
     if (!quiet || line.find("\"stream\"") != std::string::npos) answer.line(line);
   });
   if (loaded)
-    for (const auto& name : *loaded) context.engine.events().publish_image("load", name, name);
+    for (const auto& name : *loaded)
+      if (auto image = context.engine.images().find(name)) publish(context, "load", *image, image->id);
   Result<> outcome;
   if (!loaded) outcome = std::unexpected(std::move(loaded).error());
-  answer.finish(outcome, false);
+  // DOCKER-QUIRK: a load that fails is a 200 whose body holds the error; SDKs look for it only there.
+  answer.finish_in_body(outcome);
 }
 
 void save_names(Context& context, Call& call, const std::vector<std::string>& names) {
@@ -157,6 +180,8 @@ void save_names(Context& context, Call& call, const std::vector<std::string>& na
   auto saved = context.engine.images().save(names, *connection);
   // Without the closing chunk the client knows that the archive is not whole.
   if (!saved) return log_warn("saving images: %s", saved.error().message.c_str());
+  for (const auto& name : names)
+    if (auto image = context.engine.images().find(name)) publish(context, "save", *image, image->id);
   [[maybe_unused]] auto finished = connection->finish();
 }
 
@@ -180,6 +205,10 @@ void list(Context& context, Call& call) {
           if (wanted) filters[key].insert(entry);
     }
   }
+  // Of 1.24 and before, and let pass up to 1.40.
+  if (std::string name = call.query().get("filter");
+      call.version < 41 && !name.empty() && !filters.contains("reference"))
+    filters["reference"].insert(name);
   if (filters.contains("until"))
     return call.reply_error(501, "the image filter 'until' is not supported by this release");
   auto created_of = [&](const std::string& key) -> std::optional<int64_t> {
@@ -194,7 +223,10 @@ void list(Context& context, Call& call) {
            fnmatch(pattern.c_str(), with_tag.c_str(), FNM_PATHNAME) == 0;
   };
   std::map<std::string, image::Usage::PerImage> usage;
-  if (call.query().flag("shared-size"))
+  std::map<std::string, int64_t> users;
+  if (call.version >= 51)
+    for (const auto& container : context.engine.containers().list()) ++users[container->snapshot()->image_id];
+  if (call.version >= 42 && call.query().flag("shared-size"))
     for (auto& entry : context.engine.images().usage().images) usage[entry.id] = entry;
   std::vector<spec::ImageSummary> out;
   for (const auto& image : context.engine.images().list()) {
@@ -228,11 +260,12 @@ void list(Context& context, Call& call) {
     summary.created = image.created_ns / 1000000000;
     summary.size = image.size;
     summary.labels = image.config.config.labels;
+    summary.containers = users[image.id];
     if (auto found = usage.find(image.id); found != usage.end()) summary.shared_size = found->second.shared_size;
     out.push_back(std::move(summary));
   }
   std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.created > b.created; });
-  call.reply_with(200, out);
+  call.reply_with(200, out, Shape::kImageSummary);
 }
 
 void inspect(Context& context, Call& call) {
@@ -262,7 +295,8 @@ void inspect(Context& context, Call& call) {
   auto members = json::decode<std::map<std::string, json::Raw>>(image->config_json);
   if (members)
     if (auto found = members->find("config"); found != members->end()) out.config = found->second;
-  call.reply_with(200, out);
+  call.version = image_inspect_version(call.request().headers.find("user-agent").value_or(""), call.version);
+  call.reply_with(200, out, Shape::kImageInspect);
 }
 
 void history(Context& context, Call& call) {
@@ -276,22 +310,23 @@ void history(Context& context, Call& call) {
 
 void tag(Context& context, Call& call) {
   std::string repo = call.query().get("repo"), name = call.query().get("tag");
-  auto tagged = context.engine.images().tag(call.argument(), repo, name.empty() ? "latest" : name);
-  if (tagged)
-    if (auto image = context.engine.images().find(call.argument()))
-      context.engine.events().publish_image("tag", image->id, repo + ":" + (name.empty() ? "latest" : name));
+  // Without a tag of its own the repository may hold one: the Python SDK sends "repo=name:tag".
+  auto tagged = context.engine.images().tag(call.argument(), repo, name);
+  auto target = spec::parse_reference(name.empty() ? repo : repo + ":" + name);
+  if (tagged && target)
+    if (auto image = context.engine.images().find(call.argument())) publish(context, "tag", *image, target->familiar());
   call.reply(tagged, 201);
 }
 
 void remove(Context& context, Call& call) {
+  auto image = context.engine.images().find(call.argument());
   auto removed = context.engine.images().remove(
       call.argument(), call.query().flag("force"),
       [&](const std::string& id) { return context.engine.containers().user_of_image(id); });
   if (!removed) return call.reply_error(removed.error());
   std::vector<spec::ImageDeleteItem> out;
   for (auto& entry : *removed) {
-    const std::string& id = entry.untagged.empty() ? entry.deleted : entry.untagged;
-    context.engine.events().publish_image(entry.untagged.empty() ? "delete" : "untag", id, id);
+    if (image) publish_removed(context.engine.events(), *image, entry.untagged, entry.deleted);
     out.push_back({entry.untagged, entry.deleted});
   }
   call.reply_with(200, out);
@@ -333,6 +368,13 @@ constexpr Route kRoutes[] = {
 };
 
 }  // namespace
+
+void publish_removed(engine::EventHub& events, const image::Image& image, const std::string& untagged,
+                     const std::string& deleted) {
+  if (!untagged.empty()) events.publish_image("untag", image.id, image.id, image.config.config.labels);
+  // Its layers go with it and have no event of their own.
+  if (deleted == image.id) events.publish_image("delete", image.id, image.id);
+}
 
 std::span<const Route> image_routes() { return kRoutes; }
 

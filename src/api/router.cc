@@ -77,7 +77,6 @@ http::Router make_router(Context& context) {
       segments.erase(segments.begin());
     }
     if (segments.empty()) return answer(404, "page not found");
-    bool path_known = false;
     // HEAD is answered like GET, without the body; the server takes care of that.
     for (auto table : {container_routes(), file_routes(), stats_routes(), websocket_routes(), exec_routes(),
                        prune_routes(), image_routes(), commit_routes(), disk_usage_routes(), volume_routes(),
@@ -85,7 +84,6 @@ http::Router make_router(Context& context) {
       for (const Route& route : table) {
         std::vector<std::string> arguments;
         if (!match_pattern(route.pattern, segments, arguments)) continue;
-        path_known = true;
         if (head.method != route.method) continue;
         if (!route.handler)
           return answer(501, format("%s %s is not supported by this release", route.method, route.pattern));
@@ -97,7 +95,7 @@ http::Router make_router(Context& context) {
                 route.stream_body, route.on_loop && !head.query.flag("size")};
       }
     }
-    if (path_known) return answer(405, "method not allowed");
+    // DOCKER-QUIRK: a path that exists for another method is not found, either.
     return answer(404, "page not found");
   };
 }

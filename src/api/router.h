@@ -13,7 +13,11 @@
 namespace caisson::engine {
 class Container;
 class Engine;
+class EventHub;
 }  // namespace caisson::engine
+namespace caisson::image {
+struct Image;
+}
 namespace caisson::sys {
 class EventLoop;
 }
@@ -61,6 +65,10 @@ inline constexpr int kMinVersion = 24, kMaxVersion = 51;
 
 // The container that the route's first argument names, or nullptr and the error was sent.
 std::shared_ptr<engine::Container> find_container(Context& context, Call& call);
+
+// The event of one line of an image's removal: a name that it lost, or the image or a layer that was deleted.
+void publish_removed(engine::EventHub& events, const image::Image& image, const std::string& untagged,
+                     const std::string& deleted);
 
 http::Router make_router(Context& context);
 

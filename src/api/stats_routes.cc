@@ -33,8 +33,9 @@ CAISSON_JSON(UpdateResponse, CAISSON_FIELD("Warnings", warnings))
 void update(Context& context, Call& call) {
   auto container = find_container(context, call);
   if (!container) return;
-  auto change = call.body<spec::HostConfig>();
+  auto change = call.body<spec::HostConfig>(true);
   if (!change) return;
+  if (call.version < 40) change->pids_limit.reset();
   auto warnings = context.engine.update(container, *change);
   if (!warnings) return call.reply_error(warnings.error());
   call.reply_with(200, UpdateResponse{std::move(*warnings)});

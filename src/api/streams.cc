@@ -12,7 +12,8 @@ std::string stream_content_type(const Call& call, bool tty) {
 
 Result<monitor::Attachment> hijack(const Call& call, bool tty) {
   bool upgrade = call.request().headers.find("upgrade").has_value();
-  std::string type = stream_content_type(call, tty);
+  // DOCKER-QUIRK: without an upgrade the type is that of old.
+  std::string type = upgrade ? stream_content_type(call, tty) : "application/vnd.docker.raw-stream";
   auto connection = call.exchange->take_over();
   TRY_CTX(http::write_upgrade_response(connection->fd(), upgrade, type), "answering the attach request");
   auto raw = connection->release();

@@ -9,6 +9,7 @@
 #include "api/router.h"
 #include "api/streams.h"
 #include "api/version.h"
+#include "api/version_shapes.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "engine/engine.h"
@@ -83,6 +84,18 @@ std::string os_release_name() {
   return "linux";
 }
 
+void describe_registries(const engine::EngineOptions& options, spec::RegistryServiceConfig& out) {
+  out.insecure_registry_cidrs = {"::1/128", "127.0.0.0/8"};
+  for (const auto& entry : options.insecure_registries) {
+    if (entry.find('/') != std::string::npos)
+      out.insecure_registry_cidrs.push_back(entry);
+    else
+      out.index_configs[entry] = {entry, {}, false, false};
+  }
+  out.mirrors = options.registry_mirrors;
+  out.index_configs["docker.io"] = {"docker.io", options.registry_mirrors, true, true};
+}
+
 std::string seccomp_name(const engine::EngineOptions& options) {
   if (options.seccomp_unconfined) return "unconfined";
   return options.seccomp_profile_path.empty() ? "builtin" : options.seccomp_profile_path;
@@ -124,8 +137,7 @@ void info(Context& context, Call& call) {
   out.kernel_version = host.release;
   out.operating_system = os_release_name();
   out.architecture = host.machine;
-  out.registry_config.insecure_registry_cidrs = {"::1/128", "127.0.0.0/8"};
-  out.registry_config.index_configs["docker.io"] = {"docker.io", {}, true, true};
+  describe_registries(context.engine.options(), out.registry_config);
   out.ncpu = static_cast<int64_t>(std::thread::hardware_concurrency());
   out.mem_total = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
   out.docker_root_dir = context.engine.options().data_root;
@@ -139,7 +151,10 @@ void info(Context& context, Call& call) {
   out.default_runtime = context.engine.live_options()->default_runtime;
   out.experimental_build = options.experimental;
   if (!out.ipv4_forwarding) out.warnings.push_back("WARNING: IPv4 forwarding is disabled");
-  call.reply_with(200, out);
+  // Names alone were all that clients knew at first.
+  if (call.version < 25)
+    for (auto& option : out.security_options) option = option.substr(5, option.find(',') - 5);
+  call.reply_with(200, out, Shape::kInfo);
 }
 
 // A stream for as long as the client wants, or to a moment in time.

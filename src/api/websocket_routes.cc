@@ -39,9 +39,10 @@ void attach(Context& context, Call& call) {
   auto head = websocket::accept(call.request().headers);
   if (!head) return call.reply_error(head.error());
   monitor::AttachOptions options;
-  options.want_stdin = query.flag("stdin");
-  options.want_stdout = query.flag("stdout");
-  options.want_stderr = query.flag("stderr");
+  bool all = call.version < 42;  // DOCKER-QUIRK: the choice was documented before it was heeded
+  options.want_stdin = all || query.flag("stdin");
+  options.want_stdout = all || query.flag("stdout");
+  options.want_stderr = all || query.flag("stderr");
   options.detach_keys = *keys;
   auto record = container->snapshot();
   BridgeEnds ends;

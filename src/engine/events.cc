@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "engine/event_journal.h"
+#include "engine/inspect.h"
 #include "engine/record.h"
 #include "wire/json.h"
 
@@ -54,15 +55,11 @@ std::string event_json(const Event& event) {
 }
 
 Result<EventFilter> EventFilter::parse(const std::string& text) {
-  static constexpr std::string_view known[] = {"config", "container", "daemon", "event",  "image",   "label", "network",
-                                               "node",   "plugin",    "scope",  "secret", "service", "type",  "volume"};
   EventFilter filter;
   if (text.empty()) return filter;
   auto raw = json::decode<std::map<std::string, json::Raw>>(text);
   if (!raw) return fail(ErrorKind::kInvalid, "invalid filter: %s", raw.error().message.c_str());
   for (const auto& [key, value] : *raw) {
-    if (std::find(std::begin(known), std::end(known), key) == std::end(known))
-      return fail(ErrorKind::kInvalid, "invalid filter '%s'", key.substr(0, 64).c_str());
     auto& values = filter.values_[key];
     if (auto list = json::decode<std::vector<std::string>>(value.text)) {
       values.insert(list->begin(), list->end());
@@ -76,32 +73,58 @@ Result<EventFilter> EventFilter::parse(const std::string& text) {
   return filter;
 }
 
+namespace {
+
+std::string attribute(const Event& event, const char* name) {
+  auto found = event.attributes.find(name);
+  return found == event.attributes.end() ? std::string() : found->second;
+}
+
+// "a/b:tag" and "a/b@digest" are "a/b", too.
+std::string without_tag(const std::string& name) {
+  std::string out = name.substr(0, name.find('@'));
+  size_t colon = out.rfind(':'), slash = out.rfind('/');
+  return colon != std::string::npos && (slash == std::string::npos || colon > slash) ? out.substr(0, colon) : out;
+}
+
+// Kinds of objects that are filtered for by their name or id, or how these begin.
+bool is_object_type(std::string_view key) {
+  static constexpr std::string_view kTypes[] = {"config", "container", "daemon",  "network", "node",
+                                                "plugin", "secret",    "service", "volume"};
+  return std::find(std::begin(kTypes), std::end(kTypes), key) != std::end(kTypes);
+}
+
+}  // namespace
+
+bool EventFilter::matches_one(const std::string& key, const std::string& wanted, const Event& event) const {
+  if (key == "type") return event.type == wanted;
+  // DOCKER-QUIRK: "exec_start: sh" is an exec_start, "health_status: healthy" a health_status.
+  if (key == "event") return event.action == wanted || event.action.starts_with(wanted + ":");
+  if (key == "image") {
+    std::string name = attribute(event, event.type == "image" ? "name" : "image");
+    return wanted == name || wanted == event.id || wanted == without_tag(name) || wanted == without_tag(event.id);
+  }
+  if (key == "scope") return wanted == "local";
+  return event.type == key && (event.id.starts_with(wanted) || attribute(event, "name").starts_with(wanted));
+}
+
 bool EventFilter::matches(const Event& event) const {
-  auto attribute = [&](const char* name) {
-    auto found = event.attributes.find(name);
-    return found == event.attributes.end() ? std::string() : found->second;
-  };
   for (const auto& [key, values] : values_) {
     if (values.empty()) continue;
-    bool good = std::any_of(values.begin(), values.end(), [&](const std::string& wanted) {
-      if (key == "type") return event.type == wanted;
-      // DOCKER-QUIRK: "exec_start: sh" is an exec_start, "health_status: healthy" a health_status.
-      if (key == "event") return event.action == wanted || event.action.starts_with(wanted + ":");
-      if (key == "container")
-        return event.type == "container" && (event.id.starts_with(wanted) || attribute("name") == wanted);
-      if (key == "image") {
-        std::string name = event.type == "image" ? attribute("name") : attribute("image");
-        return name == wanted || name.starts_with(wanted + ":") || event.id == wanted;
-      }
-      if (key == "label") {
+    if (key == "label") {
+      // All of them, unlike the values of the other keys.
+      bool has_all = std::all_of(values.begin(), values.end(), [&](const std::string& wanted) {
         auto pair = split_once(wanted, '=');
         auto found = event.attributes.find(pair ? pair->first : wanted);
         return found != event.attributes.end() && (!pair || found->second == pair->second);
-      }
-      if (key == "scope") return wanted == "local";
-      return event.type == key && (event.id.starts_with(wanted) || attribute("name") == wanted);
-    });
-    if (!good) return false;
+      });
+      if (!has_all) return false;
+      continue;
+    }
+    if (key != "type" && key != "event" && key != "image" && key != "scope" && !is_object_type(key)) continue;
+    if (std::none_of(values.begin(), values.end(),
+                     [&](const std::string& wanted) { return matches_one(key, wanted, event); }))
+      return false;
   }
   return true;
 }
@@ -127,6 +150,13 @@ void EventHub::publish(Event event) {
   if (state_->past.size() > kRemembered) state_->past.pop_front();
 }
 
+static std::optional<Event> network_event(const ContainerRecord& record, const char* action) {
+  const std::string& mode = record.host_config.network_mode;
+  if (mode.starts_with("container:")) return std::nullopt;
+  std::string driver = mode == "none" ? "null" : mode == "host" ? "host" : "bridge";
+  return Event{"network", action, network_id_of(mode), {{"container", record.id}, {"name", mode}, {"type", driver}}, 0};
+}
+
 void EventHub::publish_container(const ContainerRecord& record, const std::string& action,
                                  std::map<std::string, std::string> attributes) {
   for (const auto& [key, value] : record.config.labels) attributes.try_emplace(key, value);
@@ -135,8 +165,38 @@ void EventHub::publish_container(const ContainerRecord& record, const std::strin
   publish({"container", action, record.id, std::move(attributes), 0});
 }
 
-void EventHub::publish_image(const std::string& action, const std::string& id, const std::string& name) {
-  publish({"image", action, id, {{"name", name}}, 0});
+void EventHub::publish_image(const std::string& action, const std::string& id, const std::string& name,
+                             std::map<std::string, std::string> labels) {
+  labels["name"] = name;
+  publish({"image", action, id, std::move(labels), 0});
+}
+
+void EventHub::publish_die(const ContainerRecord& record) {
+  int64_t seconds = record.started_ns ? std::max<int64_t>(record.finished_ns - record.started_ns, 0) / 1000000000 : 0;
+  publish_container(record, "die",
+                    {{"execDuration", std::to_string(seconds)}, {"exitCode", std::to_string(record.exit_code)}});
+}
+
+void EventHub::publish_connected(const ContainerRecord& record) {
+  if (auto network = network_event(record, "connect")) publish(std::move(*network));
+  for (const auto& mount : record.mounts)
+    if (mount.type == "volume")
+      publish({"volume",
+               "mount",
+               mount.name,
+               {{"container", record.id},
+                {"destination", mount.destination},
+                {"driver", mount.driver},
+                {"propagation", mount.propagation},
+                {"read/write", mount.rw ? "true" : "false"}},
+               0});
+}
+
+void EventHub::publish_disconnected(const ContainerRecord& record) {
+  if (auto network = network_event(record, "disconnect")) publish(std::move(*network));
+  for (const auto& mount : record.mounts)
+    if (mount.type == "volume")
+      publish({"volume", "unmount", mount.name, {{"container", record.id}, {"driver", mount.driver}}, 0});
 }
 
 Result<> EventHub::keep_journal(const std::string& path) {

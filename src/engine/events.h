@@ -18,7 +18,7 @@ namespace caisson::engine {
 struct ContainerRecord;
 
 struct Event {
-  std::string type;    // container | image
+  std::string type;    // container, image, volume, network, daemon
   std::string action;  // start, die, pull...
   std::string id;
   std::map<std::string, std::string> attributes;
@@ -30,11 +30,12 @@ std::string event_json(const Event& event);
 
 class EventFilter {
  public:
-  // {"type": ["container"], "event": ["die"], "container": ["name"], ...}; kInvalid for unknown keys.
+  // {"type": ["container"], "event": ["die"], "container": ["name"], ...}. DOCKER-QUIRK: unknown keys are let pass.
   static Result<EventFilter> parse(const std::string& json);
   bool matches(const Event& event) const;
 
  private:
+  bool matches_one(const std::string& key, const std::string& wanted, const Event& event) const;
   std::map<std::string, std::set<std::string>> values_;
 };
 
@@ -47,7 +48,12 @@ class EventHub {
   void publish(Event event);
   void publish_container(const ContainerRecord& record, const std::string& action,
                          std::map<std::string, std::string> attributes = {});
-  void publish_image(const std::string& action, const std::string& id, const std::string& name);
+  void publish_image(const std::string& action, const std::string& id, const std::string& name,
+                     std::map<std::string, std::string> labels = {});
+  void publish_die(const ContainerRecord& record);  // with how it ended and how long it ran
+  // A container's networks and volumes at the beginning of a run, and at its end.
+  void publish_connected(const ContainerRecord& record);
+  void publish_disconnected(const ContainerRecord& record);
 
   // The callback runs under the hub's lock, in order, on whichever thread publishes: it must not block.
   // Past events from `since_ns` on come first (negative: none), those of the journal in this thread and without it.

@@ -74,7 +74,6 @@ spec::ContainerStats sample_stats(const ContainerRecord& record, const sys::Cgro
   spec::ContainerStats out;
   out.name = "/" + record.name;
   out.id = record.id;
-  out.os_type = "linux";
   out.read = out.pre_read = std::string(kZeroTime);
   if (!record.running()) return out;
   auto paths = sys::cgroup_paths(cgroups, record.cgroup_path);

@@ -105,6 +105,7 @@ struct ContainerInspect {
 
 struct SummaryHostConfig {
   std::string network_mode;
+  StringMap annotations;
 };
 struct SummaryNetworks {
   std::map<std::string, EndpointSettings> networks;
@@ -179,7 +180,8 @@ CAISSON_JSON(ContainerInspect, CAISSON_FIELD("Id", id), CAISSON_FIELD("Created",
              CAISSON_FIELD("GraphDriver", graph_driver), CAISSON_FIELD_OMIT("SizeRw", size_rw),
              CAISSON_FIELD_OMIT("SizeRootFs", size_root_fs), CAISSON_FIELD("Mounts", mounts),
              CAISSON_FIELD("Config", config), CAISSON_FIELD("NetworkSettings", network_settings))
-CAISSON_JSON(SummaryHostConfig, CAISSON_FIELD("NetworkMode", network_mode))
+CAISSON_JSON(SummaryHostConfig, CAISSON_FIELD("NetworkMode", network_mode),
+             CAISSON_FIELD_OMIT("Annotations", annotations))
 CAISSON_JSON(SummaryNetworks, CAISSON_FIELD("Networks", networks))
 CAISSON_JSON(ContainerSummary, CAISSON_FIELD("Id", id), CAISSON_FIELD("Names", names), CAISSON_FIELD("Image", image),
              CAISSON_FIELD("ImageID", image_id), CAISSON_FIELD("Command", command), CAISSON_FIELD("Created", created),

@@ -48,7 +48,7 @@ struct NetworkStats {
 };
 
 struct ContainerStats {
-  std::string name, id, read, pre_read, os_type;
+  std::string name, id, read, pre_read;
   PidsStats pids;
   BlkioStats blkio;
   uint32_t num_procs = 0;
@@ -61,7 +61,7 @@ struct ContainerStats {
 CAISSON_JSON(PidsStats, CAISSON_FIELD_OMIT("current", current), CAISSON_FIELD_OMIT("limit", limit))
 CAISSON_JSON(BlkioEntry, CAISSON_FIELD("major", major), CAISSON_FIELD("minor", minor), CAISSON_FIELD("op", op),
              CAISSON_FIELD("value", value))
-CAISSON_JSON(BlkioStats, CAISSON_FIELD_NULL("io_service_bytes_recursive", service_bytes),
+CAISSON_JSON(BlkioStats, CAISSON_FIELD("io_service_bytes_recursive", service_bytes),
              CAISSON_FIELD_NULL("io_serviced_recursive", serviced), CAISSON_FIELD_NULL("io_queue_recursive", queued),
              CAISSON_FIELD_NULL("io_service_time_recursive", service_time),
              CAISSON_FIELD_NULL("io_wait_time_recursive", wait_time), CAISSON_FIELD_NULL("io_merged_recursive", merged),
@@ -80,7 +80,7 @@ CAISSON_JSON(NetworkStats, CAISSON_FIELD("rx_bytes", rx_bytes), CAISSON_FIELD("r
              CAISSON_FIELD("tx_bytes", tx_bytes), CAISSON_FIELD("tx_packets", tx_packets),
              CAISSON_FIELD("tx_errors", tx_errors), CAISSON_FIELD("tx_dropped", tx_dropped))
 CAISSON_JSON(ContainerStats, CAISSON_FIELD("name", name), CAISSON_FIELD("id", id), CAISSON_FIELD("read", read),
-             CAISSON_FIELD("preread", pre_read), CAISSON_FIELD_OMIT("os_type", os_type),
+             CAISSON_FIELD("preread", pre_read),
              CAISSON_FIELD("pids_stats", pids), CAISSON_FIELD("blkio_stats", blkio),
              CAISSON_FIELD("num_procs", num_procs), CAISSON_FIELD("storage_stats", storage),
              CAISSON_FIELD("cpu_stats", cpu), CAISSON_FIELD("precpu_stats", pre_cpu),

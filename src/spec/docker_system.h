@@ -92,6 +92,9 @@ struct RegistryServiceConfig {
   std::map<std::string, IndexInfo> index_configs;
   std::vector<std::string> mirrors;
 };
+struct FirewallInfo {
+  std::string driver = "nftables";
+};
 struct SystemInfo {
   std::string id;
   int64_t containers = 0, containers_running = 0, containers_paused = 0, containers_stopped = 0, images = 0;
@@ -118,6 +121,8 @@ struct SystemInfo {
   std::string isolation, init_binary = "caisson-init";
   CommitInfo containerd_commit, runc_commit, init_commit;
   std::vector<std::string> security_options, warnings;
+  FirewallInfo firewall_backend;
+  std::vector<std::string> cdi_spec_dirs;
 };
 
 struct NetworkIpamConfig {
@@ -191,7 +196,8 @@ CAISSON_JSON(SwarmInfo, CAISSON_FIELD("NodeID", node_id), CAISSON_FIELD("NodeAdd
 CAISSON_JSON(IndexInfo, CAISSON_FIELD("Name", name), CAISSON_FIELD("Mirrors", mirrors), CAISSON_FIELD("Secure", secure),
              CAISSON_FIELD("Official", official))
 CAISSON_JSON(RegistryServiceConfig, CAISSON_FIELD("InsecureRegistryCIDRs", insecure_registry_cidrs),
-             CAISSON_FIELD("IndexConfigs", index_configs), CAISSON_FIELD_NULL("Mirrors", mirrors))
+             CAISSON_FIELD("IndexConfigs", index_configs), CAISSON_FIELD("Mirrors", mirrors))
+CAISSON_JSON(FirewallInfo, CAISSON_FIELD("Driver", driver))
 CAISSON_JSON(SystemInfo, CAISSON_FIELD("ID", id), CAISSON_FIELD("Containers", containers),
              CAISSON_FIELD("ContainersRunning", containers_running),
              CAISSON_FIELD("ContainersPaused", containers_paused),
@@ -219,7 +225,8 @@ CAISSON_JSON(SystemInfo, CAISSON_FIELD("ID", id), CAISSON_FIELD("Containers", co
              CAISSON_FIELD("Isolation", isolation), CAISSON_FIELD("InitBinary", init_binary),
              CAISSON_FIELD("ContainerdCommit", containerd_commit), CAISSON_FIELD("RuncCommit", runc_commit),
              CAISSON_FIELD("InitCommit", init_commit), CAISSON_FIELD("SecurityOptions", security_options),
-             CAISSON_FIELD_NULL("Warnings", warnings))
+             CAISSON_FIELD_NULL("Warnings", warnings), CAISSON_FIELD("FirewallBackend", firewall_backend),
+             CAISSON_FIELD("CDISpecDirs", cdi_spec_dirs))
 CAISSON_JSON(NetworkIpamConfig, CAISSON_FIELD("Subnet", subnet), CAISSON_FIELD("Gateway", gateway))
 CAISSON_JSON(NetworkIpam, CAISSON_FIELD("Driver", driver), CAISSON_FIELD_NULL("Options", options),
              CAISSON_FIELD("Config", config))

@@ -179,7 +179,7 @@ def test_changes_of_a_replaced_directory(api, box):
 
 def test_export_statuses(api, box):
     answer = api.get("/containers/box/export")
-    assert answer.status == 200 and answer.headers["Content-Type"] == "application/x-tar"
+    assert answer.status == 200 and answer.headers["Content-Type"] == "application/octet-stream"
     with tarfile.open(fileobj=io.BytesIO(answer.body)) as archive:
         assert "etc/passwd" in archive.getnames()
     assert api.get("/containers/nobody/export").status == 404
