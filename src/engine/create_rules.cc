@@ -37,10 +37,8 @@ Result<> check_platform(const spec::ImageConfig& image, const std::string& image
   own.os = image.os.empty() ? "linux" : image.os;
   own.architecture = image.architecture;
   own.variant = image.variant;
-  spec::Index index;
-  index.manifests.emplace_back().platform = own;
   // An image that does not say what it is for is for everybody.
-  if (own.architecture.empty() || image::select_platform(index, wanted)) return {};
+  if (own.architecture.empty() || image::platform_fits(own, wanted)) return {};
   std::string shown = image::platform_text(own), other = image::platform_text(wanted);
   if (!asked.empty())
     return fail(ErrorKind::kNotFound,

@@ -134,6 +134,8 @@ Result<DocumentKind> classify_document(const std::string& body, const std::strin
   return fail(ErrorKind::kUnsupported, "unsupported manifest media type %s", quoted(type).c_str());
 }
 
+bool platform_fits(const spec::Platform& own, const spec::Platform& wanted) { return fitness(own, wanted) >= 0; }
+
 Result<spec::Descriptor> select_platform(const spec::Index& index, const spec::Platform& wanted) {
   if (index.manifests.size() > kMaxIndexEntries)
     return fail(ErrorKind::kInvalid, "manifest list has more than %zu entries", kMaxIndexEntries);

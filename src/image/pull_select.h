@@ -22,6 +22,9 @@ enum class DocumentKind : unsigned char { kManifest, kIndex };
 // kUnsupported for schema 1 and for anything that is no image.
 Result<DocumentKind> classify_document(const std::string& body, const std::string& content_type);
 
+// Whether what is made for `own` runs where `wanted` is asked for.
+bool platform_fits(const spec::Platform& own, const spec::Platform& wanted);
+
 // The first entry that fits best; exact variant before another one that the machine can run. kNotFound in Docker's
 // words.
 Result<spec::Descriptor> select_platform(const spec::Index& index, const spec::Platform& wanted);
