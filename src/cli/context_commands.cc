@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // context create, inspect, ls, rm, show, update, use. Moving them in and out is context_transfer.
+#include <algorithm>
+
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context_store.h"
@@ -11,8 +13,11 @@ namespace caisson::cli {
 
 namespace {
 
-constexpr Column kColumns[] = {
-    {"Name", "NAME"}, {"Description", "DESCRIPTION"}, {"DockerEndpoint", "DOCKER ENDPOINT"}, {"Error", "ERROR"}};
+constexpr Column kColumns[] = {{"Name", "NAME"},
+                               {"Current", ""},
+                               {"Description", "DESCRIPTION"},
+                               {"DockerEndpoint", "DOCKER ENDPOINT"},
+                               {"Error", "ERROR"}};
 
 ContextStore store_of(App& app) { return ContextStore(app.options.config_dir); }
 
@@ -159,7 +164,7 @@ Result<int> remove(App& app, const Invocation& call) {
     TRY(check_context_name(name));
     bool in_use = name == app.options.context;
     if (!call.flags.on("force")) {
-      if (!store.find(name)) return fail(ErrorKind::kNotFound, "context \"%s\": not found", name.c_str());
+      if (!store.find(name)) return fail(ErrorKind::kNotFound, "context \"%s\" does not exist", name.c_str());
       if (in_use)
         return fail(ErrorKind::kConflict, "context \"%s\" is in use, set -f flag to force remove", name.c_str());
     }
@@ -192,6 +197,7 @@ Result<int> list(App& app, const Invocation& call) {
     if (auto wanted = store_of(app).find(gone.name); !wanted) missing = wanted.error().message;
     records.push_back(std::move(gone));
   }
+  std::sort(records.begin(), records.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   if (call.flags.on("quiet")) {
     for (const auto& record : records) app.out.line(record.name);
     return 0;

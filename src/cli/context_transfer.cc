@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "base/text.h"
@@ -27,6 +28,30 @@ std::string tls_name(const std::string& path) {
   return {};
 }
 
+// DOCKER-QUIRK: archives that Docker's client makes end with the last member's data: no padding, no end blocks.
+class PaddedSource : public ByteSource {
+ public:
+  explicit PaddedSource(ByteSource& inner) : inner_(inner) {}
+  Result<size_t> read(std::span<char> buffer) override {
+    if (!ended_) {
+      size_t got = TRY(inner_.read(buffer));
+      total_ += got;
+      if (got > 0) return got;
+      ended_ = true;
+      left_ = (512 - total_ % 512) % 512 + 1024;
+    }
+    size_t size = std::min(left_, buffer.size());
+    std::fill_n(buffer.begin(), size, '\0');
+    left_ -= size;
+    return size;
+  }
+
+ private:
+  ByteSource& inner_;
+  bool ended_ = false;
+  size_t total_ = 0, left_ = 0;
+};
+
 Result<std::string> read_member(tar::Reader& reader, const tar::Entry& entry) {
   if (entry.size > kMaxContextFile)
     return fail(ErrorKind::kExhausted, "member %s is larger than %zu bytes", quoted(entry.path).c_str(),
@@ -38,6 +63,9 @@ Result<std::string> read_member(tar::Reader& reader, const tar::Entry& entry) {
     if (got == 0) return fail(ErrorKind::kInvalid, "member %s is cut", quoted(entry.path).c_str());
     have += got;
   }
+  // What is in a context is text; zeros are the padding of a cut archive.
+  if (text.find('\0') != text.npos)
+    return fail(ErrorKind::kInvalid, "member %s is cut or no text", quoted(entry.path).c_str());
   return text;
 }
 
@@ -66,7 +94,8 @@ Result<> write_context_archive(ByteSink& sink, const ContextRecord& record) {
 }
 
 Result<ContextRecord> read_context_archive(ByteSource& source, const std::string& name) {
-  tar::Reader reader(source, {.max_entries = kMaxMembers});
+  PaddedSource padded(source);
+  tar::Reader reader(padded, {.max_entries = kMaxMembers});
   ContextRecord record{.name = name, .meta = {}, .tls = {}};
   bool has_meta = false;
   while (auto entry = TRY(reader.next())) {
