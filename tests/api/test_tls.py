@@ -308,7 +308,7 @@ for how in range(10):
     peer.sendall(b"GET /events HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
     until(peer, b"\\r\\n\\r\\n")
 """)
-    wait_for(lambda: len(sockets_of(worker_of(engine))) <= 4, "the worker has let go of its connections", 10)
+    wait_for(lambda: len(sockets_of(worker_of(engine))) <= 4, "the worker has let go of its connections", 20)
 
 
 # --- hostile peers ----------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ def test_tls_attached_client_survives_the_engine(tls_engine, certs, client, netn
         assert child.stdout.readline() == b"after\n"
         engine.start()
         engine.api.delete("/containers/cat?force=1")
-        wait_for(lambda: "caisson-monitor" not in engine.processes().values(), "the monitor has ended", 10)
+        wait_for(lambda: "caisson-monitor" not in engine.processes().values(), "the monitor has ended", 20)
         child.kill()
 
 

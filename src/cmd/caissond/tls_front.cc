@@ -35,7 +35,14 @@ std::string describe(const sockaddr_storage& address) {
 Result<> TlsFront::start() {
   worker_ = TRY(http::start_tls_worker(setup_, -1, -1));
   TRY(sys::set_nonblocking(worker_.control.get(), true));
-  return server_.loop().add(worker_.control.get(), EPOLLIN, [this](uint32_t) { on_message(); });
+  TRY(server_.loop().add(worker_.control.get(), EPOLLIN, [this](uint32_t events) {
+    if (events & EPOLLOUT)
+      on_writable();
+    else
+      on_message();
+  }));
+  arm_listeners(EPOLLIN);
+  return {};
 }
 
 Result<> TlsFront::add_listener(UniqueFd listener) {
@@ -64,10 +71,32 @@ void TlsFront::on_accept(int listener) {
     setsockopt(socket.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     if (!worker_.control) continue;
     http::TlsMessage message{.address = describe(address), .common_name = "", .error = ""};
-    // A worker that is behind loses connections, not the engine its time.
-    if (auto sent = sys::send_message(worker_.control.get(), json::encode(message), {socket.get()}); !sent)
-      log_debug("tls: %s: %s, ignoring", message.address.c_str(), sent.error().message.c_str());
+    std::string text = json::encode(message);
+    if (pass_on(text, socket)) continue;
+    waiting_ = std::move(socket);
+    waiting_message_ = std::move(text);
+    arm_listeners(0);
+    (void)server_.loop().modify(worker_.control.get(), EPOLLIN | EPOLLOUT);
+    return;
   }
+}
+
+bool TlsFront::pass_on(const std::string& message, UniqueFd& socket) {
+  auto sent = sys::send_message(worker_.control.get(), message, {socket.get()});
+  if (!sent && (sent.error().err == EAGAIN || sent.error().err == EINTR)) return false;
+  if (!sent) log_debug("tls: passing a connection on: %s, ignoring", sent.error().message.c_str());
+  return true;
+}
+
+void TlsFront::on_writable() {
+  if (waiting_ && !pass_on(waiting_message_, waiting_)) return;
+  waiting_.reset();
+  (void)server_.loop().modify(worker_.control.get(), EPOLLIN);
+  arm_listeners(EPOLLIN);
+}
+
+void TlsFront::arm_listeners(uint32_t events) {
+  for (const UniqueFd& listener : listeners_) (void)server_.loop().modify(listener.get(), events);
 }
 
 void TlsFront::on_message() {
@@ -89,6 +118,7 @@ void TlsFront::replace_worker() {
   if (auto reaped = sys::reap_child(worker_.child.pidfd.get()); !reaped)
     log_debug("%s, ignoring", reaped.error().message.c_str());
   worker_ = {};
+  waiting_.reset();
   server_.loop().after_ms(kReplaceMs, [this] {
     if (auto started = start(); !started) {
       log_error("tls: %s", started.error().message.c_str());

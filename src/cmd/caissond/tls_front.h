@@ -20,12 +20,18 @@ class TlsFront {
  private:
   void on_accept(int listener);
   void on_message();
+  void on_writable();
+  // False: the worker is behind, and accepting waits until it has caught up.
+  bool pass_on(const std::string& message, UniqueFd& socket);
+  void arm_listeners(uint32_t events);
   void replace_worker();
 
   http::Server& server_;
   const http::TlsSetup setup_;
   http::TlsWorker worker_;
   std::vector<UniqueFd> listeners_;
+  std::string waiting_message_;  // of the socket that the worker has no room for yet
+  UniqueFd waiting_;
 };
 
 }  // namespace caisson
