@@ -18,6 +18,7 @@
 #include "runtime/seccomp_profile.h"
 #include "runtime/users.h"
 #include "sys/files.h"
+#include "sys/process.h"
 
 namespace caisson::engine {
 
@@ -109,6 +110,10 @@ static Result<runtime::ProcessPlan> plan_process(const ContainerRecord& record, 
                                                  const Services& services) {
   // The container's own root, as its first process sees it; everything below is looked up confined.
   auto root = TRY(sys::open_file(format("/proc/%lld/root", static_cast<long long>(record.pid)), O_PATH | O_DIRECTORY));
+  // Looked at after it was opened: a process that has the number by now is another's.
+  if (sys::process_start_time(static_cast<pid_t>(record.pid)).value_or(0) !=
+      static_cast<uint64_t>(record.pid_start_time))
+    return fail(ErrorKind::kConflict, "container %s is not running", record.id.c_str());
   const std::string& user_text = config.user.empty() ? record.config.user : config.user;
   auto user = TRY(runtime::resolve_user(root.get(), user_text, record.host_config.group_add));
   auto process =

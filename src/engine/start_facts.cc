@@ -13,13 +13,18 @@
 #include "engine/create_rules.h"
 #include "logs/log_options.h"
 #include "sys/files.h"
+#include "sys/process.h"
 
 namespace caisson::engine {
 
 static Result<int64_t> pid_of_peer(const std::string& mode, const ContainerRegistry& containers, const char* what) {
   auto peer = TRY(containers.find(mode.substr(mode.find(':') + 1)));
   auto record = peer->snapshot();
-  if (!record->running() || record->pid == 0)
+  // One that has just ended may still be noted as running, and its number be another's.
+  bool runs = record->running() && record->pid != 0 &&
+              sys::process_start_time(static_cast<pid_t>(record->pid)).value_or(0) ==
+                  static_cast<uint64_t>(record->pid_start_time);
+  if (!runs)
     return fail(ErrorKind::kConflict, "cannot join %s of a non running container: %s", what, record->id.c_str());
   return record->pid;
 }
@@ -54,6 +59,22 @@ Result<> find_shared_namespaces(const ContainerRecord& record, const ContainerRe
       facts.shm_source = format("/proc/%lld/root/dev/shm", static_cast<long long>(pid));
   }
   if (host.ipc_mode == "host") facts.shm_source = "/dev/shm";
+  return {};
+}
+
+Result<> take_network_names(ContainerRecord& record, const ContainerRegistry& containers, SpecFacts& facts) {
+  const std::string& mode = record.host_config.network_mode;
+  if (!mode.starts_with("container:")) return {};
+  auto peer = TRY(containers.find(mode.substr(mode.find(':') + 1)))->snapshot();
+  record.config.hostname = peer->config.hostname;
+  record.config.domainname = peer->config.domainname;
+  // The files are those of the first in a row of containers that have each other's network.
+  for (int depth = 0; depth < 16 && peer->host_config.network_mode.starts_with("container:"); ++depth) {
+    auto next = containers.find(peer->host_config.network_mode.substr(10));
+    if (!next) break;
+    peer = (*next)->snapshot();
+  }
+  facts.network_peer = peer->id;
   return {};
 }
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.no_leak_check
 
 libc = ctypes.CDLL(None, use_errno=True)
 HUNG = 5.0  # seconds; what is meant is "for ever"
-MNT_DETACH = 2
+MNT_FORCE, MNT_DETACH = 1, 2
 FUSE_GETATTR, FUSE_STATFS, FUSE_GETXATTR, FUSE_LISTXATTR, FUSE_INIT, FUSE_ACCESS = 3, 17, 22, 23, 26, 34
 DIRECTORY = 0o40755
 
@@ -73,14 +73,13 @@ class StuckFileSystem:
 
     def end(self):
         """Everybody who waits is told that nobody is there any more."""
-        number = os.minor(os.lstat(self.at).st_dev)
-        try:
-            with open(f"/sys/fs/fuse/connections/{number}/abort", "w", encoding="ascii") as file:
-                file.write("1")
-        except OSError:
-            pass
+        if self.fd < 0:
+            return
+        libc.umount2(self.at.encode(), MNT_FORCE)  # ends the connection, whoever still uses the mount
         libc.umount2(self.at.encode(), MNT_DETACH)
+        self.thread.join(5)
         os.close(self.fd)
+        self.fd = -1
 
 
 @pytest.fixture
@@ -118,7 +117,10 @@ class Bystander:
         return out
 
     def ask(self, method, path):
-        answer = self.api.request(method, path, timeout=HUNG)
+        try:
+            answer = self.api.request(method, path, timeout=HUNG)
+        except TimeoutError:
+            raise AssertionError(f"{method} {path}: no answer within {HUNG} s") from None
         assert answer.status < 300, f"{method} {path}: {answer}"
 
     def execute(self):
