@@ -166,6 +166,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   facts.user = TRY(runtime::resolve_user(request.rootfs.get(), record.config.user, host.group_add));
   TRY(fill_new_volumes(record, request.rootfs.get()));
   TRY(find_shared_namespaces(record, services_.containers, facts));
+  TRY(take_network_names(record, services_.containers, facts));
   facts.host_devices = TRY(find_host_devices(host));
   facts.block_io = TRY(find_block_limits(host));
   TRY(find_devices_by_request(host));

@@ -86,10 +86,11 @@ Result<> add_mounts(spec::RuntimeSpec& spec, const ContainerRecord& record, cons
       own.push_back(user_mount(stored == record.mounts.end() ? mount.point : *stored, mount));
   }
   bool readonly = host.readonly_rootfs;
-  if (!covers("/etc/resolv.conf"))
-    own.push_back(engine_file(paths.resolv_conf(record.id), "/etc/resolv.conf", readonly));
-  if (!covers("/etc/hostname")) own.push_back(engine_file(paths.hostname(record.id), "/etc/hostname", readonly));
-  if (!covers("/etc/hosts")) own.push_back(engine_file(paths.hosts(record.id), "/etc/hosts", readonly));
+  // Who shares a network shares its names, too: the very files, so that both see a change.
+  const std::string& named = facts.network_peer.empty() ? record.id : facts.network_peer;
+  if (!covers("/etc/resolv.conf")) own.push_back(engine_file(paths.resolv_conf(named), "/etc/resolv.conf", readonly));
+  if (!covers("/etc/hostname")) own.push_back(engine_file(paths.hostname(named), "/etc/hostname", readonly));
+  if (!covers("/etc/hosts")) own.push_back(engine_file(paths.hosts(named), "/etc/hosts", readonly));
   if (!facts.init_program.empty()) own.push_back(engine_file(facts.init_program, kInitInside, true));
   std::stable_sort(own.begin(), own.end(), [](const spec::OciMount& a, const spec::OciMount& b) {
     return std::count(a.destination.begin(), a.destination.end(), '/') <

@@ -28,6 +28,7 @@ struct SpecFacts {
   std::vector<spec::OciDevice> host_devices;           // --device and --privileged
   std::string init_program;                            // absolute path of caisson-init, with HostConfig.Init
   std::map<std::string, std::vector<std::string>> image_layers;  // by destination: of mounts of type image
+  std::string network_peer;                                      // id of the container whose network it has
   std::string shm_source;                                        // path of another container's /dev/shm, or "/dev/shm"
   spec::OciBlockIo block_io;                                     // limits of single devices
   std::vector<std::string> link_environment;                     // of those it is linked to

@@ -16,6 +16,8 @@ namespace caisson::engine {
 // namespace_paths and shm_source for the container: and host modes. kConflict when the other container
 // does not run.
 Result<> find_shared_namespaces(const ContainerRecord& record, const ContainerRegistry& containers, SpecFacts& facts);
+// Host and domain name, and network_peer, of a container that has another's network.
+Result<> take_network_names(ContainerRecord& record, const ContainerRegistry& containers, SpecFacts& facts);
 
 // Nodes for --device and --privileged.
 // Numbers of the devices that have block I/O limits of their own. kInvalid: no block device, or a bad value.
