@@ -84,7 +84,7 @@ std::string os_release_name() {
   return "linux";
 }
 
-void describe_registries(const engine::EngineOptions& options, spec::RegistryServiceConfig& out) {
+void describe_registries(const engine::LiveOptions& options, spec::RegistryServiceConfig& out) {
   out.insecure_registry_cidrs = {"::1/128", "127.0.0.0/8"};
   for (const auto& entry : options.insecure_registries) {
     if (entry.find('/') != std::string::npos)
@@ -137,7 +137,7 @@ void info(Context& context, Call& call) {
   out.kernel_version = host.release;
   out.operating_system = os_release_name();
   out.architecture = host.machine;
-  describe_registries(context.engine.options(), out.registry_config);
+  describe_registries(*context.engine.live_options(), out.registry_config);
   out.ncpu = static_cast<int64_t>(std::thread::hardware_concurrency());
   out.mem_total = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
   out.docker_root_dir = context.engine.options().data_root;
