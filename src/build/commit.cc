@@ -189,6 +189,8 @@ Result<std::string> commit(engine::Engine& engine, const engine::ContainerPtr& c
 
 void resume_after_commit(engine::Engine& engine) {
   for (const auto& container : engine.containers().list()) {
+    // The others' directories are not even looked at: there may be very many.
+    if (!container->snapshot()->running()) continue;
     std::string mark = pause_mark(engine, container->id());
     if (!sys::path_exists(mark)) continue;
     log_info("container %s was paused for a commit that was cut short, it goes on", container->id().c_str());

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of the engine at random moments while several clients work: what was acknowledged holds afterwards, exit codes
 are known, nothing is left behind. CAISSON_KILLS: how often (200 is the goal's number); CAISSON_SEED: the same run again."""
+import contextlib
 import http.client
+import json
 import os
 import random
+import signal
+import sqlite3
+import subprocess
 import threading
 import time
 
@@ -306,3 +311,41 @@ def every_address_is_free(engine):
     addresses = {c["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] for c in engine.containers()}
     assert len(addresses) == ADDRESSES
     engine.remove_containers()
+
+
+def test_numbers_of_processes_that_are_others_by_now(own_engine):
+    """What an engine has noted of processes may be wrong after years; nobody else's process is taken for its own."""
+    engine = own_engine()
+    api = engine.api
+    idents = [api.ok("POST", "/containers/create", {"Image": "busybox", "Cmd": ["sleep", "999"]})["Id"] for _ in range(2)]
+    for ident in idents:
+        api.ok("POST", f"/containers/{ident}/start")
+    lives, dies = idents
+    true_pid = api.ok("GET", f"/containers/{lives}/json")["State"]["Pid"]
+    ended = api.ok("GET", f"/containers/{dies}/json")["State"]["Pid"]
+    engine.kill9()
+    stranger = subprocess.Popen(["sleep", "999"])
+    try:
+        os.kill(monitor_of(ended), signal.SIGKILL)
+        os.kill(ended, signal.SIGKILL)
+        with contextlib.closing(sqlite3.connect(engine.data_root + "/state.db")) as database:
+            for ident in idents:
+                record = json.loads(database.execute("SELECT record FROM containers WHERE id = ?", (ident,)).fetchone()[0])
+                record["pid"] = record["monitor_pid"] = stranger.pid
+                database.execute("UPDATE containers SET record = ? WHERE id = ?", (json.dumps(record), ident))
+            database.commit()
+        engine.start()
+        assert api.ok("GET", f"/containers/{lives}/json")["State"]["Pid"] == true_pid
+        assert api.ok("GET", f"/containers/{dies}/json")["State"]["Status"] == "exited"
+        api.ok("POST", f"/containers/{dies}/start")
+        for ident in idents:
+            api.ok("DELETE", f"/containers/{ident}?force=1")
+        assert stranger.poll() is None, "somebody else's process was killed"
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def monitor_of(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return int(next(line for line in file if line.startswith("PPid:")).split()[1])
