@@ -14,9 +14,8 @@ namespace caisson::monitor {
 
 namespace {
 
-constexpr int64_t kMillisecond = 1'000'000;
 // The kernel tells before it kills, and counts the kill when it is done.
-constexpr int64_t kLookAgainNs = 5 * kMillisecond, kLookForNs = 2000 * kMillisecond;
+constexpr int64_t kLookAgainNs = 5'000'000, kLookForNs = 2'000'000'000;
 constexpr size_t kMaxCandidates = 256;
 
 std::string name_of(pid_t pid) {

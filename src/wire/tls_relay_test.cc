@@ -26,9 +26,9 @@ std::string pem(Write write) {
   return text;
 }
 
-struct Identity {
+struct RelayIdentity {
   std::string certificate, key;
-  explicit Identity(const char* name) {
+  explicit RelayIdentity(const char* name) {
     EVP_PKEY* pair = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
     X509* made = X509_new();
     X509_set_version(made, 2);
@@ -60,7 +60,7 @@ struct Side {
 
 struct Bench {
   std::unique_ptr<sys::EventLoop> loop = std::move(*sys::EventLoop::create());
-  Identity engine{"engine"}, alice{"alice"}, mallory{"mallory"};
+  RelayIdentity engine{"engine"}, alice{"alice"}, mallory{"mallory"};
   TlsContext contexts[2];
   Side server, client;
   bool timed_out = false;
@@ -90,7 +90,7 @@ struct Bench {
     REQUIRE(side.relay->start(60000));
   }
 
-  void connect(const Identity& who, bool trust = true) {
+  void connect(const RelayIdentity& who, bool trust = true) {
     auto wire = std::move(*sys::socket_pair(SOCK_STREAM));
     TlsSetup server_setup{
         .server = true, .ca = alice.certificate, .certificate = engine.certificate, .key = engine.key};
@@ -195,7 +195,7 @@ TEST_CASE("tls relay: garbage and a peer that says nothing") {
 }
 
 TEST_CASE("tls material that is no good is refused with what is wrong") {
-  Identity one("one"), two("two");
+  RelayIdentity one("one"), two("two");
   auto message = [](const TlsSetup& setup) {
     auto made = make_tls_context(setup);
     return made ? std::string() : made.error().message;
