@@ -14,12 +14,24 @@ namespace caisson::api {
 
 namespace {
 
+// False: the error was sent.
+bool good_size(const Call& call, const std::optional<std::vector<int64_t>>& size) {
+  if (!size) return true;
+  for (int64_t value : *size)
+    if (value < 0 || value > 65535) {
+      call.reply_error(400, "invalid JSON: ConsoleSize: numbers from 0 to 65535 expected");
+      return false;
+    }
+  return true;
+}
+
 void create(Context& context, Call& call) {
   auto container = context.engine.containers().find(call.argument());
   if (!container) return call.reply_error(container.error());
   auto config = call.body<spec::ExecConfig>(true);
   if (!config) return;
   if (call.version < 42) config->console_size.reset();
+  if (!good_size(call, config->console_size)) return;
   auto keys = parse_detach_keys(config->detach_keys);
   if (!keys) return call.reply_error(keys.error());
   auto id = context.engine.execs().create(*container, std::move(*config));
@@ -39,6 +51,7 @@ void start(Context& context, Call& call) {
   if (!options) return;
   auto config = context.engine.execs().config_of(call.argument());
   if (!config) return call.reply_error(config.error());
+  if (!good_size(call, options->console_size)) return;
   if (call.version < 42 || !options->tty) options->console_size.reset();
   if (options->detach) return call.reply(context.engine.execs().start(call.argument(), *options, std::nullopt), 200);
   bool handed = false;

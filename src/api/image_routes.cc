@@ -348,6 +348,8 @@ void login(Context& context, Call& call) {
   if (checked) return call.reply_with(200, LoginAnswer{"Login Succeeded", ""});
   // Wrong credentials are the registry's 401, not a lack of rights on this engine.
   if (checked.error().kind == ErrorKind::kDenied) return call.reply_error(401, checked.error().message);
+  // One that cannot be reached is not this engine's own absence.
+  if (checked.error().kind == ErrorKind::kUnavailable) return call.reply_error(500, checked.error().message);
   call.reply_error(checked.error());
 }
 

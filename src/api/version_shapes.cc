@@ -237,7 +237,8 @@ Result<> shape_mac_address(int version, spec::ContainerConfig& config, const std
 
 Result<> shape_mount(int version, spec::Mount& mount) {
   auto misplaced = [&](const char* options) {
-    return fail(ErrorKind::kInvalid, "%s must not be specified on mount type %s", options, quoted(mount.type).c_str());
+    return fail(ErrorKind::kInvalid, "%s must not be specified on mount type \"%s\"", options,
+                mount.type.substr(0, 64).c_str());
   };
   if (version < 42) {
     if (mount.type != "volume") mount.volume_options.reset();
@@ -313,9 +314,9 @@ Result<> shape_create(int version, bool cgroup_v2, spec::ContainerConfig& config
       auto words = split(name, '.');
       if (words.size() >= 5 && words[0] == "net" && words[3].starts_with("eth"))
         return fail(ErrorKind::kInvalid,
-                    "interface specific sysctl setting %s must be supplied using driver option "
+                    "interface specific sysctl setting \"%s\" must be supplied using driver option "
                     "'com.docker.network.endpoint.sysctls'",
-                    quoted(name).c_str());
+                    name.substr(0, 128).c_str());
     }
   return shape_mac_address(version, config, host.network_mode, endpoints, warnings);
 }

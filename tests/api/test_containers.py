@@ -216,6 +216,132 @@ def test_stuck_attach_does_not_stop_the_container(api):
     assert wait(api, ident) == 0
 
 
+def test_inspect_size_and_statuses(api):
+    ident = run(api, "sh", "-c", "dd if=/dev/zero of=/big bs=1024 count=100; sleep 99")
+    wait_for(lambda: api.ok("GET", f"/containers/{ident}/json?size=1")["SizeRw"] >= 102400, "the file is counted", 10)
+    shown = api.ok("GET", f"/containers/{ident}/json?size=true")
+    assert shown["SizeRootFs"] > shown["SizeRw"] and "SizeRw" not in api.ok("GET", f"/containers/{ident}/json?size=0")
+    assert api.get("/containers/nobody/json").status == 404
+
+
+def test_start_detach_keys_and_statuses(api):
+    ident = create(api, "sleep", "99")
+    assert api.post(f"/containers/{ident}/start?detachKeys=ctrl-x").status == 204
+    assert api.post(f"/containers/{ident}/start").status == 304 and api.post("/containers/nobody/start").status == 404
+    broken = create(api, "/no/such/program")
+    answer = api.post(f"/containers/{broken}/start")
+    assert answer.status == 400 and "no such file or directory" in answer.message
+    assert api.ok("GET", f"/containers/{broken}/json")["State"]["ExitCode"] == 127
+
+
+def test_stop_signal_and_timeout(api):
+    ident = run(api, "sh", "-c", "trap 'exit 7' HUP; trap '' TERM; while :; do sleep 0.05; done")
+    assert api.post(f"/containers/{ident}/stop?signal=SIGHUP&t=30").status == 204
+    assert api.ok("GET", f"/containers/{ident}/json")["State"]["ExitCode"] == 7
+    api.ok("POST", f"/containers/{ident}/start")
+    assert api.post(f"/containers/{ident}/stop?t=0").status == 204
+    assert api.ok("GET", f"/containers/{ident}/json")["State"]["ExitCode"] == 137
+    assert api.post("/containers/nobody/stop").status == 404
+
+
+def test_restart_statuses(api):
+    ident = create(api, "sh", "-c", "trap 'exit 0' USR2; while :; do sleep 0.05; done")
+    assert api.post(f"/containers/{ident}/restart").status == 204  # of one that does not run, too
+    first = api.ok("GET", f"/containers/{ident}/json")["State"]
+    assert first["Running"] and api.post(f"/containers/{ident}/restart?t=30&signal=USR2").status == 204
+    second = api.ok("GET", f"/containers/{ident}/json")["State"]
+    assert second["Running"] and second["Pid"] != first["Pid"] and second["StartedAt"] > first["StartedAt"]
+    assert api.post(f"/containers/{ident}/restart?t=x").status == 400 and api.post("/containers/nobody/restart").status == 404
+
+
+def test_pause_statuses(api):
+    ident = run(api, "sleep", "99")
+    assert api.post(f"/containers/{ident}/unpause").status in (409, 500)
+    assert api.post(f"/containers/{ident}/pause").status == 204
+    answer = api.post(f"/containers/{ident}/pause")
+    assert answer.status == 409 and answer.message.lower() == f"container {ident} is already paused"
+    assert api.ok("GET", f"/containers/{ident}/json")["State"]["Status"] == "paused"
+    for path in ("start", "attach?stream=1&stdout=1"):
+        assert api.post(f"/containers/{ident}/{path}").status in (304, 409), path
+    assert api.post(f"/containers/{ident}/exec", {"Cmd": ["true"]}).status == 409
+    assert api.post(f"/containers/{ident}/unpause").status == 204
+    answer = api.post(f"/containers/{ident}/unpause")
+    assert answer.status in (409, 500) and "is not paused" in answer.message
+    for verb in ("pause", "unpause"):
+        assert api.post(f"/containers/nobody/{verb}").status == 404
+        assert api.post(f"/containers/{create(api, 'true')}/{verb}").status in (409, 500)
+
+
+def test_kill_signals(api):
+    ident = run(api, "sh", "-c", "trap 'exit 9' USR1; while :; do sleep 0.05; done")
+    assert api.post(f"/containers/{ident}/kill?signal=10").status == 204
+    assert wait(api, ident) == 9
+    answer = api.post(f"/containers/{ident}/kill?signal=SIGUSR1")
+    assert answer.status == 409 and "is not running" in answer.message
+    assert api.post("/containers/nobody/kill").status == 404
+
+
+def test_rename_statuses(api):
+    create(api, "true", name="old")
+    for query, status in (("name=", 400), ("", 400), ("name=old", 400), ("name=bad%2Fname", 400), ("name=-x", 400)):
+        assert api.post(f"/containers/old/rename?{query}").status == status, query
+    assert api.post("/containers/nobody/rename?name=new").status == 404
+    assert api.ok("GET", "/containers/old/json")["Name"] == "/old"
+
+
+def test_delete_parameters(api):
+    ident = run(api, "sleep", "99", HostConfig={"Mounts": [{"Type": "volume", "Target": "/data"}]})
+    volume = api.ok("GET", f"/containers/{ident}/json")["Mounts"][0]["Name"]
+    assert api.delete(f"/containers/{ident}?v=1").status == 409
+    assert api.delete(f"/containers/{ident}?link=1").status in (400, 404, 500)
+    assert api.delete(f"/containers/{ident}?force=1&v=1").status == 204
+    wait_for(lambda: api.get(f"/volumes/{volume}").status == 404, "the volume without a name is gone", 10)
+    assert api.delete(f"/containers/{ident}?force=1").status == 404
+
+
+def test_attach_logs_and_statuses(api):
+    ident = run(api, "sh", "-c", "echo before; echo wrong >&2")
+    assert wait(api, ident) == 0
+    peer, _, rest = api.hijack(f"/containers/{ident}/attach?logs=1&stdout=1&stderr=1")
+    data = read_until_closed(peer, rest)
+    peer.close()
+    assert stream(data, 1) == b"before\n" and stream(data, 2) == b"wrong\n"
+    assert api.post("/containers/nobody/attach?stream=1").status == 404
+    assert api.post(f"/containers/{ident}/attach?stream=1&detachKeys=ctrl-").status == 400
+
+
+def test_exec_start_detached(api):
+    ident = run(api, "sleep", "99")
+    made = api.ok("POST", f"/containers/{ident}/exec", {"Cmd": ["sh", "-c", "exit 4"], "Env": ["A=b"], "User": "1:1", "WorkingDir": "/tmp", "Privileged": True})["Id"]
+    shown = api.ok("GET", f"/exec/{made}/json")
+    assert shown["ExitCode"] is None and shown["ProcessConfig"] == {"tty": False, "entrypoint": "sh", "arguments": ["-c", "exit 4"], "privileged": True, "user": "1:1"}
+    answer = api.post(f"/exec/{made}/start", {"Detach": True})
+    assert answer.status == 200 and answer.body == b""
+    wait_for(lambda: api.ok("GET", f"/exec/{made}/json")["ExitCode"] == 4, "it has ended", 10)
+    assert api.post("/exec/nobody/start", {}).status == 404 and api.get("/exec/nobody/json").status == 404
+    assert api.post("/containers/nobody/exec", {"Cmd": ["true"]}).status == 404
+
+
+def test_exec_resize_statuses(api):
+    ident = run(api, "sleep", "99")
+    made = api.ok("POST", f"/containers/{ident}/exec", {"Cmd": ["sh", "-c", "read a; stty size"], "Tty": True, "AttachStdin": True, "AttachStdout": True})["Id"]
+    assert api.post(f"/exec/{made}/resize?h=11&w=22").status in (404, 409)  # not started
+    peer, _, rest = api.hijack(f"/exec/{made}/start", {"Tty": True})
+    assert api.post(f"/exec/{made}/resize?h=11&w=22").status == 200
+    peer.sendall(b"\n")
+    assert b"11 22" in read_until_closed(peer, rest)
+    peer.close()
+    assert api.post("/exec/nobody/resize?h=1&w=1").status == 404 and api.post(f"/exec/{made}/resize?h=1").status == 400
+
+
+def test_changes_export_statuses(api):
+    for path in ("changes", "export", "top", "stats?stream=0", "logs?stdout=1", "archive?path=/"):
+        assert api.get(f"/containers/nobody/{path}").status == 404, path
+    assert api.request("HEAD", "/containers/nobody/archive?path=/").status == 404
+    assert api.request("PUT", "/containers/nobody/archive?path=/", b"").status == 404
+    assert api.post("/containers/nobody/update", {}).status == 404 and api.post("/containers/nobody/wait").status == 404
+
+
 def test_events_live(api):
     import socket
     with socket.socket(socket.AF_UNIX) as peer:

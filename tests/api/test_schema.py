@@ -31,6 +31,7 @@ def test_answers_are_checked(api, monkeypatch):
 
 
 def test_right_answers_pass():
+    assert not wrong("GET", "/containers/x/stats", 404, {"message": "No such container: x"})
     assert not wrong("GET", "/v1.51/containers/json?all=1", 200, [])
     assert not wrong("POST", "/containers/x/kill", 409, {"message": "container x is not running"})
     assert not wrong("POST", "/containers/create", 201, {"Id": "a" * 64, "Warnings": []})

@@ -43,3 +43,31 @@ def test_info(api):
 
 def test_unversioned_and_versioned_answers_agree(api):
     assert api.ok("GET", "/images/json") == api.ok("GET", "/v1.51/images/json")
+
+
+def test_df(api):
+    ident = api.ok("POST", "/containers/create", {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"Mounts": [{"Type": "volume", "Target": "/data"}]}})["Id"]
+    usage = api.ok("GET", "/system/df")
+    assert ident in [c["Id"] for c in usage["Containers"]] and usage["LayersSize"] > 0 and usage["BuildCache"] == []
+    image = next(i for i in usage["Images"] if "busybox:latest" in i["RepoTags"])
+    assert image["Containers"] == 1 and 0 <= image["SharedSize"] <= image["Size"]
+    volume = api.ok("GET", f"/containers/{ident}/json")["Mounts"][0]["Name"]
+    assert next(v for v in usage["Volumes"] if v["Name"] == volume)["UsageData"] == {"RefCount": 1, "Size": 0}
+    some = api.ok("GET", "/system/df?type=container&type=volume")
+    assert some["Containers"] and some["Volumes"] and not some["Images"] and some["LayersSize"] == 0
+    assert not api.ok("GET", "/system/df?type=build-cache")["Containers"]
+    assert api.get("/system/df?type=odd").status == 400
+    api.delete(f"/containers/{ident}?v=1")
+
+
+def test_events_statuses(api):
+    assert api.get("/events?since=1&until=2").body == b""
+    for query in ("since=x", "until=x", "since=5&until=4", "filters=x"):
+        assert api.get(f"/events?{query}").status == 400, query
+
+
+def test_auth(api, registry):
+    answer = api.post("/auth", {"username": "hello", "password": "there", "serveraddress": registry.address})
+    assert answer.status == 200 and answer.json["Status"] == "Login Succeeded"
+    assert api.post("/auth", {"serveraddress": "127.0.0.1:1"}, timeout=60).status == 500
+    assert api.post("/auth", b"{", headers={"Content-Type": "application/json"}).status == 400

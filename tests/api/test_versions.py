@@ -178,9 +178,9 @@ def test_create_1_44_start_interval(api, make):
 def test_create_1_44_mac_address(api, make):
     mac = "02:42:ac:11:00:99"
     answer = api.ok("POST", "/v1.43/containers/create", {**CONFIG, "MacAddress": mac})
-    assert answer["Warnings"] == []
+    assert not any("MacAddress" in w for w in answer["Warnings"])
     answer = api.ok("POST", "/v1.44/containers/create", {**CONFIG, "MacAddress": mac})
-    assert answer["Warnings"] == ["The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."]
+    assert [w for w in answer["Warnings"] if "MacAddress" in w] == ["The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."]
     api.ok("POST", f"/containers/{answer['Id']}/start")
     assert inspect(api, answer["Id"])["NetworkSettings"]["Networks"]["bridge"]["MacAddress"] == mac
     other = {**CONFIG, "MacAddress": mac, "NetworkingConfig": {"EndpointsConfig": {"bridge": {"MacAddress": "02:42:ac:11:00:98"}}}}
@@ -277,13 +277,13 @@ def test_streams_1_42_content_type(api, make, version, kind):
 
 def test_exec_1_42_console_size(api, make):
     ident = make(51, start=True)
-    for version, size in ((41, b"0 0"), (42, b"33 77")):
+    for version, heeded in ((41, False), (42, True)):
         instance = api.ok("POST", f"/v1.{version}/containers/{ident}/exec", {"Cmd": ["stty", "size"], "Tty": True, "AttachStdout": True, "ConsoleSize": [33, 77]})["Id"]
         peer, _, rest = api.hijack(f"/v1.{version}/exec/{instance}/start", {"Tty": True})
         with peer:
             while piece := peer.recv(4096):
                 rest += piece
-        assert rest.strip() == size
+        assert (b"33 77" in rest) == heeded, rest
 
 
 def test_stats_1_41_one_shot(api, make):

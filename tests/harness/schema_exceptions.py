@@ -66,7 +66,8 @@ NULLABLE = {
     "HostConfig.Links", "HostConfig.SecurityOpt", "HostConfig.DeviceCgroupRules", "HostConfig.DeviceRequests", "HostConfig.MemorySwappiness",
     "HostConfig.OomKillDisable",
     "ImageConfig.Cmd", "ImageConfig.Entrypoint", "ImageConfig.Env", "ImageConfig.Labels", "ImageConfig.Volumes", "ImageConfig.OnBuild",
-    "SystemInfo.Warnings", "PluginsInfo.Authorization",
+    "IPAM.Options", "SystemInfo.Warnings", "PluginsInfo.Authorization",
+    ".ExitCode",  # of an exec that has not ended
     "HistoryResponseItem.Tags", ".Tags",
 }
 
