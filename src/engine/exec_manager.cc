@@ -146,6 +146,7 @@ Result<> ExecManager::start(const std::string& exec_id, const spec::ExecStartCon
     found->second.running = false;
     found->second.exit_code = code;
     found->second.finished_ns = now_ns();
+    state_->changed.notify_all();
   };
   auto record = container->snapshot();
   monitor::ExecRequest request;
@@ -199,14 +200,20 @@ Result<> ExecManager::start(const std::string& exec_id, const spec::ExecStartCon
   std::lock_guard lock(state_->mutex);
   if (auto found = state_->execs.find(exec_id); found != state_->execs.end() && !found->second.exit_code)
     found->second.pid = started->pid;
+  state_->changed.notify_all();
   return {};
 }
 
 Result<> ExecManager::resize(const std::string& exec_id, uint16_t rows, uint16_t columns) {
   ContainerPtr container;
   {
-    std::lock_guard lock(state_->mutex);
+    std::unique_lock lock(state_->mutex);
     auto found = state_->execs.find(exec_id);
+    // The client may ask as soon as it has the head of the start's answer: the process comes a little later.
+    state_->changed.wait_for(lock, std::chrono::seconds(10), [&] {
+      found = state_->execs.find(exec_id);
+      return found == state_->execs.end() || !found->second.started || found->second.pid > 0 || found->second.exit_code;
+    });
     if (found == state_->execs.end()) return no_such_exec(exec_id);
     if (!found->second.running) return fail(ErrorKind::kConflict, "exec %s is not running", exec_id.c_str());
     container = found->second.container;
