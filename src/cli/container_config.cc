@@ -113,16 +113,18 @@ Result<> set_networks(ContainerRequest& out, const ParsedFlags& flags) {
   out.host_config.set("NetworkMode", first.target);
   std::vector<std::string> aliases = flags.list("network-alias"), links = flags.list("link"),
                            local = flags.list("link-local-ip");
+  bool user_defined = first.target != "default" && first.target != "bridge" && first.target != "host" &&
+                      first.target != "none" && !first.target.starts_with("container:");
   JsonValue ipam = first.endpoint.at("IPAMConfig");
   auto conflict = [](const char* flag, const char* what) {
     return invalid(std::string("conflicting options: cannot specify both --") + flag + " and per-network " + what);
   };
+  if (!user_defined && (!aliases.empty() || first.endpoint.find("Aliases")))
+    return invalid("network-scoped aliases are only supported for user-defined networks");
   if (!aliases.empty()) {
     if (first.endpoint.find("Aliases")) return conflict("network-alias", "alias");
     first.endpoint.set("Aliases", aliases);
   }
-  bool user_defined = first.target != "default" && first.target != "bridge" && first.target != "host" &&
-                      first.target != "none" && !first.target.starts_with("container:");
   if (!links.empty()) {
     out.host_config.set("Links", links);
     if (user_defined) first.endpoint.set("Links", links);

@@ -60,12 +60,9 @@ Result<JsonValue> create_request(App& app, const ContainerRequest& request) {
 }
 
 void warn_of_risks(App& app, const JsonValue& host_config) {
-  if (host_config.at("OomKillDisable").as_bool() && host_config.at("Memory").as_int() == 0)
-    app.complain(
-        "WARNING: Disabling the OOM killer on containers without setting a '-m/--memory' limit may be dangerous.");
   for (const JsonValue& server : host_config.at("Dns").items())
     if (server.text().starts_with("127.") || server.text() == "::1") {
-      app.complain("WARNING: Localhost DNS setting (--dns=" + server.text() + ") may fail in containers.");
+      app.complain("WARNING: Localhost DNS (" + server.text() + ") may fail in containers.");
       return;
     }
 }

@@ -68,7 +68,7 @@ Result<std::vector<std::string>> image_mount_layers(const std::vector<std::strin
     if (TRY(look_into_layer(*layer, path, covers)) != Shows::kNothing) out.push_back(*layer + "/" + join(path, "/"));
     if (covers) break;
   }
-  if (out.empty()) return fail(ErrorKind::kNotFound, "the image has no directory '%s'", subpath.c_str());
+  if (out.empty()) return fail(ErrorKind::kInvalid, "the image has no directory '%s'", subpath.c_str());
   std::reverse(out.begin(), out.end());
   return out;
 }

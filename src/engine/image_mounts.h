@@ -11,7 +11,7 @@
 namespace caisson::engine {
 
 // The directories to be put on top of each other, base first. With a subpath only those of it that show.
-// kNotFound: the image has no such directory.
+// kInvalid: the image has no such directory.
 Result<std::vector<std::string>> image_mount_layers(const std::vector<std::string>& layers, const std::string& subpath);
 
 // Pure.

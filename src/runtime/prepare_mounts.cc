@@ -17,6 +17,8 @@
 #include "runtime/prepare.h"
 #include "sys/files.h"
 #include "sys/mount.h"
+#include "sys/private_root.h"
+#include "sys/process.h"
 #include "sys/user_namespace.h"
 
 namespace caisson::runtime {
@@ -121,7 +123,16 @@ class MappingNamespaces {
 };
 
 Result<UniqueFd> clone_source(const Mount& mount) {
-  if (mount.beneath.empty()) return sys::clone_mount(AT_FDCWD, mount.source, mount.recursive);
+  if (mount.beneath.empty()) {
+    auto clone = sys::clone_mount(AT_FDCWD, mount.source, mount.recursive);
+    if (clone || clone.error().err != EINVAL) return clone;
+    // "/proc/PID/root/dev/shm" is a mount of another namespace, which is to be had from within only.
+    auto parts = split(mount.source, '/');
+    auto pid = parts.size() > 4 && parts[1] == "proc" && parts[3] == "root" ? parse_uint(parts[2]) : std::nullopt;
+    if (!pid) return clone;
+    auto process = TRY(sys::open_pidfd(static_cast<pid_t>(*pid)));
+    return sys::clone_mount_of(process.get(), "/" + join({parts.begin() + 4, parts.end()}, "/"));
+  }
   auto root = TRY(sys::open_file(mount.beneath, O_PATH | O_DIRECTORY));
   auto source = TRY(sys::open_in_root(root.get(), mount.source, O_PATH));
   return sys::clone_mount(source.get(), "", mount.recursive);

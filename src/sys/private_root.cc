@@ -77,13 +77,17 @@ Result<PrivateRoot> assemble_on_this_thread(UniqueFd& rootfs, std::vector<RootMo
 
 }  // namespace
 
-Result<UniqueFd> clone_root_of(int pidfd) {
+static Result<UniqueFd> clone_in_namespace_of(int pidfd, const std::string& path, bool recursive) {
   return on_own_thread<UniqueFd>([&]() -> Result<UniqueFd> {
     if (unshare(CLONE_FS) < 0) return fail_errno("unshare the working directory");
     if (setns(pidfd, CLONE_NEWNS) < 0) return fail_errno("setns to the container's mount namespace");
-    return clone_mount(AT_FDCWD, "/", false);
+    return clone_mount(AT_FDCWD, path, recursive);
   });
 }
+
+Result<UniqueFd> clone_root_of(int pidfd) { return clone_in_namespace_of(pidfd, "/", false); }
+
+Result<UniqueFd> clone_mount_of(int pidfd, const std::string& path) { return clone_in_namespace_of(pidfd, path, true); }
 
 Result<PrivateRoot> assemble_root(UniqueFd rootfs, std::vector<RootMount> mounts, bool read_only,
                                   const std::string& scratch) {

@@ -14,6 +14,8 @@ namespace caisson::sys {
 
 // A detached copy of the root mount of the process's mount namespace, without what is mounted below it.
 Result<UniqueFd> clone_root_of(int pidfd);
+// The mount that this process sees at an absolute path, with what is mounted below it.
+Result<UniqueFd> clone_mount_of(int pidfd, const std::string& path);
 
 struct RootMount {
   UniqueFd mount;      // detached
