@@ -185,7 +185,7 @@ TEST_CASE("a subscription tells the end of the monitor from an empty socket") {
   auto pair = *sys::socket_pair(SOCK_SEQPACKET);
   REQUIRE(sys::set_nonblocking(pair.first.get(), true));
   CHECK_FALSE(read_event(pair.first.get()));
-  REQUIRE(send_packet(pair.second.get(), MessageType::kOomEvent, {}));
+  REQUIRE(send_packet(pair.second.get(), MessageType::kOomEvent, encode_oom({})));
   pair.second.reset();
   CHECK(read_event(pair.first.get())->kind == Event::Kind::kOom);
   CHECK(read_event(pair.first.get())->kind == Event::Kind::kGone);
