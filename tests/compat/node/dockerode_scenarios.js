@@ -107,7 +107,7 @@ module.exports = {
 
   async run_with_a_terminal() {
     const out = collector();
-    const [result] = await docker.run("busybox", ["sh", "-c", "test -t 1 && echo terminal"], out, { HostConfig: { AutoRemove: true } });
+    const [result] = await docker.run("busybox", ["sh", "-c", "test -t 1 && echo terminal"], out, {});
     assert.equal(result.StatusCode, 0);
     await until(() => out.seen === "terminal\r\n", "the output arrives");
   },
@@ -276,7 +276,7 @@ module.exports = {
     const steps = await follow(await docker.pull(`${name}:v1`));
     assert.ok(steps.some((step) => /Digest: sha256:/.test(step.status)));
     const out = collector();
-    await docker.run(`${name}:v1`, ["echo", "pulled"], out, { HostConfig: { AutoRemove: true } });
+    await docker.run(`${name}:v1`, ["echo", "pulled"], out, {});
     await until(() => out.seen === "pulled\r\n", "the output arrives");
     await refused(docker.pull(`${name}:none`), 404, /not found/);
   },
