@@ -103,7 +103,9 @@ struct LogFollower::State {
         follower.stream->on_drained([this, id] {
           loop->post([this, id] {
             auto again = followers.find(id);
-            if (again == followers.end()) return;
+            // Told after every write from now on: what is late must not add to a backlog that has grown since.
+            if (again == followers.end() || !again->second.waiting) return;
+            if (again->second.stream->backlog() > kMaxBacklog) return;
             again->second.waiting = false;
             pump(id);
           });
@@ -130,7 +132,10 @@ struct LogFollower::State {
 
   void tick() {
     std::vector<uint64_t> ids;
-    for (const auto& [id, follower] : followers) ids.push_back(id);
+    for (auto& [id, follower] : followers) {
+      ids.push_back(id);
+      if (follower.waiting && follower.stream->backlog() <= kMaxBacklog) follower.waiting = false;
+    }
     for (uint64_t id : ids) pump(id);
     if (!followers.empty()) loop->after_ms(kPollMs, [this] { tick(); });
   }

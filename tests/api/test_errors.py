@@ -28,7 +28,7 @@ def test_unknown_route(api, method, path):
     assert answer.status == 404 and answer.message == "page not found"
 
 
-@pytest.mark.parametrize("method, path", [("GET", "/services"), ("GET", "/tasks"), ("GET", "/nodes"), ("GET", "/swarm"), ("GET", "/secrets"), ("GET", "/configs")])
+@pytest.mark.parametrize("method, path", [("GET", "/services"), ("GET", "/tasks"), ("GET", "/nodes"), ("GET", "/swarm"), ("GET", "/configs")])
 def test_swarm_routes_say_it_is_off(api, method, path):
     answer = api.request(method, path)
     assert answer.status in (404, 501, 503) and answer.message

@@ -96,9 +96,9 @@ def test_update_of_a_stopped_container(api):
     ({"Memory": 64 << 20, "MemorySwap": 32 << 20}, 400, "Minimum memoryswap limit should be larger than memory limit, see usage"),
     ({"CpuPeriod": 5}, 400, "CPU cfs period"),
     ({"NanoCpus": 1 << 60}, 400, "range of CPUs"),
-    ({"BlkioWeight": 5}, 400, "range of blkio weight is from 10 to 1000"),
     ({"RestartPolicy": {"Name": "odd"}}, 400, "unknown policy 'odd'"),
-    ({"CpusetCpus": "9999"}, 500, "Cannot update container"),
+    ({"CpusetCpus": "9999"}, 400, "Invalid value 9999 for cpuset cpus"),
+    ({"CpusetCpus": "0-77"}, 400, "Requested CPUs are not available"),
     ({"Memory": "much"}, 400, "Memory"),
 ])
 def test_update_of_what_cannot_be(api, change, status, text):

@@ -123,7 +123,8 @@ def test_tls_client_without_certificate_is_refused(tls_engine, certs, client, tm
     with open(certs.server + "/ca.pem", encoding="ascii") as file:
         (tmp_path / "only-ca" / "ca.pem").write_text(file.read())
     done = client("version", certs=str(tmp_path / "only-ca"), rc=1)
-    assert "certificate required" in done.err, done
+    # Who is refused may still be writing, and then hears of the end before the reason.
+    assert any(words in done.err for words in ("certificate required", "connection reset", "broken pipe")), done
 
 
 @pytest.mark.parametrize("who", ["stranger", "late"])
@@ -142,7 +143,7 @@ def test_tls_client_with_a_bad_certificate_is_refused(tls_engine, certs, client,
 def test_tls_server_of_another_authority_is_refused(tls_engine, certs, client):
     tls_engine()
     done = client("version", certs=certs.stranger, rc=1)
-    assert "certificate" in done.err, done
+    assert any(words in done.err for words in ("certificate", "connection reset", "broken pipe")), done
 
 
 def test_tls_server_with_an_expired_certificate_is_refused(tls_engine, certs, client):

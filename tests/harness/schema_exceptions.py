@@ -54,9 +54,11 @@ STREAMS = {
     "POST /build": {"$ref": "#/definitions/BuildInfo"},
 }
 
+# An empty list as null for the whole body.
+NULL_BODIES = {"GET /containers/{id}/changes"}
+
 # Go's empty lists and maps are null, and Docker's engine shows them so.
 NULLABLE = {
-    "body",  # of /containers/{id}/changes
     ".ContainersDeleted", ".ImagesDeleted", ".VolumesDeleted", ".NetworksDeleted", ".CachesDeleted",  # of a prune that found nothing
     "VolumeListResponse.Warnings",
     "ImageSummary.Labels",
