@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The System family of the API.
+#include <linux/magic.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -101,6 +103,24 @@ std::string seccomp_name(const engine::EngineOptions& options) {
   return options.seccomp_profile_path.empty() ? "builtin" : options.seccomp_profile_path;
 }
 
+// By Docker's names.
+const char* file_system_name(const std::string& path) {
+  struct statfs facts {};
+  if (statfs(path.c_str(), &facts) < 0) return "<unknown>";
+  static constexpr std::pair<uint32_t, const char*> kNames[] = {{EXT4_SUPER_MAGIC, "extfs"},
+                                                                {XFS_SUPER_MAGIC, "xfs"},
+                                                                {BTRFS_SUPER_MAGIC, "btrfs"},
+                                                                {TMPFS_MAGIC, "tmpfs"},
+                                                                {OVERLAYFS_SUPER_MAGIC, "overlayfs"},
+                                                                {F2FS_SUPER_MAGIC, "f2fs"},
+                                                                {NFS_SUPER_MAGIC, "nfs"},
+                                                                {EROFS_SUPER_MAGIC_V1, "erofs"},
+                                                                {0x2fc12fc1, "zfs"}};
+  for (const auto& [magic, name] : kNames)
+    if (static_cast<uint32_t>(facts.f_type) == magic) return name;
+  return "<unknown>";
+}
+
 void info(Context& context, Call& call) {
   utsname host{};
   uname(&host);
@@ -117,7 +137,8 @@ void info(Context& context, Call& call) {
       ++out.containers_stopped;
   }
   out.images = static_cast<int64_t>(context.engine.images().list().size());
-  out.driver_status = {{"Backing Filesystem", "extfs"}, {"Mounts", "detached"}};
+  out.driver_status = {{"Backing Filesystem", file_system_name(context.engine.options().data_root)},
+                       {"Mounts", "detached"}};
   out.plugins.volume = {"local"};
   out.plugins.network = {"bridge", "host", "null"};
   out.plugins.log.assign(logs::driver_names().begin(), logs::driver_names().end());

@@ -388,6 +388,7 @@ Result<> normalise_host_config(spec::HostConfig& host, spec::ContainerConfig& co
                                std::vector<std::string>& warnings) {
   TRY(check_modes(host, facts));
   TRY(check_resources(host, facts, warnings));
+  if (host.memory_swappiness == -1) host.memory_swappiness.reset();  // how clients say that they do not say
   TRY(check_policies(host));
   TRY(check_health(config));
   TRY(check_ports(host, config, warnings));
