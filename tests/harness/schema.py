@@ -106,7 +106,7 @@ class Schema:
             return [] if (name, status) in exceptions.STATUSES else [f"status {status} is not one of the endpoint's: {sorted(operation['responses'])}"]
         if status in (204, 304) or method == "HEAD":
             return [f"a body where there may be none: {body[:60]!r}"] if body else []
-        schema = operation["responses"][status].get("schema")
+        schema = operation["responses"][status].get("schema") or exceptions.STREAMS.get(name)
         wanted = exceptions.CONTENT_TYPES.get(name) or operation.get("produces") or self.produces
         out = []
         if (body or status == 101) and kind not in wanted:
