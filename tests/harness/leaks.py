@@ -9,7 +9,7 @@ import time
 FD_SLACK = 12
 SETTLE_SECONDS = 3.0
 # Its own books and caches; they grow as they like.
-OWN_FILES = re.compile(r"(^|/)(state\.db[^/]*|engine\.log|engine\.sock|caissond?\.pid|[^/]*\.sock|seccomp/[0-9a-f]+)$")
+OWN_FILES = re.compile(r"(^|/)(state\.db[^/]*|events(\.1)?|engine\.log|engine\.sock|caissond?\.pid|[^/]*\.sock|seccomp/[0-9a-f]+)$")
 
 
 def open_files(pid):
