@@ -24,8 +24,7 @@ struct VolumeEntry {
 };
 CAISSON_JSON(VolumeEntry, CAISSON_FIELD("CreatedAt", created_at), CAISSON_FIELD("Driver", driver),
              CAISSON_FIELD("Labels", labels), CAISSON_FIELD("Mountpoint", mountpoint), CAISSON_FIELD("Name", name),
-             CAISSON_FIELD("Options", options), CAISSON_FIELD("Scope", scope),
-             CAISSON_FIELD_OMIT("UsageData", usage))
+             CAISSON_FIELD("Options", options), CAISSON_FIELD("Scope", scope), CAISSON_FIELD_OMIT("UsageData", usage))
 
 VolumeEntry describe_volume(const volume::Volume& volume);
 // Containers that have a volume of this name mounted, running or not.

@@ -29,7 +29,7 @@ struct EngineOptions {
   std::vector<std::string> dns, dns_search, dns_options;
   std::vector<std::string> labels;
   std::vector<std::string> hooks_dirs;  // see hook_files.h; empty: no hooks
-  std::string log_driver = "local";  // of containers that name none
+  std::string log_driver = "local";     // of containers that name none
   std::map<std::string, std::string> log_options;
   int mtu = 1500;
   bool ip_masq = true;

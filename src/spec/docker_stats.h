@@ -80,8 +80,7 @@ CAISSON_JSON(NetworkStats, CAISSON_FIELD("rx_bytes", rx_bytes), CAISSON_FIELD("r
              CAISSON_FIELD("tx_bytes", tx_bytes), CAISSON_FIELD("tx_packets", tx_packets),
              CAISSON_FIELD("tx_errors", tx_errors), CAISSON_FIELD("tx_dropped", tx_dropped))
 CAISSON_JSON(ContainerStats, CAISSON_FIELD("name", name), CAISSON_FIELD("id", id), CAISSON_FIELD("read", read),
-             CAISSON_FIELD("preread", pre_read),
-             CAISSON_FIELD("pids_stats", pids), CAISSON_FIELD("blkio_stats", blkio),
+             CAISSON_FIELD("preread", pre_read), CAISSON_FIELD("pids_stats", pids), CAISSON_FIELD("blkio_stats", blkio),
              CAISSON_FIELD("num_procs", num_procs), CAISSON_FIELD("storage_stats", storage),
              CAISSON_FIELD("cpu_stats", cpu), CAISSON_FIELD("precpu_stats", pre_cpu),
              CAISSON_FIELD("memory_stats", memory), CAISSON_FIELD_OMIT("networks", networks))
