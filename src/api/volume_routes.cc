@@ -116,6 +116,7 @@ void create(Context& context, Call& call) {
                                      "directory, use absolute path");
   auto opened = context.engine.volumes().open_or_create(request->name, request->labels);
   if (!opened) return call.reply_error(opened.error());
+  opened->hold.reset();  // whoever reads the answer may remove it at once
   if (opened->created) publish(context, "create", request->name);
   auto volume = context.engine.volumes().find(request->name);
   if (!volume) return call.reply_error(volume.error());

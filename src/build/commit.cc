@@ -30,7 +30,10 @@ class Pause {
 
   Result<> begin() {
     if (container_->snapshot()->status() != engine::Status::kRunning) return {};
-    TRY(sys::replace_file(mark_, "", 0600, false));
+    auto marked = sys::replace_file(mark_, "", 0600, false);
+    // It ended meanwhile and its run directory went with it: nothing moves any more.
+    if (!marked && container_->snapshot()->status() != engine::Status::kRunning) return {};
+    TRY(std::move(marked));
     auto paused = engine_.lifecycle().pause(container_);
     is_paused_ = paused.has_value();
     if (is_paused_) return {};

@@ -45,6 +45,24 @@ Result<int> print_outcomes(App& app, const std::vector<std::string>& names, cons
   return 1;
 }
 
+Result<int> remove_objects(App& app, const std::vector<std::string>& names, std::string_view path,
+                           const http::Query& query) {
+  auto outcomes = run_for_all(app, names, [&](Engine& engine, const std::string& name) -> Result<> {
+    TRY(engine.call("DELETE", std::string(path) + name_path(name), query));
+    return {};
+  });
+  return print_outcomes(app, names, outcomes);
+}
+
+JsonValue string_map(const std::vector<std::string>& pairs) {
+  JsonValue out = JsonValue::object();
+  for (const std::string& text : pairs) {
+    auto pair = split_once(text, '=');
+    out.set(pair ? pair->first : text, pair ? pair->second : "");
+  }
+  return out;
+}
+
 Result<JsonValue> inspect_container(App& app, const std::string& name) {
   auto response = TRY(app.engine().get("/containers/" + segment(name) + "/json"));
   return JsonValue::parse(response.body);

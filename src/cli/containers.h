@@ -25,6 +25,12 @@ Result<JsonValue> inspect_container(App& app, const std::string& name);
 // --filter values as the API's JSON object of lists.
 std::string filters_json(const std::vector<std::string>& filters);
 
+// "k=v" texts as the API's JSON object; what has no "=" is a key with "".
+JsonValue string_map(const std::vector<std::string>& pairs);
+// DELETE of every name below `path`, up to 50 at once; prints as print_outcomes() does.
+Result<int> remove_objects(App& app, const std::vector<std::string>& names, std::string_view path,
+                           const http::Query& query = {});
+
 // An image name as path: percent-coded but for the slashes.
 std::string name_path(std::string_view name);
 std::string short_id(std::string_view id);  // 12 digits, without "sha256:"

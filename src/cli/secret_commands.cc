@@ -16,15 +16,6 @@ namespace {
 
 constexpr size_t kMaxInput = 1 << 20;  // the engine says what is too much
 
-JsonValue label_map(const std::vector<std::string>& pairs) {
-  JsonValue out = JsonValue::object();
-  for (const std::string& text : pairs) {
-    auto pair = split_once(text, '=');
-    out.set(pair ? pair->first : text, pair ? pair->second : "");
-  }
-  return out;
-}
-
 Result<int> create(App& app, const Invocation& call) {
   if (call.args.size() < 2) return fail(ErrorKind::kInvalid, "\"-\" or the name of a file with the secret is missing");
   auto data = call.args[1] == "-" ? sys::read_fd(0, kMaxInput) : sys::read_file(call.args[1], kMaxInput);
@@ -33,7 +24,7 @@ Result<int> create(App& app, const Invocation& call) {
                 data.error().message.c_str());
   JsonValue body = JsonValue::object();
   body.set("Name", call.args[0]);
-  body.set("Labels", label_map(call.flags.list("label")));
+  body.set("Labels", string_map(call.flags.list("label")));
   body.set("Data", base64_encode(*data));
   auto response = TRY(app.engine().post("/secrets/create", {}, body.dump()));
   app.out.line(TRY(JsonValue::parse(response.body)).at("ID").text());
@@ -68,13 +59,7 @@ Result<int> list(App& app, const Invocation& call) {
   return 0;
 }
 
-Result<int> remove(App& app, const Invocation& call) {
-  auto outcomes = run_for_all(app, call.args, [&](Engine& engine, const std::string& name) -> Result<> {
-    TRY(engine.call("DELETE", "/secrets/" + name_path(name), {}));
-    return {};
-  });
-  return print_outcomes(app, call.args, outcomes);
-}
+Result<int> remove(App& app, const Invocation& call) { return remove_objects(app, call.args, "/secrets/"); }
 
 constexpr FlagSpec kCreateFlags[] = {
     {.name = "label",

@@ -13,22 +13,13 @@ namespace caisson::cli {
 
 namespace {
 
-JsonValue map_of(const std::vector<std::string>& pairs) {
-  JsonValue out = JsonValue::object();
-  for (const std::string& text : pairs) {
-    auto pair = split_once(text, '=');
-    out.set(pair ? pair->first : text, pair ? pair->second : "");
-  }
-  return out;
-}
-
 Result<int> create(App& app, const Invocation& call) {
   std::string name = call.args.empty() ? std::string(call.flags.text("name")) : call.args[0];
   JsonValue body = JsonValue::object();
   body.set("Name", name);
   body.set("Driver", std::string(call.flags.text("driver")));
-  body.set("DriverOpts", map_of(call.flags.list("opt")));
-  body.set("Labels", map_of(call.flags.list("label")));
+  body.set("DriverOpts", string_map(call.flags.list("opt")));
+  body.set("Labels", string_map(call.flags.list("label")));
   auto response = TRY(app.engine().post("/volumes/create", {}, body.dump(false)));
   app.out.line(TRY(JsonValue::parse(response.body)).at("Name").text());
   return 0;
@@ -62,11 +53,7 @@ Result<int> list(App& app, const Invocation& call) {
 Result<int> remove(App& app, const Invocation& call) {
   http::Query query;
   if (call.flags.on("force")) query.add("force", "1");
-  auto outcomes = run_for_all(app, call.args, [&](Engine& engine, const std::string& name) -> Result<> {
-    TRY(engine.call("DELETE", "/volumes/" + name_path(name), query));
-    return {};
-  });
-  return print_outcomes(app, call.args, outcomes);
+  return remove_objects(app, call.args, "/volumes/", query);
 }
 
 constexpr FlagSpec kCreateFlags[] = {

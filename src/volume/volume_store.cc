@@ -46,8 +46,8 @@ std::shared_ptr<void> VolumeStore::take_hold(const std::string& name) {
           }};
 }
 
-// The directory appears under its name when all in it is complete.
-Result<> VolumeStore::make(const std::string& name, const std::map<std::string, std::string>& labels) {
+// Everything of a volume, flushed, under a name that the next engine's start clears away.
+Result<std::string> VolumeStore::make_draft(const std::map<std::string, std::string>& labels) {
   TRY(sys::make_dirs(root_, 0711));
   TRY(sys::make_dirs(trash_, 0700));
   std::string draft = trash_ + "/rm-volume-" + random_id();
@@ -56,35 +56,54 @@ Result<> VolumeStore::make(const std::string& name, const std::map<std::string, 
     std::string data = draft + "/_data";
     if (mkdir(data.c_str(), 0755) < 0) return fail_errno("mkdir '%s'", data.c_str());
     StoredVolume stored{format_rfc3339(now_ns()), labels};
-    TRY(sys::replace_file(draft + "/volume.json", json::encode(stored) + "\n", 0600, true));
-    std::string target = root_ + "/" + name;
-    if (::rename(draft.c_str(), target.c_str()) < 0) return fail_errno("rename to '%s'", target.c_str());
-    return {};
+    return sys::replace_file(draft + "/volume.json", json::encode(stored) + "\n", 0600, true);
   };
-  auto filled = fill();
-  if (!filled)
-    if (auto removed = sys::remove_tree(draft); !removed) log_warn("%s", removed.error().message.c_str());
-  return filled;
+  if (auto filled = fill(); !filled) {
+    discard(draft);
+    return std::unexpected(std::move(filled).error());
+  }
+  return draft;
+}
+
+void VolumeStore::discard(const std::string& draft) {
+  if (auto removed = sys::remove_tree(draft); !removed) log_warn("%s", removed.error().message.c_str());
 }
 
 Result<VolumeStore::Opened> VolumeStore::open_or_create(const std::string& name,
                                                         const std::map<std::string, std::string>& labels) {
   if (!is_path_free(name)) return fail(ErrorKind::kInvalid, "\"%s\" is not a valid volume name", name.c_str());
-  std::lock_guard lock(holds_->mutex);
+  std::string directory = root_ + "/" + name;
   Opened opened{path_of(name), false, nullptr};
-  // Not the data themselves: somebody may have mounted something there that does not answer.
-  if (!sys::path_exists(root_ + "/" + name)) {
-    TRY(make(name, labels));
-    opened.created = true;
+  {
+    std::lock_guard lock(holds_->mutex);
+    // Not the data themselves: somebody may have mounted something there that does not answer.
+    if (sys::path_exists(directory)) {
+      opened.hold = take_hold(name);
+      return opened;
+    }
   }
-  opened.hold = take_hold(name);
+  // Flushed without the lock, which all other volumes need, too.
+  std::string draft = TRY(make_draft(labels));
+  int error = 0;
+  bool is_there = false;
+  {
+    std::lock_guard lock(holds_->mutex);
+    if (::rename(draft.c_str(), directory.c_str()) < 0) error = errno;
+    opened.created = error == 0;
+    // Somebody else was quicker: a directory that has something in it is not replaced.
+    is_there = error == 0 || error == ENOTEMPTY || error == EEXIST;
+    if (is_there) opened.hold = take_hold(name);
+  }
+  if (error) discard(draft);
+  if (!is_there) return fail_errno_of(error, "rename to '%s'", directory.c_str());
   return opened;
 }
 
 Result<Volume> VolumeStore::find(const std::string& name) const {
   Volume out{name, path_of(name), 0, {}};
   struct stat st {};
-  if (!is_path_free(name) || stat(out.mountpoint.c_str(), &st) < 0)
+  // Of the directory around the data, for the same reason.
+  if (!is_path_free(name) || stat((root_ + "/" + name).c_str(), &st) < 0 || !S_ISDIR(st.st_mode))
     return fail(ErrorKind::kNotFound, "get %s: no such volume", name.substr(0, 128).c_str());
   // One that an earlier release made has no such file.
   out.created_ns = st.st_ctim.tv_sec * 1'000'000'000 + st.st_ctim.tv_nsec;

@@ -44,7 +44,8 @@ class VolumeStore {
   Result<> remove_unused(const std::string& name, const std::function<std::string(const std::string&)>& user_of);
 
  private:
-  Result<> make(const std::string& name, const std::map<std::string, std::string>& labels);
+  Result<std::string> make_draft(const std::map<std::string, std::string>& labels);
+  static void discard(const std::string& draft);
   std::shared_ptr<void> take_hold(const std::string& name);
   Result<std::string> detach(const std::string& name);
 

@@ -80,7 +80,8 @@ def test_commit_of_a_running_container_pauses_it(cli, api):
     cli("commit", "counter", "made:4")
     assert inspect(cli, "counter")["State"]["Status"] == "running"
     events = [json.loads(line) for line in api.get(f"/events?since={since:.6f}&until={time.time():.6f}").body.decode().splitlines()]
-    actions = [e["Action"] for e in events if e["Type"] == "container" and e["Actor"]["Attributes"].get("name") == "counter"]
+    # Its start may have been told in the same millisecond.
+    actions = [e["Action"] for e in events if e["Type"] == "container" and e["Actor"]["Attributes"].get("name") == "counter" and e["Action"] != "start"]
     assert actions == ["pause", "commit", "unpause"] or actions == ["pause", "unpause", "commit"]
     since = time.time() - 0.001
     cli("commit", "--pause=false", "counter", "made:5")
