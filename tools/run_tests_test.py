@@ -64,7 +64,7 @@ class RunnerTest(unittest.TestCase):
         self.assertNotIn("UNSTEADY tests/b", out)
 
     def test_no_second_chance_for_many_or_for_other_parts(self):
-        self.assertEqual(self.run_again([], ["tests/a"] * 4)[0], ["failed"] * 4)
+        self.assertEqual(self.run_again([], ["tests/a"] * 7)[0], ["failed"] * 7)
         self.assertEqual(self.run_again([], ["tests/a", "unit:x"])[0], ["failed"] * 2)
 
     def test_quoting(self):

@@ -4,11 +4,13 @@ the filters. The actions of operations that do not exist yet are named in docs/c
 import io
 import json
 import tarfile
+import signal
 import time
 from urllib.parse import quote
 
 import pytest
 
+from harness.container import wait_for_trap
 from harness.shell import wait_for
 
 DEVICE = {"driver": "local"}
@@ -133,6 +135,7 @@ def test_removal_by_force(api, watch, make):
 
 def test_signals(api, watch, make):
     ident = make("signalled", "trap '' USR1; while :; do sleep 0.1; done")
+    wait_for_trap(api.ok("GET", f"/containers/{ident}/json")["State"]["Pid"], signal.SIGUSR1)
     api.ok("POST", f"/containers/{ident}/kill?signal=USR1")
     assert attributes(watch.wait("container", "kill", container=[ident]), "kill")["signal"] == "10"
 

@@ -2,11 +2,11 @@
 """stats, update and prune by the API."""
 import json
 import socket
-import time
 
 import pytest
 
 from harness.container import cgroup_value
+from harness.shell import wait_for
 
 
 def start(api, *command, name="box", **config):
@@ -110,7 +110,7 @@ def test_update_of_what_cannot_be(api, change, status, text):
 
 def test_update_memory_below_the_use(api):
     start(api, "sh", "-c", "head -c 40000000 /dev/zero | tail | sleep 99", HostConfig={"Memory": 128 << 20})
-    time.sleep(1)
+    wait_for(lambda: api.ok("GET", "/containers/box/stats?stream=0&one-shot=1")["memory_stats"]["usage"] > 30000000, "it is used")
     answer = api.post("/containers/box/update", {"Memory": 6 << 20})
     assert answer.status in (200, 500)
     assert api.get("/containers/box/json").status == 200
@@ -156,7 +156,6 @@ def test_list_filters(api):
 
 def test_list_sizes(api):
     start(api, "sh", "-c", "head -c 200000 /dev/zero > /f; sleep 99")
-    time.sleep(0.5)
-    entry = api.ok("GET", "/containers/json?size=1")[0]
+    entry = wait_for(lambda: (found := api.ok("GET", "/containers/json?size=1")[0])["SizeRw"] >= 200000 and found, "the file is written")
     assert 200000 <= entry["SizeRw"] < 210000 and entry["SizeRootFs"] > 1 << 20
     assert "SizeRw" not in api.ok("GET", "/containers/json")[0]

@@ -2,12 +2,14 @@
 """Each change of the public API version history that a client of an older version can see: the last version before it
 and the first one with it."""
 import json
+import signal
 import threading
 from urllib.parse import quote
 
 import pytest
 
 from harness.api import frames
+from harness.container import wait_for_trap
 
 CONFIG = {"Image": "busybox", "Cmd": ["sleep", "1000"]}
 
@@ -236,9 +238,11 @@ def test_update_1_40_pids_limit(api, make):
 
 def test_stop_1_42_signal(api, make):
     ident = make(51, {"Cmd": ["sh", "-c", "trap 'exit 5' USR1; trap 'exit 6' TERM; while :; do sleep 0.05; done"]}, start=True)
+    wait_for_trap(inspect(api, ident)["State"]["Pid"], signal.SIGTERM)
     api.ok("POST", f"/v1.41/containers/{ident}/stop?signal=USR1&t=20")
     assert inspect(api, ident)["State"]["ExitCode"] == 6
     api.ok("POST", f"/containers/{ident}/start")
+    wait_for_trap(inspect(api, ident)["State"]["Pid"], signal.SIGTERM)
     api.ok("POST", f"/v1.42/containers/{ident}/stop?signal=USR1&t=20")
     assert inspect(api, ident)["State"]["ExitCode"] == 5
     assert api.post(f"/v1.41/containers/{ident}/stop?signal=odd").status == 304

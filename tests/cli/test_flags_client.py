@@ -123,6 +123,7 @@ def status_of(cli, ident):
 def test_stop_timeout(cli):
     ident = cli.out("run", "-d", "--stop-timeout", "0", "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
     assert inspect(cli, ident)["Config"]["StopTimeout"] == 0
+    wait_for(lambda: int(status_of(cli, ident)["SigIgn"], 16) & 1 << signal.SIGTERM - 1, "the trap is set")
     cli("stop", ident)
     assert inspect(cli, ident)["State"]["ExitCode"] == 137
     # Without the flag it would be ten seconds before the kill; long enough for a program that takes its time.

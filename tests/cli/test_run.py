@@ -217,9 +217,10 @@ def test_run_entrypoint(cli):
 
 
 def test_run_init_reaps_and_forwards(cli):
-    ident = cli.out("run", "-d", "--init", "busybox", "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done")
+    ident = cli.out("run", "-d", "--init", "busybox", "sh", "-c", "trap 'exit 5' TERM; touch /ready; while :; do sleep 0.05; done")
     assert "init" in cli.out("exec", ident, "cat", "/proc/1/comm")
     cli("exec", ident, "sh", "-c", "(sleep 0.1 &) ; exit 0")
+    wait_for(lambda: cli("exec", ident, "test", "-e", "/ready", rc=None).rc == 0, "the trap is set")
     cli("stop", "-t", "5", ident)
     assert inspect(cli, ident)["State"]["ExitCode"] == 5
 

@@ -2,6 +2,7 @@
 """What only Docker's own client does: templates, version negotiation, contexts, its exact texts."""
 import json
 import re
+import time
 
 import pytest
 
@@ -109,8 +110,10 @@ def test_attach_both_streams_and_code(docker):
 
 
 def test_attach_without_stdin_gives_the_code(docker):
+    since = str(int(time.time()) - 1)
     docker("run", "-d", "-i", "--name", "cc", "busybox", "sh", "-c", "read line; exit 5")
     attached = docker.start("attach", "--no-stdin", "cc")
+    wait_for(lambda: "attach" in docker.out("events", "--since", since, "--until", "0s", "--filter", "event=attach"), "it is attached")
     feeding = docker.start("attach", "cc")
     feeding.communicate(b"go\n", timeout=30)
     attached.communicate(timeout=30)

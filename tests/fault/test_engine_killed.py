@@ -65,9 +65,8 @@ def test_container_that_ends_while_the_engine_is_down(own_engine, client_of):
     pid = pid_of(client, ident)
     engine.kill9()
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the container ended")
-    time.sleep(0.2)
     engine.start()
-    state = inspect(client, ident)["State"]
+    state = wait_for(lambda: (found := inspect(client, ident)["State"])["Status"] == "exited" and found, "its end is known")
     assert (state["Status"], state["ExitCode"], state["Running"]) == ("exited", 31, False)
     assert state["FinishedAt"] > state["StartedAt"]
     assert client("logs", ident).out == "last words\n"

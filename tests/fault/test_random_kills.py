@@ -216,7 +216,8 @@ class Load:
     def check_one(self, entry, listed):
         if entry.kind == "short" and ("gone" in entry.states or "exited" in entry.states) and "running" in entry.states:
             # A short one is given the time to end: then its code has to be known.
-            wait_for(lambda: not self.runs(entry), f"{entry.name} ended", 10)
+            # One with --rm is for a moment there after its end; it has to go by itself.
+            wait_for(lambda: self.is_gone(entry) if entry.auto else not self.runs(entry), f"{entry.name} ended", 20)
         answer = self.engine.api.get(f"/containers/{entry.id}/json")
         if answer.status == 404:
             assert "gone" in entry.states, f"{entry.name} is gone, but was {entry.states}\n{self.engine.log()[-3000:]}"
@@ -230,6 +231,9 @@ class Load:
             assert self.holds(entry.id, state["Pid"]), f"{entry.name}: process {state['Pid']} is not its own: {state}"
         entry.states = {state["Status"]}
         entry.exit_codes = {state["ExitCode"]}
+
+    def is_gone(self, entry):
+        return self.engine.api.get(f"/containers/{entry.id}/json").status == 404
 
     def runs(self, entry):
         answer = self.engine.api.get(f"/containers/{entry.id}/json")
