@@ -217,7 +217,7 @@ class Load:
         if entry.kind == "short" and ("gone" in entry.states or "exited" in entry.states) and "running" in entry.states:
             # A short one is given the time to end: then its code has to be known.
             # One with --rm is for a moment there after its end; it has to go by itself.
-            wait_for(lambda: self.is_gone(entry) if entry.auto else not self.runs(entry), f"{entry.name} ended", 20)
+            wait_for(lambda: self.is_settled(entry), f"{entry.name} ended", 20)
         answer = self.engine.api.get(f"/containers/{entry.id}/json")
         if answer.status == 404:
             assert "gone" in entry.states, f"{entry.name} is gone, but was {entry.states}\n{self.engine.log()[-3000:]}"
@@ -232,12 +232,9 @@ class Load:
         entry.states = {state["Status"]}
         entry.exit_codes = {state["ExitCode"]}
 
-    def is_gone(self, entry):
-        return self.engine.api.get(f"/containers/{entry.id}/json").status == 404
-
-    def runs(self, entry):
+    def is_settled(self, entry):
         answer = self.engine.api.get(f"/containers/{entry.id}/json")
-        return answer.status == 200 and answer.json["State"]["Running"]
+        return answer.status == 404 or answer.json["State"]["Status"] in ({"created"} if entry.auto else {"created", "exited"})
 
     @staticmethod
     def holds(ident, pid):
