@@ -34,6 +34,8 @@ Result<FetchReply> parse_fetch_reply(const std::string& message) {
 Result<FetchJob> parse_fetch_job(const std::string& message) {
   FetchJob job = TRY_CTX(json::decode<FetchJob>(message), "message of the engine");
   if (!is_absent_or_digest(job.digest)) return fail(ErrorKind::kInvalid, "message of the engine: malformed digest");
+  if (job.offset < 0 || (job.offset > 0 && job.offset > job.size))
+    return fail(ErrorKind::kInvalid, "message of the engine: offset out of range");
   return job;
 }
 

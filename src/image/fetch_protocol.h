@@ -9,7 +9,9 @@
 //   manifest      [0] pipe for the document                    GET by `reference` (tag or digest)
 //   head          -                                            HEAD of manifest `reference`
 //   tags          [0] pipe for the document                    GET tags/list
-//   blob          [0] pipe for the bytes as stored, [1] pipe for the decompressed tar (optional)
+//   blob          [0] pipe for the bytes as stored, [1] pipe for the decompressed tar (optional); with `offset` only
+//   the
+//                 bytes from there on are fetched and stored, and [2] is a file with those before (where [1] is)
 //   unpack        [0] blob to read, [1] pipe for the decompressed tar
 //   compress      [0] tar to read, [1] file for gzip           says `digest` and `size` of the result
 //   exists        -                                            HEAD of blob `digest`: `size`, or -1
@@ -43,7 +45,8 @@ struct FetchJob {
   std::string kind;
   std::string reference, digest, media_type, mount_from;
   int64_t size = -1;
-  FetchSetup setup;  // kind "setup" only
+  int64_t offset = 0;  // of a blob: this much is here already
+  FetchSetup setup;    // kind "setup" only
 };
 
 struct FetchReply {
@@ -60,7 +63,8 @@ CAISSON_JSON(FetchSetup, CAISSON_FIELD("host", host), CAISSON_FIELD("insecure", 
              CAISSON_FIELD_OMIT("ca_pem", ca_pem))
 CAISSON_JSON(FetchJob, CAISSON_FIELD("id", id), CAISSON_FIELD("kind", kind), CAISSON_FIELD_OMIT("reference", reference),
              CAISSON_FIELD_OMIT("digest", digest), CAISSON_FIELD_OMIT("media_type", media_type),
-             CAISSON_FIELD_OMIT("mount_from", mount_from), CAISSON_FIELD("size", size), CAISSON_FIELD("setup", setup))
+             CAISSON_FIELD_OMIT("mount_from", mount_from), CAISSON_FIELD("size", size), CAISSON_FIELD("offset", offset),
+             CAISSON_FIELD("setup", setup))
 CAISSON_JSON(FetchReply, CAISSON_FIELD("id", id), CAISSON_FIELD("done", done), CAISSON_FIELD("ok", ok),
              CAISSON_FIELD_OMIT("error_kind", error_kind), CAISSON_FIELD_OMIT("message", message),
              CAISSON_FIELD_OMIT("code", code), CAISSON_FIELD_OMIT("digest", digest),

@@ -131,11 +131,12 @@ TransferResult<std::string> get_tags(registry::RegistryClient& client, const std
 }
 
 BlobSource::BlobSource(registry::RegistryClient& client, const std::string& repository, const std::string& digest,
-                       int64_t size, RetryPolicy policy)
+                       int64_t size, RetryPolicy policy, int64_t offset)
     : client_(client),
       target_("/v2/" + repository + "/blobs/" + digest),
       digest_(digest),
       size_(size),
+      offset_(offset),
       policy_(policy) {}
 
 Result<> BlobSource::connect() {

@@ -44,7 +44,7 @@ TransferResult<std::string> get_tags(registry::RegistryClient& client, const std
 class BlobSource : public ByteSource {
  public:
   BlobSource(registry::RegistryClient& client, const std::string& repository, const std::string& digest, int64_t size,
-             RetryPolicy policy = {});
+             RetryPolicy policy = {}, int64_t offset = 0);  // from `offset` on
   Result<size_t> read(std::span<char> buffer) override;
   const std::string& code() const { return code_; }
 
@@ -53,7 +53,7 @@ class BlobSource : public ByteSource {
 
   registry::RegistryClient& client_;
   std::string target_, digest_, code_;
-  int64_t size_, offset_ = 0;
+  int64_t size_, offset_;
   RetryPolicy policy_;
   int failures_ = 0;
   std::unique_ptr<registry::RegistryResponse> response_;

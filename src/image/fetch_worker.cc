@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -38,6 +39,25 @@ class TeeSource : public ByteSource {
  private:
   ByteSource& inner_;
   ByteSink& copy_;
+};
+
+// The first `size` bytes from a file, by position as the engine reads it too; then the rest.
+class PrefixedSource : public ByteSource {
+ public:
+  PrefixedSource(int fd, int64_t size, ByteSource& rest) : fd_(fd), size_(fd < 0 ? 0 : size), rest_(rest) {}
+  Result<size_t> read(std::span<char> buffer) override {
+    if (at_ == size_) return rest_.read(buffer);
+    ssize_t got = pread(fd_, buffer.data(), std::min<size_t>(buffer.size(), static_cast<size_t>(size_ - at_)), at_);
+    if (got < 0) return fail_errno("reading the blob");
+    if (got == 0) return fail(ErrorKind::kCorrupt, "blob is shorter than its recorded size");
+    at_ += got;
+    return static_cast<size_t>(got);
+  }
+
+ private:
+  int fd_;
+  int64_t at_ = 0, size_;
+  ByteSource& rest_;
 };
 
 Result<> copy_all(ByteSource& from, ByteSink& to) {
@@ -171,13 +191,14 @@ class Worker {
   }
 
   FetchReply blob(const FetchJob& job, std::vector<UniqueFd>& fds) {
-    BlobSource source(*client_, repository_, job.digest, job.size, retries_);
+    BlobSource source(*client_, repository_, job.digest, job.size, retries_, job.offset);
     sys::FdSink stored(fds[0].get());
     Result<> outcome;
     if (fds.size() == 1) {
       outcome = copy_all(source, stored);
     } else {
-      TeeSource tee(source, stored);
+      TeeSource fetched(source, stored);
+      PrefixedSource tee(job.offset > 0 && fds.size() > 2 ? fds[2].get() : -1, job.offset, fetched);
       sys::FdSink tar(fds[1].get());
       outcome = decompress_to(tee, tar);
     }
