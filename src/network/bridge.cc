@@ -40,7 +40,7 @@ Result<> enable_forwarding() {
 }  // namespace
 
 Result<Subnet> plan_bridge_subnet(const std::string& name, const std::optional<Subnet>& wanted,
-                                  const std::optional<Subnet>& hint) {
+                                  const std::vector<SubnetBlock>& blocks, const std::optional<Subnet>& hint) {
   if (wanted) return *wanted;
   auto route = TRY(sys::RouteSocket::open());
   auto addresses = TRY(route.list_addresses());
@@ -50,7 +50,7 @@ Result<Subnet> plan_bridge_subnet(const std::string& name, const std::optional<S
   std::vector<Subnet> used;
   for (const auto& entry : addresses) used.push_back({entry.address, entry.prefix});
   for (const auto& entry : TRY(route.list_routes())) used.push_back({entry.destination, entry.prefix});
-  return choose_subnet(used);
+  return choose_subnet(used, blocks);
 }
 
 Result<int> ensure_bridge(const BridgeSpec& spec, const Subnet& subnet) {

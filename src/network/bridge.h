@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "network/ipv4.h"
@@ -18,9 +19,9 @@ struct BridgeSpec {
 };
 
 // The subnet the bridge has or would get, without making it: `wanted`, else the address of an existing
-// bridge, else `hint`, else a free one.
+// bridge, else `hint`, else a free one of `blocks`.
 Result<Subnet> plan_bridge_subnet(const std::string& name, const std::optional<Subnet>& wanted,
-                                  const std::optional<Subnet>& hint = {});
+                                  const std::vector<SubnetBlock>& blocks, const std::optional<Subnet>& hint = {});
 
 // Makes or adopts the bridge, up, with `subnet`'s address; forwarding is turned on. Its link index.
 Result<int> ensure_bridge(const BridgeSpec& spec, const Subnet& subnet);

@@ -17,6 +17,9 @@ class Ipam {
   explicit Ipam(Subnet subnet);
 
   const Subnet& subnet() const { return subnet_; }
+  // Addresses are chosen from `range` only; wanted ones may be of the whole subnet. kInvalid outside of it.
+  Result<> restrict_to(const Subnet& range);
+  Result<> reserve(uint32_t address);      // never given out again, wanted or not; kInvalid outside the subnet
   Result<uint32_t> take();                 // kExhausted when the subnet is full
   Result<> take_wanted(uint32_t address);  // kInvalid outside the subnet, kConflict when taken
   void release(uint32_t address);          // unknown addresses are fine
@@ -28,7 +31,9 @@ class Ipam {
 
   Subnet subnet_;
   uint32_t size_;
+  uint32_t first_ = 0, end_ = 0;  // offsets that are chosen from
   uint32_t next_ = 2;
+  std::vector<uint32_t> reserved_;
   std::vector<uint64_t> bits_;
 };
 

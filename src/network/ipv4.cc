@@ -69,16 +69,37 @@ Result<Subnet> parse_gateway(std::string_view text) {
   return subnet;
 }
 
-Result<Subnet> choose_subnet(const std::vector<Subnet>& used) {
-  std::vector<Subnet> candidates;
-  for (uint32_t second = 17; second <= 31; ++second) candidates.push_back({172u << 24 | second << 16 | 1, 16});
-  for (uint32_t third = 0; third < 256; third += 16)
-    candidates.push_back({192u << 24 | 168u << 16 | third << 8 | 1, 20});
-  for (const auto& candidate : candidates)
-    if (std::none_of(used.begin(), used.end(), [&](const Subnet& taken) { return taken.overlaps(candidate); }))
-      return candidate;
+Result<Subnet> parse_subnet(std::string_view text) {
+  auto invalid = [&] {
+    return fail(ErrorKind::kInvalid, "invalid CIDR address: %s", std::string(text.substr(0, 64)).c_str());
+  };
+  auto parts = split_once(text, '/');
+  if (!parts) return invalid();
+  auto address = parse_ipv4(parts->first);
+  auto prefix = parse_uint(parts->second);
+  if (!address || !prefix || *prefix > 32) return invalid();
+  return Subnet{*address, static_cast<int>(*prefix)};
+}
+
+std::vector<SubnetBlock> default_blocks() {
+  std::vector<SubnetBlock> blocks;
+  for (uint32_t second = 17; second <= 31; ++second) blocks.push_back({{172u << 24 | second << 16, 16}, 16});
+  blocks.push_back({{192u << 24 | 168u << 16, 16}, 20});
+  return blocks;
+}
+
+Result<Subnet> choose_subnet(const std::vector<Subnet>& used, const std::vector<SubnetBlock>& blocks) {
+  for (const auto& block : blocks) {
+    uint64_t step = uint64_t{1} << (32 - block.size), end = uint64_t{block.base.broadcast()} + 1;
+    for (uint64_t at = block.base.network(); at + step <= end; at += step) {
+      Subnet candidate{static_cast<uint32_t>(at) | 1, block.size};
+      if (std::none_of(used.begin(), used.end(), [&](const Subnet& taken) { return taken.overlaps(candidate); }))
+        return candidate;
+    }
+  }
   return fail(ErrorKind::kExhausted,
-              "no free subnet for the bridge: every block of 172.17-31.0.0/16 and 192.168.0.0/16 is in use");
+              "could not find an available, non-overlapping IPv4 address pool among the defaults "
+              "to assign to the network");
 }
 
 }  // namespace caisson::network

@@ -41,8 +41,19 @@ struct Subnet {
 // "172.17.0.1/16"; the address must be a host's, the prefix 8 to 30.
 Result<Subnet> parse_gateway(std::string_view text);
 
-// The first of 172.17-31.0.0/16, then the /20 blocks of 192.168.0.0/16, that overlaps none of `used`;
-// the address returned is the block's first host. kExhausted when all are taken.
-Result<Subnet> choose_subnet(const std::vector<Subnet>& used);
+// "172.18.0.0/16", host bits allowed and kept; the prefix 0 to 32.
+Result<Subnet> parse_subnet(std::string_view text);
+
+struct SubnetBlock {
+  Subnet base;
+  int size = 16;  // prefix of each subnet cut from it
+};
+// 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/16 in /20.
+std::vector<SubnetBlock> default_blocks();
+
+// The first subnet of `blocks` that overlaps none of `used`; the address returned is its first host.
+// kExhausted when all are taken.
+Result<Subnet> choose_subnet(const std::vector<Subnet>& used,
+                             const std::vector<SubnetBlock>& blocks = default_blocks());
 
 }  // namespace caisson::network

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/log.h"
@@ -25,6 +26,12 @@ struct NetnsPool::State {
   std::condition_variable work, done;
   std::deque<sys::NewNamespace> ready;
   std::deque<Error> failures;  // one per waiter at most
+  struct Job {
+    int netns;
+    const std::function<Result<>()>* body;
+    std::optional<Result<>> done;
+  };
+  std::deque<Job*> jobs;  // their callers wait for them
   size_t waiting = 0;
   bool background_failed = false;  // until somebody asks again
   bool stop = false;
@@ -48,6 +55,19 @@ void NetnsPool::State::run() {
   auto home = sys::open_own_netns();
   std::unique_lock lock(mutex);
   while (!stop) {
+    if (!jobs.empty()) {
+      Job* job = jobs.front();
+      jobs.pop_front();
+      lock.unlock();
+      bool lost = false;
+      auto result = home ? sys::run_in_netns_on_this_thread(job->netns, home->get(), lost, *job->body)
+                         : Result<>(std::unexpected(home.error()));
+      lock.lock();
+      job->done = std::move(result);
+      done.notify_all();
+      if (lost) break;
+      continue;
+    }
     bool needed = waiting > ready.size() + failures.size();
     bool wanted = !background_failed && ready.size() < size + waiting;
     if (!needed && !wanted) {
@@ -112,6 +132,30 @@ Result<sys::NewNamespace> NetnsPool::take() {
   Error error = std::move(state.failures.front());
   state.failures.pop_front();
   return std::unexpected(std::move(error));
+}
+
+Result<> NetnsPool::run_inside(int netns, const std::function<Result<>()>& body) {
+  State& state = *state_;
+  std::unique_lock lock(state.mutex);
+  State::Job job{netns, &body, {}};
+  state.jobs.push_back(&job);
+  while (!job.done) {
+    // One that is being carried out is waited for: it refers to this call's variables.
+    if (state.stop && std::erase(state.jobs, &job)) return fail(ErrorKind::kCancelled, "network is shutting down");
+    state.start_locked();
+    state.work.notify_one();
+    state.done.wait(lock);
+  }
+  return std::move(*job.done);
+}
+
+Result<sys::NewNamespace> NetnsPool::enter(int netns) {
+  std::optional<sys::NewNamespace> entered;
+  TRY(run_inside(netns, [&]() -> Result<> {
+    entered = sys::NewNamespace{TRY(sys::open_own_netns()), TRY(sys::RouteSocket::open())};
+    return {};
+  }));
+  return std::move(*entered);
 }
 
 void NetnsPool::warm_up() {

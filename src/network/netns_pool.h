@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 
 #include "base/result.h"
@@ -18,6 +19,9 @@ class NetnsPool {
 
   // A prepared namespace, or one made now.
   Result<sys::NewNamespace> take();
+  // Runs `body` on the pool's thread, in `netns`. Blocks until it is done.
+  Result<> run_inside(int netns, const std::function<Result<>()>& body);
+  Result<sys::NewNamespace> enter(int netns);
   // Fills the pool in the background.
   void warm_up();
 

@@ -73,9 +73,9 @@ TEST_CASE("network kernel: nothing is touched before the first use") {
     CHECK(manager->bridge_info().subnet == "172.17.0.0/16");
     manager->detach("nobody");
     CHECK(!link_exists("caisson0"));
-    auto space = manager->create_namespace();
+    auto space = manager->create_sandbox();
     REQUIRE(space);
-    inside(space->get(), [] {
+    inside(space->netns.get(), [] {
       auto route = sys::RouteSocket::open();
       REQUIRE(route);
       auto lo = route->find_link("lo");

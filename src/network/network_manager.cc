@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wires bridge, addresses, ports, rules and namespaces together. Two locks: setup_mutex_ serialises the
-// making of bridge and table; mutex_ guards the tables in memory and is never held over a system call.
+// Wires bridges, addresses, ports, rules and namespaces together. Two locks: setup_mutex_ serialises the
+// making of bridges and table; mutex_ guards the tables in memory and is never held over a system call.
 #include "network/network_manager.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "base/text.h"
 #include "network/bridge.h"
 #include "network/ipam.h"
+#include "network/name_sockets.h"
 #include "network/netns_pool.h"
 #include "network/ports.h"
 #include "network/rules.h"
@@ -20,9 +22,9 @@
 namespace caisson::network {
 
 namespace {
-constexpr const char* kInside = "eth0";
 constexpr int kReadyTimeoutMs = 5'000;
-constexpr size_t kMaxPorts = 4096;  // of one container; a range of the whole port space is a mistake
+constexpr size_t kMaxPorts = 4096;      // of one container; a range of the whole port space is a mistake
+constexpr size_t kMaxReserved = 4'096;  // of one network
 
 bool is_table_name(std::string_view name) {
   if (name.empty() || name.size() > 64) return false;
@@ -32,30 +34,56 @@ bool is_table_name(std::string_view name) {
   return true;
 }
 
+// One network. `spec`, `subnet` once chosen, and `owned` do not change.
+struct Network {
+  NetworkSpec spec;
+  std::optional<Subnet> wanted;  // of the default network, before the subnet is chosen
+
+  // With setup_mutex_.
+  std::optional<Subnet> subnet;
+  int bridge_index = 0;
+  bool ready = false;
+  bool loopback_allowed = false;
+
+  // With mutex_.
+  std::unique_ptr<Ipam> ipam;
+  size_t endpoints = 0;
+};
+using NetworkPtr = std::shared_ptr<Network>;
+
 struct Record {
+  NetworkPtr network;
   uint32_t address = 0;
+  std::string interface;
   std::vector<PublishedPort> ports;
   bool busy = true;  // being attached, restored or detached
 };
 
+struct Key {
+  std::string container_id, network_id;
+  auto operator<=>(const Key&) const = default;
+};
+
 class Manager final : public NetworkManager {
  public:
-  Manager(NetworkConfig config, std::optional<Subnet> wanted)
-      : config_(std::move(config)),
-        wanted_(wanted),
-        bridge_{config_.bridge, config_.mtu, "caisson " + config_.table},
-        rules_(config_.table, config_.bridge),
-        pool_(static_cast<size_t>(config_.namespace_pool)) {}
+  Manager(NetworkConfig config, std::optional<Subnet> wanted, std::vector<SubnetBlock> blocks);
 
-  Result<UniqueFd> create_namespace() override { return std::move(TRY(pool_.take()).netns); }
+  Result<Sandbox> create_sandbox() override { return pool_.take(); }
+  Result<Sandbox> open_sandbox(int netns) override { return pool_.enter(netns); }
+  Result<NameSockets> open_name_sockets(int netns) override;
   void warm_up() override { pool_.warm_up(); }
-  Result<Attached> attach_bridge(const std::string& container_id, const std::vector<PortMapping>& ports,
-                                 const std::string& wanted_mac, const std::string& wanted_address,
-                                 const std::vector<std::string>& link_local) override;
+  Result<> add_network(NetworkSpec& spec, bool make) override;
+  Result<> remove_network(const std::string& id) override;
+  Result<Endpoint> attach(Sandbox& sandbox, const AttachRequest& request) override;
   void detach(const std::string& container_id) override;
+  Result<> disconnect(const std::string& container_id, const std::string& network_id) override;
+  Result<> publish(Endpoint& endpoint, const std::vector<PortMapping>& ports) override;
+  void unpublish(Endpoint& endpoint) override;
+  Result<> set_default_route(Sandbox& sandbox, const std::string& gateway) override;
   Result<> restore(const Endpoint& endpoint) override;
   Result<> finish_restore() override;
   BridgeInfo bridge_info() override;
+  size_t endpoints_on(const std::string& network_id) override;
   Result<> remove_all() override;
 
  private:
@@ -63,65 +91,249 @@ class Manager final : public NetworkManager {
     Subnet subnet;
     int bridge_index = 0;
   };
-  Result<Ready> ensure_ready(const std::optional<Subnet>& hint);
-  Result<> ensure_rules();
-  Result<uint32_t> reserve(const std::string& container_id, const std::optional<uint32_t>& address);
-  void forget(const std::string& container_id);
-  Result<std::vector<PublishedPort>> parse_ports(const std::vector<PortMapping>& mappings, uint32_t address) const;
   struct Inside {
     uint32_t address = 0;
     sys::MacAddress mac{};
     std::vector<uint32_t> link_local;
   };
-  Result<std::string> plug(sys::NewNamespace& space, const Ready& ready, const Inside& inside, bool hairpin,
-                           sys::RouteSocket& route);
-  Result<> publish(const std::string& container_id, const std::vector<PublishedPort>& ports, bool anew);
+  BridgeSpec bridge_of(const Network& network) const;
+  Result<NetworkPtr> find(const std::string& id);
+  std::vector<NetworkPtr> all_networks();
+  Result<std::vector<Subnet>> taken_subnets(bool of_host);
+  Result<> plan_subnet(NetworkSpec& spec, Network& network);
+  Result<std::unique_ptr<Ipam>> make_ipam(const NetworkSpec& spec, const Subnet& subnet) const;
+  Result<Ready> ensure_ready(Network& network, const std::optional<Subnet>& hint);
+  Result<> ensure_rules();
+  Result<> install_rules();
+  Result<uint32_t> reserve(const Key& key, const NetworkPtr& network, const std::optional<uint32_t>& address);
+  void forget(const Key& key);
+  Result<std::vector<PublishedPort>> parse_ports(const std::vector<PortMapping>& mappings, uint32_t address) const;
+  Result<std::string> plug(Sandbox& space, const Network& network, const Ready& ready, const Inside& inside,
+                           const AttachRequest& request, sys::RouteSocket& route);
+  Result<> publish_at(Network& network, const std::vector<PublishedPort>& ports, bool anew);
+  void set_ports(const Key& key, std::vector<PublishedPort> ports);
   std::vector<PublishedPort> all_ports();
 
   const NetworkConfig config_;
-  const std::optional<Subnet> wanted_;
-  const BridgeSpec bridge_;
+  const std::vector<SubnetBlock> blocks_;
   const Rules rules_;
   NetnsPool pool_;
   PortTable ports_;
 
-  std::mutex setup_mutex_;  // guards the next four, and kernel work on bridge and table
-  std::optional<Subnet> subnet_;
-  int bridge_index_ = 0;
-  bool ready_ = false;
-  bool loopback_allowed_ = false;
+  std::mutex setup_mutex_;  // guards kernel work on bridges and table, and what Network says
 
   std::mutex mutex_;
-  std::unique_ptr<Ipam> ipam_;
-  std::map<std::string, Record> endpoints_;
+  std::map<std::string, NetworkPtr> networks_;
+  std::map<Key, Record> endpoints_;
 };
 
+Manager::Manager(NetworkConfig config, std::optional<Subnet> wanted, std::vector<SubnetBlock> blocks)
+    : config_(std::move(config)),
+      blocks_(std::move(blocks)),
+      rules_(config_.table),
+      pool_(static_cast<size_t>(config_.namespace_pool)) {
+  auto network = std::make_shared<Network>();
+  network->spec.id = network->spec.name = kDefaultNetwork;
+  network->spec.bridge = config_.bridge;
+  network->spec.mtu = config_.mtu;
+  network->spec.icc = config_.icc;
+  network->wanted = wanted;
+  networks_[kDefaultNetwork] = std::move(network);
+}
+
+BridgeSpec Manager::bridge_of(const Network& network) const {
+  return {network.spec.bridge, network.spec.mtu, "caisson " + config_.table};
+}
+
+Result<NetworkPtr> Manager::find(const std::string& id) {
+  std::lock_guard lock(mutex_);
+  auto found = networks_.find(id);
+  if (found == networks_.end()) return fail(ErrorKind::kNotFound, "network %s not found", id.c_str());
+  return found->second;
+}
+
+std::vector<NetworkPtr> Manager::all_networks() {
+  std::lock_guard lock(mutex_);
+  std::vector<NetworkPtr> all;
+  for (const auto& [id, network] : networks_) all.push_back(network);
+  return all;
+}
+
+// --- networks ------------------------------------------------------------------------------------------
+
+// With setup_mutex_. What the networks of this engine have, and what the host's links and routes have.
+Result<std::vector<Subnet>> Manager::taken_subnets(bool of_host) {
+  std::vector<Subnet> used;
+  for (const auto& network : all_networks()) {
+    if (!network->subnet && network->spec.id == kDefaultNetwork)
+      network->subnet = TRY(plan_bridge_subnet(config_.bridge, network->wanted, blocks_));
+    if (network->subnet) used.push_back(*network->subnet);
+  }
+  if (!of_host) return used;
+  auto route = TRY(sys::RouteSocket::open());
+  for (const auto& entry : TRY(route.list_addresses())) used.push_back({entry.address, entry.prefix});
+  for (const auto& entry : TRY(route.list_routes())) used.push_back({entry.destination, entry.prefix});
+  return used;
+}
+
+// With setup_mutex_.
+Result<> Manager::plan_subnet(NetworkSpec& spec, Network& network) {
+  if (spec.subnet.empty()) {
+    if (!spec.gateway.empty() || !spec.range.empty())
+      return fail(ErrorKind::kInvalid, "a gateway or range needs a subnet");
+    network.subnet = TRY(choose_subnet(TRY(taken_subnets(true)), blocks_));
+    spec.subnet = network.subnet->text();
+    spec.gateway = format_ipv4(network.subnet->address);
+    return {};
+  }
+  Subnet subnet = TRY(parse_subnet(spec.subnet));
+  if (subnet.prefix < 8 || subnet.prefix > 30)
+    return fail(ErrorKind::kInvalid, "subnet %s: the prefix must be between 8 and 30", spec.subnet.c_str());
+  subnet.address = subnet.network();
+  if (spec.gateway.empty()) {
+    // The first address of the range, as far as there is one, else of the subnet.
+    uint32_t base = spec.range.empty() ? subnet.network() : TRY(parse_subnet(spec.range)).network();
+    spec.gateway = format_ipv4(base == subnet.network() ? base + 1 : base);
+  }
+  auto gateway = parse_ipv4(spec.gateway);
+  if (!gateway) return fail(ErrorKind::kInvalid, "invalid gateway address %s", quoted(spec.gateway).c_str());
+  if (!subnet.contains(*gateway))
+    return fail(ErrorKind::kInvalid, "no matching subnet for gateway %s", spec.gateway.c_str());
+  if (*gateway == subnet.network() || *gateway == subnet.broadcast())
+    return fail(ErrorKind::kInvalid, "gateway %s is not the address of a host", spec.gateway.c_str());
+  for (const auto& other : TRY(taken_subnets(false)))
+    if (other.overlaps(subnet))
+      return fail(ErrorKind::kDenied, "invalid pool request: Pool overlaps with other one on this address space");
+  subnet.address = *gateway;
+  network.subnet = subnet;
+  return {};
+}
+
+Result<std::unique_ptr<Ipam>> Manager::make_ipam(const NetworkSpec& spec, const Subnet& subnet) const {
+  auto ipam = std::make_unique<Ipam>(subnet);
+  if (!spec.range.empty()) TRY(ipam->restrict_to(TRY(parse_subnet(spec.range))));
+  if (spec.reserved.size() > kMaxReserved)
+    return fail(ErrorKind::kInvalid, "more than %zu auxiliary addresses", kMaxReserved);
+  for (const auto& text : spec.reserved) {
+    auto address = parse_ipv4(text);
+    if (!address) return fail(ErrorKind::kInvalid, "invalid auxiliary address %s", quoted(text).c_str());
+    if (auto kept = ipam->reserve(*address); !kept)
+      return fail(ErrorKind::kInvalid, "no matching subnet for aux-address %s", text.c_str());
+  }
+  return ipam;
+}
+
+Result<> Manager::add_network(NetworkSpec& spec, bool make) {
+  if (!sys::is_interface_name(spec.bridge))
+    return fail(ErrorKind::kInvalid, "invalid bridge name %s", quoted(spec.bridge).c_str());
+  if (spec.mtu == 0) spec.mtu = config_.mtu;
+  if (spec.mtu < 68 || spec.mtu > 65535)
+    return fail(ErrorKind::kInvalid, "mtu %d is not between 68 and 65535", spec.mtu);
+  auto network = std::make_shared<Network>();
+  std::lock_guard setup(setup_mutex_);
+  for (const auto& other : all_networks()) {
+    if (other->spec.id == spec.id) return fail(ErrorKind::kExists, "network '%s' is there already", spec.id.c_str());
+    if (other->spec.bridge == spec.bridge)
+      return fail(ErrorKind::kDenied,
+                  "cannot create network %s (%s): conflicts with network %s (%s): networks have same "
+                  "bridge name",
+                  spec.id.c_str(), spec.bridge.c_str(), other->spec.id.c_str(), spec.bridge.c_str());
+  }
+  TRY(plan_subnet(spec, *network));
+  network->ipam = TRY(make_ipam(spec, *network->subnet));
+  network->spec = spec;
+  Rollback undo;
+  if (make) {
+    network->bridge_index =
+        TRY_CTX(ensure_bridge(bridge_of(*network), *network->subnet), "set up bridge '" + spec.bridge + "'");
+    undo.add([this, &network] {
+      if (auto gone = remove_bridge(bridge_of(*network)); !gone)
+        log_debug("%s, ignoring", gone.error().message.c_str());
+    });
+    if (config_.enable_nat) {
+      // Without a table it comes, with all bridges, at the first attachment.
+      auto added = rules_.add_bridge({spec.bridge, *network->subnet, spec.masquerade, spec.internal});
+      if (!added && added.error().err != ENOENT) return added;
+    }
+    network->ready = true;
+    undo.commit();
+  }
+  std::lock_guard lock(mutex_);
+  networks_[spec.id] = std::move(network);
+  return {};
+}
+
+Result<> Manager::remove_network(const std::string& id) {
+  std::lock_guard setup(setup_mutex_);
+  NetworkPtr network;
+  {
+    std::lock_guard lock(mutex_);
+    auto found = networks_.find(id);
+    if (found == networks_.end() || id == kDefaultNetwork) return {};
+    if (found->second->endpoints)
+      return fail(ErrorKind::kConflict, "network %s has active endpoints", found->second->spec.name.c_str());
+    network = std::move(found->second);
+    networks_.erase(found);
+  }
+  if (config_.enable_nat && network->ready) {
+    const auto& spec = network->spec;
+    auto done = rules_.remove_bridge({spec.bridge, *network->subnet, spec.masquerade, spec.internal});
+    // Something was missing: all of it is written anew, if there is a table at all.
+    if (!done && TRY(rules_.exists())) TRY(install_rules());
+  }
+  network->ready = false;
+  return remove_bridge(bridge_of(*network));
+}
+
+// With setup_mutex_.
+Result<> Manager::install_rules() {
+  std::vector<BridgeRules> bridges;
+  for (const auto& network : all_networks())
+    if (network->ready)
+      bridges.push_back({network->spec.bridge, *network->subnet, network->spec.masquerade, network->spec.internal});
+  return rules_.install(bridges);
+}
+
+// With setup_mutex_.
 Result<> Manager::ensure_rules() {
   if (!config_.enable_nat || TRY(rules_.exists())) return {};
   // The first time, or somebody flushed the whole ruleset of the host.
-  TRY(rules_.install(*subnet_));
+  TRY(install_rules());
   return rules_.publish(all_ports(), false);
 }
 
-Result<Manager::Ready> Manager::ensure_ready(const std::optional<Subnet>& hint) {
+Result<Manager::Ready> Manager::ensure_ready(Network& network, const std::optional<Subnet>& hint) {
   std::lock_guard setup(setup_mutex_);
-  if (!ready_) {
-    if (!subnet_) subnet_ = TRY(plan_bridge_subnet(config_.bridge, wanted_, hint));
-    bridge_index_ = TRY_CTX(ensure_bridge(bridge_, *subnet_), "set up bridge '" + config_.bridge + "'");
-    // Rewritten even if there: an engine of another release may have made it.
-    if (config_.enable_nat) {
-      TRY(rules_.install(*subnet_));
-      TRY(rules_.publish(all_ports(), false));
-    }
-    loopback_allowed_ = false;
-    std::lock_guard lock(mutex_);
-    if (!ipam_) ipam_ = std::make_unique<Ipam>(*subnet_);
-    ready_ = true;
-  } else {
+  if (network.ready) {
     TRY(ensure_rules());
+    return Ready{*network.subnet, network.bridge_index};
   }
-  return Ready{*subnet_, bridge_index_};
+  const auto& spec = network.spec;
+  if (!network.subnet) network.subnet = TRY(plan_bridge_subnet(spec.bridge, network.wanted, blocks_, hint));
+  network.bridge_index =
+      TRY_CTX(ensure_bridge(bridge_of(network), *network.subnet), "set up bridge '" + spec.bridge + "'");
+  network.ready = true;
+  Rollback undo;
+  undo.add([&network] { network.ready = false; });
+  // Rewritten even if there: an engine of another release may have made it.
+  if (config_.enable_nat) {
+    TRY(install_rules());
+    TRY(rules_.publish(all_ports(), false));
+  }
+  network.loopback_allowed = false;
+  std::lock_guard lock(mutex_);
+  if (!network.ipam) network.ipam = TRY(make_ipam(spec, *network.subnet));
+  undo.commit();
+  return Ready{*network.subnet, network.bridge_index};
 }
+
+size_t Manager::endpoints_on(const std::string& network_id) {
+  std::lock_guard lock(mutex_);
+  auto found = networks_.find(network_id);
+  return found == networks_.end() ? 0 : found->second->endpoints;
+}
+
+// --- endpoints -----------------------------------------------------------------------------------------
 
 std::vector<PublishedPort> Manager::all_ports() {
   std::lock_guard lock(mutex_);
@@ -130,27 +342,38 @@ std::vector<PublishedPort> Manager::all_ports() {
   return all;
 }
 
-Result<uint32_t> Manager::reserve(const std::string& container_id, const std::optional<uint32_t>& wanted) {
+Result<uint32_t> Manager::reserve(const Key& key, const NetworkPtr& network, const std::optional<uint32_t>& wanted) {
   std::lock_guard lock(mutex_);
-  if (endpoints_.contains(container_id))
-    return fail(ErrorKind::kConflict, "container '%s' is attached already", container_id.c_str());
-  if (wanted) TRY(ipam_->take_wanted(*wanted));
-  uint32_t address = wanted ? *wanted : TRY(ipam_->take());
-  endpoints_[container_id].address = address;
+  if (!networks_.contains(key.network_id))  // removed meanwhile
+    return fail(ErrorKind::kNotFound, "network %s not found", network->spec.name.c_str());
+  if (endpoints_.contains(key))
+    return fail(ErrorKind::kConflict, "container '%s' is attached already", key.container_id.c_str());
+  if (wanted) TRY(network->ipam->take_wanted(*wanted));
+  uint32_t address = wanted ? *wanted : TRY(network->ipam->take());
+  auto& record = endpoints_[key];
+  record.network = network;
+  record.address = address;
+  ++network->endpoints;
   return address;
 }
 
-void Manager::forget(const std::string& container_id) {
+void Manager::forget(const Key& key) {
   std::vector<PublishedPort> ports;
   {
     std::lock_guard lock(mutex_);
-    auto found = endpoints_.find(container_id);
+    auto found = endpoints_.find(key);
     if (found == endpoints_.end()) return;
     ports = std::move(found->second.ports);
-    ipam_->release(found->second.address);
+    found->second.network->ipam->release(found->second.address);
+    --found->second.network->endpoints;
     endpoints_.erase(found);
   }
   ports_.release(ports);
+}
+
+void Manager::set_ports(const Key& key, std::vector<PublishedPort> ports) {
+  std::lock_guard lock(mutex_);
+  if (auto found = endpoints_.find(key); found != endpoints_.end()) found->second.ports = std::move(ports);
 }
 
 Result<std::vector<PublishedPort>> Manager::parse_ports(const std::vector<PortMapping>& mappings,
@@ -163,35 +386,32 @@ Result<std::vector<PublishedPort>> Manager::parse_ports(const std::vector<PortMa
   return ports;
 }
 
-Result<std::string> Manager::plug(sys::NewNamespace& space, const Ready& ready, const Inside& inside, bool hairpin,
-                                  sys::RouteSocket& route) {
+Result<std::string> Manager::plug(Sandbox& space, const Network& network, const Ready& ready, const Inside& inside,
+                                  const AttachRequest& asked, sys::RouteSocket& route) {
   sys::VethRequest request;
   // Never a name that was used before: the kernel frees names some time after the namespace has gone.
   request.name = "veth" + random_hex(7);
   request.master = ready.bridge_index;
   // With br_netfilter (what Docker and Kubernetes turn on) DNAT happens on the bridge itself, and a container
   // that calls its own published port needs the frame back where it came from.
-  request.hairpin = hairpin;
-  request.mtu = config_.mtu;
-  request.peer_name = kInside;
+  request.hairpin = !asked.ports.empty();
+  request.isolated = !network.spec.icc;
+  request.mtu = network.spec.mtu;
+  request.peer_name = asked.inside;
   request.peer_mac = inside.mac;
   request.peer_netns = space.netns.get();
   TRY(route.create_veth(request));
-  TRY(space.route.configure({kInside, inside.address, ready.subnet.prefix, ready.subnet.address, inside.link_local}));
+  uint32_t gateway = asked.default_route && !network.spec.internal ? ready.subnet.address : 0;
+  TRY(space.route.configure({asked.inside, inside.address, ready.subnet.prefix, gateway, inside.link_local}));
   return request.name;
 }
 
-Result<> Manager::publish(const std::string& container_id, const std::vector<PublishedPort>& ports, bool anew) {
+Result<> Manager::publish_at(Network& network, const std::vector<PublishedPort>& ports, bool anew) {
   if (ports.empty()) return {};
   {
     std::lock_guard setup(setup_mutex_);
-    if (!loopback_allowed_) TRY(allow_loopback_publishing(config_.bridge));
-    loopback_allowed_ = true;
-  }
-  {
-    // Before the element exists, so that finish_restore() and ensure_rules() know it is somebody's.
-    std::lock_guard lock(mutex_);
-    endpoints_[container_id].ports = ports;
+    if (!network.loopback_allowed) TRY(allow_loopback_publishing(network.spec.bridge));
+    network.loopback_allowed = true;
   }
   auto done = rules_.publish(ports, anew);
   if (!done && done.error().err == ENOENT) {
@@ -205,103 +425,194 @@ Result<> Manager::publish(const std::string& container_id, const std::vector<Pub
   return done;
 }
 
-Result<NetworkManager::Attached> Manager::attach_bridge(const std::string& container_id,
-                                                        const std::vector<PortMapping>& mappings,
-                                                        const std::string& wanted_mac,
-                                                        const std::string& wanted_address,
-                                                        const std::vector<std::string>& link_local) {
+Result<Endpoint> Manager::attach(Sandbox& sandbox, const AttachRequest& request) {
   std::optional<uint32_t> fixed;
-  if (!wanted_address.empty()) {
-    fixed = parse_ipv4(wanted_address);
-    if (!fixed) return fail(ErrorKind::kInvalid, "address %s is not an IPv4 address", quoted(wanted_address).c_str());
+  if (!request.address.empty()) {
+    fixed = parse_ipv4(request.address);
+    if (!fixed) return fail(ErrorKind::kInvalid, "address %s is not an IPv4 address", quoted(request.address).c_str());
   }
+  if (!sys::is_interface_name(request.inside))
+    return fail(ErrorKind::kInvalid, "%s is not a name of an interface", quoted(request.inside).c_str());
+  Inside inside;
   std::optional<sys::MacAddress> mac;
-  if (!wanted_mac.empty()) {
-    mac = parse_mac(wanted_mac);
+  if (!request.mac.empty()) {
+    mac = parse_mac(request.mac);
     if (!mac || (*mac)[0] & 1 || *mac == sys::MacAddress{})
-      return fail(ErrorKind::kInvalid, "%s is not a MAC address of a station", quoted(wanted_mac).c_str());
+      return fail(ErrorKind::kInvalid, "%s is not a MAC address of a station", quoted(request.mac).c_str());
   }
-  std::vector<uint32_t> more;
-  for (const auto& text : link_local) {
+  for (const auto& text : request.link_local) {
     auto parsed = parse_ipv4(text);
     if (!parsed || *parsed >> 16 != 0xa9fe)
       return fail(ErrorKind::kUnsupported, "address %s is not an IPv4 link-local address", quoted(text).c_str());
-    more.push_back(*parsed);
+    inside.link_local.push_back(*parsed);
   }
-  auto ready = TRY(ensure_ready({}));
+  auto network = TRY(find(request.network_id));
+  auto ready = TRY(ensure_ready(*network, {}));
+  const Key key{request.container_id, request.network_id};
   Rollback undo;
-  uint32_t address = TRY(reserve(container_id, fixed));
-  undo.add([this, &container_id] { forget(container_id); });
-  if (!mac) mac = mac_of(address);
+  inside.address = TRY(reserve(key, network, fixed));
+  undo.add([this, &key] { forget(key); });
+  inside.mac = mac ? *mac : mac_of(inside.address);
 
-  auto ports = TRY(parse_ports(mappings, address));
+  auto ports = TRY(parse_ports(request.ports, inside.address));
   TRY(ports_.take(ports));
-  {
-    std::lock_guard lock(mutex_);
-    endpoints_[container_id].ports = ports;
-  }
-  auto space = TRY_CTX(pool_.take(), "create network namespace");
+  set_ports(key, ports);
   auto route = TRY(sys::RouteSocket::open(true));
-  const Inside inside{address, *mac, std::move(more)};
-  auto link = plug(space, ready, inside, !ports.empty(), route);
+  auto link = plug(sandbox, *network, ready, inside, request, route);
   if (!link && (link.error().err == EINVAL || link.error().err == ENODEV)) {
-    // Most likely the bridge was deleted under us: make it again, once, in a fresh namespace.
+    // Most likely the bridge was deleted under us: make it again, once. The pair was never made then.
     {
       std::lock_guard setup(setup_mutex_);
-      ready_ = false;
+      network->ready = false;
     }
     log_debug("%s, setting the bridge up again", link.error().message.c_str());
-    ready = TRY(ensure_ready({}));
-    space = TRY_CTX(pool_.take(), "create network namespace");
-    link = plug(space, ready, inside, !ports.empty(), route);
+    ready = TRY(ensure_ready(*network, {}));
+    link = plug(sandbox, *network, ready, inside, request, route);
   }
   if (!link) return std::unexpected(link.error());
-  TRY(publish(container_id, ports, true));
+  // One that joins a running container does not go with the namespace.
+  undo.add([&link, &route] {
+    if (auto gone = route.delete_link(*link); !gone) log_debug("%s, ignoring", gone.error().message.c_str());
+  });
+  TRY(publish_at(*network, ports, true));
   undo.add([this, ports] { rules_.unpublish(ports); });
-  TRY(route.wait_ready({*link, config_.bridge}, kReadyTimeoutMs));
+  TRY(route.wait_ready({*link, network->spec.bridge}, kReadyTimeoutMs));
 
-  Attached attached;
-  attached.netns = std::move(space.netns);
-  Endpoint& endpoint = attached.endpoint;
-  endpoint.container_id = container_id;
+  Endpoint endpoint;
+  endpoint.container_id = request.container_id;
+  endpoint.network_id = request.network_id;
   endpoint.interface = *link;
-  endpoint.mac = format_mac(*mac);
-  endpoint.address = format_ipv4(address);
+  endpoint.inside = request.inside;
+  endpoint.mac = format_mac(inside.mac);
+  endpoint.address = format_ipv4(inside.address);
   endpoint.prefix = ready.subnet.prefix;
-  endpoint.gateway = format_ipv4(ready.subnet.address);
-  endpoint.ports = mappings;
+  if (!network->spec.internal) endpoint.gateway = format_ipv4(ready.subnet.address);
+  endpoint.ports = request.ports;
   for (size_t i = 0; i < ports.size(); ++i) endpoint.ports[i].host_port = ports[i].host_port;
   undo.commit();
   std::lock_guard lock(mutex_);
-  endpoints_[container_id].busy = false;
-  return attached;
+  auto& record = endpoints_[key];
+  record.interface = *link;
+  record.busy = false;
+  return endpoint;
 }
 
 void Manager::detach(const std::string& container_id) {
+  std::vector<Key> keys;
   std::vector<PublishedPort> ports;
   {
     std::lock_guard lock(mutex_);
-    auto found = endpoints_.find(container_id);
-    if (found == endpoints_.end() || found->second.busy) return;
-    found->second.busy = true;
-    ports = found->second.ports;
+    for (auto at = endpoints_.lower_bound({container_id, ""});
+         at != endpoints_.end() && at->first.container_id == container_id; ++at) {
+      if (at->second.busy) continue;
+      at->second.busy = true;
+      keys.push_back(at->first);
+      ports.insert(ports.end(), at->second.ports.begin(), at->second.ports.end());
+    }
   }
   // Rules first: an address or port that is free again must not lead to the old container.
   rules_.unpublish(ports);
-  forget(container_id);
+  for (const auto& key : keys) forget(key);
+}
+
+Result<> Manager::disconnect(const std::string& container_id, const std::string& network_id) {
+  const Key key{container_id, network_id};
+  std::vector<PublishedPort> ports;
+  std::string interface;
+  {
+    std::lock_guard lock(mutex_);
+    auto found = endpoints_.find(key);
+    if (found == endpoints_.end() || found->second.busy) return {};
+    found->second.busy = true;
+    ports = found->second.ports;
+    interface = found->second.interface;
+  }
+  rules_.unpublish(ports);
+  auto route = sys::RouteSocket::open();
+  auto gone = route ? route->delete_link(interface) : Result<>(std::unexpected(route.error()));
+  forget(key);
+  return gone;
+}
+
+Result<> Manager::publish(Endpoint& endpoint, const std::vector<PortMapping>& mappings) {
+  const Key key{endpoint.container_id, endpoint.network_id};
+  auto address = parse_ipv4(endpoint.address);
+  if (!address || mappings.empty()) return {};
+  auto network = TRY(find(endpoint.network_id));
+  auto ports = TRY(parse_ports(mappings, *address));
+  TRY(ports_.take(ports));
+  Rollback undo;
+  undo.add([this, &ports] { ports_.release(ports); });
+  {
+    auto route = TRY(sys::RouteSocket::open());
+    TRY(route.set_hairpin(endpoint.interface));
+  }
+  std::vector<PublishedPort> before;
+  {
+    std::lock_guard lock(mutex_);
+    auto found = endpoints_.find(key);
+    if (found == endpoints_.end() || found->second.busy)
+      return fail(ErrorKind::kConflict, "container '%s' is not attached", endpoint.container_id.c_str());
+    before = found->second.ports;
+    found->second.ports.insert(found->second.ports.end(), ports.begin(), ports.end());
+  }
+  undo.add([&] { set_ports(key, before); });
+  TRY(publish_at(*network, ports, true));
+  undo.commit();
+  for (size_t i = 0; i < ports.size(); ++i) {
+    endpoint.ports.push_back(mappings[i]);
+    endpoint.ports.back().host_port = ports[i].host_port;
+  }
+  return {};
+}
+
+void Manager::unpublish(Endpoint& endpoint) {
+  const Key key{endpoint.container_id, endpoint.network_id};
+  std::vector<PublishedPort> ports;
+  {
+    std::lock_guard lock(mutex_);
+    auto found = endpoints_.find(key);
+    if (found == endpoints_.end() || found->second.busy) return;
+    ports = std::move(found->second.ports);
+    found->second.ports.clear();
+  }
+  rules_.unpublish(ports);
+  ports_.release(ports);
+  endpoint.ports.clear();
+}
+
+Result<> Manager::set_default_route(Sandbox& sandbox, const std::string& gateway) {
+  auto address = gateway.empty() ? std::optional<uint32_t>(0) : parse_ipv4(gateway);
+  if (!address) return fail(ErrorKind::kInvalid, "gateway %s is not an IPv4 address", quoted(gateway).c_str());
+  return sandbox.route.set_default_route(*address);
+}
+
+Result<NetworkManager::NameSockets> Manager::open_name_sockets(int netns) {
+  std::optional<InnerSockets> opened;
+  TRY(pool_.run_inside(netns, [&]() -> Result<> {
+    opened = TRY(open_inner_sockets());
+    return {};
+  }));
+  // From here on by the socket inside, whichever thread this is.
+  TRY(redirect_names(*opened));
+  return NameSockets{std::move(opened->udp), std::move(opened->tcp)};
 }
 
 Result<> Manager::restore(const Endpoint& endpoint) {
-  auto address = parse_ipv4(endpoint.address), gateway = parse_ipv4(endpoint.gateway);
-  if (!address || !gateway || endpoint.prefix < 8 || endpoint.prefix > 30)
+  auto address = parse_ipv4(endpoint.address);
+  if (!address || endpoint.prefix < 8 || endpoint.prefix > 30)
     return fail(ErrorKind::kInvalid, "endpoint of container '%s' has no valid address", endpoint.container_id.c_str());
   if (!sys::is_interface_name(endpoint.interface))
     return fail(ErrorKind::kInvalid, "endpoint of container '%s' has no valid interface",
                 endpoint.container_id.c_str());
-  auto ready = TRY(ensure_ready(Subnet{*gateway, endpoint.prefix}));
+  auto network = TRY(find(endpoint.network_id));
+  std::optional<Subnet> hint;
+  if (auto gateway = parse_ipv4(endpoint.gateway)) hint = Subnet{*gateway, endpoint.prefix};
+  auto ready = TRY(ensure_ready(*network, hint));
+  const Key key{endpoint.container_id, endpoint.network_id};
   Rollback undo;
-  TRY(reserve(endpoint.container_id, address));
-  undo.add([this, &endpoint] { forget(endpoint.container_id); });
+  TRY(reserve(key, network, address));
+  undo.add([this, &key] { forget(key); });
   auto ports = TRY(parse_ports(endpoint.ports, *address));
   for (const auto& port : ports)
     if (!port.host_port)
@@ -315,14 +626,14 @@ Result<> Manager::restore(const Endpoint& endpoint) {
                 endpoint.container_id.c_str());
   if (!plugged) return plugged;
   TRY(ports_.take_back(ports));
-  {
-    std::lock_guard lock(mutex_);
-    endpoints_[endpoint.container_id].ports = ports;
-  }
-  TRY(publish(endpoint.container_id, ports, false));
+  // Before the elements exist, so that finish_restore() and ensure_rules() know they are somebody's.
+  set_ports(key, ports);
+  TRY(publish_at(*network, ports, false));
   undo.commit();
   std::lock_guard lock(mutex_);
-  endpoints_[endpoint.container_id].busy = false;
+  auto& record = endpoints_[key];
+  record.interface = endpoint.interface;
+  record.busy = false;
   return {};
 }
 
@@ -334,26 +645,48 @@ Result<> Manager::finish_restore() {
 BridgeInfo Manager::bridge_info() {
   std::lock_guard setup(setup_mutex_);
   BridgeInfo info{config_.bridge, "", "", config_.mtu};
-  if (!subnet_) {
-    auto planned = plan_bridge_subnet(config_.bridge, wanted_);
+  auto network = find(kDefaultNetwork);
+  if (!network) return info;
+  auto& subnet = (*network)->subnet;
+  if (!subnet) {
+    auto planned = plan_bridge_subnet(config_.bridge, (*network)->wanted, blocks_);
     if (!planned) {
       log_warn("choose the bridge's subnet: %s", planned.error().message.c_str());
       return info;
     }
-    subnet_ = *planned;
+    subnet = *planned;
   }
-  info.subnet = subnet_->text();
-  info.gateway = format_ipv4(subnet_->address);
+  info.subnet = subnet->text();
+  info.gateway = format_ipv4(subnet->address);
   return info;
 }
 
 Result<> Manager::remove_all() {
   std::lock_guard setup(setup_mutex_);
-  ready_ = false;
   TRY(rules_.remove());
-  return remove_bridge(bridge_);
+  for (const auto& network : all_networks()) {
+    network->ready = false;
+    TRY(remove_bridge(bridge_of(*network)));
+  }
+  return {};
 }
 }  // namespace
+
+Result<NetworkManager::Attached> NetworkManager::attach_bridge(const std::string& container_id,
+                                                               const std::vector<PortMapping>& ports,
+                                                               const std::string& wanted_mac,
+                                                               const std::string& wanted_address,
+                                                               const std::vector<std::string>& link_local) {
+  auto sandbox = TRY_CTX(create_sandbox(), "create network namespace");
+  AttachRequest request;
+  request.container_id = container_id;
+  request.mac = wanted_mac;
+  request.address = wanted_address;
+  request.link_local = link_local;
+  request.ports = ports;
+  auto endpoint = TRY(attach(sandbox, request));
+  return Attached{std::move(sandbox.netns), std::move(endpoint)};
+}
 
 Result<std::unique_ptr<NetworkManager>> NetworkManager::create(NetworkConfig config) {
   if (!sys::is_interface_name(config.bridge))
@@ -368,7 +701,16 @@ Result<std::unique_ptr<NetworkManager>> NetworkManager::create(NetworkConfig con
     return fail(ErrorKind::kInvalid, "namespace pool of %d is not between 0 and 64", config.namespace_pool);
   std::optional<Subnet> wanted;
   if (!config.bridge_address.empty()) wanted = TRY(parse_gateway(config.bridge_address));
-  return std::make_unique<Manager>(std::move(config), wanted);
+  std::vector<SubnetBlock> blocks;
+  for (const auto& block : config.blocks) {
+    auto base = TRY_CTX(parse_subnet(block.base), "default address pool");
+    if (base.prefix < 8 || block.size < base.prefix || block.size > 30)
+      return fail(ErrorKind::kInvalid, "default address pool %s: size %d is not between its prefix and 30",
+                  block.base.c_str(), block.size);
+    blocks.push_back({base, block.size});
+  }
+  if (blocks.empty()) blocks = default_blocks();
+  return std::make_unique<Manager>(std::move(config), wanted, std::move(blocks));
 }
 
 }  // namespace caisson::network

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Networks of containers: the bridge, addresses, veth pairs, published ports. In-process netlink only,
+// Networks of containers: bridges, addresses, veth pairs, published ports. In-process netlink only,
 // no iptables, nft or ip process. Thread-safe; calls block for kernel work only.
 #pragma once
 
@@ -10,16 +10,41 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "sys/netns.h"
 
 namespace caisson::network {
 
+// A block of addresses that subnets of one size are cut from.
+struct AddressBlock {
+  std::string base;  // "172.17.0.0/12"
+  int size = 16;     // prefix of each subnet
+};
+
 struct NetworkConfig {
-  std::string bridge = "caisson0";  // interface name
-  std::string bridge_address;       // "172.17.0.1/16"; empty: first free pool 172.17-31.0.0/16
+  std::string bridge = "caisson0";  // interface name of the default network
+  std::string bridge_address;       // "172.17.0.1/16"; empty: the first free one of `blocks`
   std::string table;                // name of this engine's own nftables table
   int mtu = 1500;
-  bool enable_nat = true;  // false: no nftables table, and ports cannot be published
-  int namespace_pool = 3;  // network namespaces kept ready; 0: made on demand
+  bool enable_nat = true;            // false: no nftables table, and ports cannot be published
+  bool icc = true;                   // containers of the default network reach each other
+  int namespace_pool = 3;            // network namespaces kept ready; 0: made on demand
+  std::vector<AddressBlock> blocks;  // empty: 172.17-31.0.0/16, then 192.168.0.0/16 in /20
+};
+
+// The default network's id in every call here.
+inline constexpr const char* kDefaultNetwork = "bridge";
+
+struct NetworkSpec {
+  std::string id, name;               // name: for messages
+  std::string bridge;                 // interface name
+  std::string subnet;                 // "172.18.0.0/16"; empty: chosen
+  std::string gateway;                // empty: the first host address
+  std::string range;                  // "172.18.5.0/24": addresses are chosen from it only
+  std::vector<std::string> reserved;  // never given out
+  bool internal = false;              // no way out, no default route
+  bool icc = true;                    // its containers reach each other
+  bool masquerade = true;
+  int mtu = 0;  // 0: the engine's
 };
 
 struct PortMapping {
@@ -31,11 +56,13 @@ struct PortMapping {
 
 struct Endpoint {
   std::string container_id;
+  std::string network_id = kDefaultNetwork;
   std::string interface;  // host end's name
+  std::string inside;     // "eth0"
   std::string mac;        // "02:42:ac:11:00:02"
   std::string address;    // "172.17.0.2"
   int prefix = 0;
-  std::string gateway;
+  std::string gateway;             // empty on an internal network
   std::vector<PortMapping> ports;  // host_port filled in
 };
 
@@ -44,37 +71,76 @@ struct BridgeInfo {
   int mtu = 1500;
 };
 
+struct AttachRequest {
+  std::string container_id;
+  std::string network_id = kDefaultNetwork;
+  std::string inside = "eth0";          // name of the interface in the container
+  std::string mac, address;             // empty: chosen
+  std::vector<std::string> link_local;  // further addresses of 169.254.0.0/16
+  std::vector<PortMapping> ports;       // kConflict names the owner of a taken one
+  bool default_route = true;            // by this network; not of an internal one
+};
+
+// A network namespace with what is needed to work in it from outside.
+using Sandbox = sys::NewNamespace;
+
 class NetworkManager {
  public:
-  // Does not touch the kernel: the bridge and the table appear with the first attach_bridge() or restore().
+  // Does not touch the kernel: bridges and the table appear with the first attach() or restore().
   static Result<std::unique_ptr<NetworkManager>> create(NetworkConfig config);
   virtual ~NetworkManager() = default;
 
   // A fresh network namespace with only lo (up), from the pool where one is ready.
-  virtual Result<UniqueFd> create_namespace() = 0;
-
-  struct Attached {
-    UniqueFd netns;
-    Endpoint endpoint;
+  virtual Result<Sandbox> create_sandbox() = 0;
+  // That of a running container. `netns` stays the caller's.
+  virtual Result<Sandbox> open_sandbox(int netns) = 0;
+  // A UDP socket and a listening TCP socket at 127.0.0.11 in the namespace, with what is sent to port 53 of that
+  // address led to them.
+  struct NameSockets {
+    UniqueFd udp, tcp;
   };
-  // Namespace, address, veth pair with the host end on the bridge and up, default route, ports
-  // published, link known to carry traffic. kConflict names the owner of a taken port. All undone on
-  // failure. `wanted_mac`, `wanted_address` may be empty; `link_local` are further addresses of 169.254.0.0/16.
-  virtual Result<Attached> attach_bridge(const std::string& container_id, const std::vector<PortMapping>& ports,
-                                         const std::string& wanted_mac, const std::string& wanted_address,
-                                         const std::vector<std::string>& link_local = {}) = 0;
-  // Frees ports and address at once; the pair goes with the namespace. Unknown ids are fine.
+  virtual Result<NameSockets> open_name_sockets(int netns) = 0;
+
+  // Makes a network known, the subnet chosen if it names none; subnet, gateway, mtu are filled in. kInvalid,
+  // kExists: an interface of that name or overlapping addresses. `make`: the bridge is made now.
+  virtual Result<> add_network(NetworkSpec& spec, bool make) = 0;
+  // kConflict while containers are attached. The bridge goes if it is ours. Unknown ids are fine.
+  virtual Result<> remove_network(const std::string& id) = 0;
+
+  // Address, veth pair with the host end on the bridge and up, routes, ports published, link known to carry
+  // traffic. All undone on failure.
+  virtual Result<Endpoint> attach(Sandbox& sandbox, const AttachRequest& request) = 0;
+  // Frees ports and addresses of the container at once; the pairs go with the namespace. Unknown ids are fine.
   virtual void detach(const std::string& container_id) = 0;
+  // Takes a running container off one network: the pair is deleted.
+  virtual Result<> disconnect(const std::string& container_id, const std::string& network_id) = 0;
+  // Publishes in addition to what the endpoint has; its list grows.
+  virtual Result<> publish(Endpoint& endpoint, const std::vector<PortMapping>& ports) = 0;
+  virtual void unpublish(Endpoint& endpoint) = 0;
+  // Makes the default route of the namespace that by `gateway`; none when empty.
+  virtual Result<> set_default_route(Sandbox& sandbox, const std::string& gateway) = 0;
+
   // After an engine restart: takes back what a running container still has, republishes its ports.
   virtual Result<> restore(const Endpoint& endpoint) = 0;
   // After the last restore(): removes published ports in the kernel that nobody took back.
   virtual Result<> finish_restore() { return {}; }
   // Fills the pool of namespaces in the background. For the engine to call when it has nothing to do;
-  // the first attach_bridge() or create_namespace() does it too. Makes no bridge and no table.
+  // the first attach does it too. Makes no bridge and no table.
   virtual void warm_up() {}
   virtual BridgeInfo bridge_info() = 0;
-  // Removes bridge and table from the kernel; for `--cleanup-network` and tests.
+  // How many endpoints a network has.
+  virtual size_t endpoints_on(const std::string& network_id) = 0;
+  // Removes bridges and table from the kernel; for `--cleanup-network` and tests.
   virtual Result<> remove_all() = 0;
+
+  // A container with the default network alone: create_sandbox() and attach().
+  struct Attached {
+    UniqueFd netns;
+    Endpoint endpoint;
+  };
+  Result<Attached> attach_bridge(const std::string& container_id, const std::vector<PortMapping>& ports,
+                                 const std::string& wanted_mac, const std::string& wanted_address,
+                                 const std::vector<std::string>& link_local = {});
 };
 
 }  // namespace caisson::network

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table in nft's language; docs/decisions/0006 has the reasons.
+// The table in nft's language; docs/decisions/0006 and 0020 have the reasons. B: set bridges, of all our bridges.
 //
 //   map published_at { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service }
 //   map published    { type inet_proto . inet_service : ipv4_addr . inet_service }
+//   set bridges, internal { type ifname }     set same { type ifname . ifname }, each bridge with itself
+//   set subnets, outbound { type ipv4_addr; flags interval }, outbound: those that get the host's address outside
 //   chain guard       { type filter hook prerouting priority raw }    iifname != lo: 127/8 as either end: drop
 //   chain prerouting  { type nat hook prerouting priority dstnat }    fib daddr type local jump publish
 //   chain output      { type nat hook output priority dstnat }        fib daddr type local jump publish
 //   chain publish     dnat to proto . daddr . port map @published_at; dnat to proto . port map @published
 //   chain postrouting { type nat hook postrouting priority srcnat }   masquerade, see below
-//   chain forward     { type filter hook forward priority filter }    to the bridge: known or published only
+//   chain forward     { type filter hook forward priority filter }    to our bridges: known or published only
+//   chain admin       never written by the engine; what passes our bridges goes through it first
 #include "network/rules.h"
 
 #include <arpa/inet.h>
@@ -30,6 +33,8 @@ namespace caisson::network {
 
 namespace {
 constexpr std::string_view kAtMap = "published_at", kAnyMap = "published";
+constexpr std::string_view kBridges = "bridges", kInternal = "internal", kSame = "same", kSubnets = "subnets",
+                           kOutbound = "outbound", kAdmin = "admin";
 constexpr uint32_t kSourceOffset = 12, kDestinationOffset = 16, kDestinationPort = 2;  // RFC 791, 9293, 768
 // linux/netfilter/nf_conntrack_common.h: IPS_DST_NAT, and NF_CT_STATE_BIT of established and related.
 constexpr uint32_t kStatusDstNat = 1 << 5, kStateKnown = 1 << 1 | 1 << 2;
@@ -51,15 +56,32 @@ std::string data_of(const PublishedPort& port) {
 }
 std::string_view map_of(const PublishedPort& port) { return port.host_address == INADDR_ANY ? kAnyMap : kAtMap; }
 
-// Conditions, in the words of the table above. Register 0 is scratch (interface names take 0-3).
+std::string interface_bytes(std::string_view name) {
+  std::string padded(16, '\0');
+  name.copy(padded.data(), padded.size() - 1);
+  return padded;
+}
+
+// Conditions, in the words of the table above. Register 0 is scratch (interface names take 0-3 and 4-7).
 struct Conditions {
   sys::NftBatch& batch;
 
-  void interface(uint32_t key, bool equal, std::string_view name) {
-    char padded[16] = {};
-    memcpy(padded, name.data(), std::min(name.size(), sizeof padded - 1));
+  void not_loopback() {
+    batch.load_meta(NFT_META_IIFNAME, 0);
+    batch.compare(0, false, interface_bytes("lo"));
+  }
+  void interface(uint32_t key, std::string_view set, bool is_in) {
     batch.load_meta(key, 0);
-    batch.compare(0, equal, {padded, sizeof padded});
+    batch.member(set, 0, is_in);
+  }
+  void same_bridge(bool is_so) {
+    batch.load_meta(NFT_META_IIFNAME, 0);
+    batch.load_meta(NFT_META_OIFNAME, 4);
+    batch.member(kSame, 0, is_so);
+  }
+  void source(std::string_view set) {
+    batch.load_network(kSourceOffset, 4, 0);
+    batch.member(set, 0, true);
   }
   void address(uint32_t offset, const Subnet& subnet) {
     batch.load_network(offset, 4, 0);
@@ -77,7 +99,7 @@ struct Conditions {
   }
 };
 
-void add_rules(sys::NftBatch& batch, const std::string& bridge, const Subnet& subnet) {
+void add_address_rules(sys::NftBatch& batch) {
   const Subnet loopback{127u << 24, 8};
   Conditions when{batch};
   auto rule = [&](const char* chain, auto&& body) {
@@ -86,12 +108,12 @@ void add_rules(sys::NftBatch& batch, const std::string& bridge, const Subnet& su
     batch.end_rule();
   };
 
-  // route_localnet is on for our bridge so that 127.0.0.1:PORT of the host reaches a container; without
+  // route_localnet is on for our bridges so that 127.0.0.1:PORT of the host reaches a container; without
   // these rules neighbours and containers could reach the host's own loopback services with it, or a port
   // published on 127.0.0.1 only.
   for (uint32_t offset : {kSourceOffset, kDestinationOffset})
     rule("guard", [&] {
-      when.interface(NFT_META_IIFNAME, false, "lo");
+      when.not_loopback();
       when.address(offset, loopback);
       batch.verdict(NF_DROP);
     });
@@ -116,37 +138,68 @@ void add_rules(sys::NftBatch& batch, const std::string& bridge, const Subnet& su
   });
 
   rule("postrouting", [&] {
-    when.interface(NFT_META_OIFNAME, false, bridge);
-    when.address(kSourceOffset, subnet);
+    when.interface(NFT_META_OIFNAME, kBridges, false);
+    when.source(kOutbound);
     batch.masquerade();
+  });
+  // From one of our networks to another by a published port: the answer comes back through the host by itself,
+  // so the client keeps its address. Frames that br_netfilter shows have no iifname here.
+  rule("postrouting", [&] {
+    when.interface(NFT_META_IIFNAME, kBridges, true);
+    when.interface(NFT_META_OIFNAME, kBridges, true);
+    when.same_bridge(false);
+    batch.verdict(NF_ACCEPT);
   });
   // A container that comes in by a published port, its own or a neighbour's: the answer would otherwise
   // go straight over the bridge, from an address the client never spoke to. Likewise 127.0.0.1 as source.
-  for (const Subnet& source : {subnet, loopback})
-    rule("postrouting", [&] {
-      when.interface(NFT_META_OIFNAME, true, bridge);
-      when.address(kSourceOffset, source);
-      when.ct_bits(NFT_CT_STATUS, kStatusDstNat);
-      batch.masquerade();
-    });
+  rule("postrouting", [&] {
+    when.interface(NFT_META_OIFNAME, kBridges, true);
+    when.source(kSubnets);
+    when.ct_bits(NFT_CT_STATUS, kStatusDstNat);
+    batch.masquerade();
+  });
+  rule("postrouting", [&] {
+    when.interface(NFT_META_OIFNAME, kBridges, true);
+    when.address(kSourceOffset, loopback);
+    when.ct_bits(NFT_CT_STATUS, kStatusDstNat);
+    batch.masquerade();
+  });
+}
 
-  rule("forward", [&] {
-    when.interface(NFT_META_OIFNAME, false, bridge);
+void add_forward_rules(sys::NftBatch& batch) {
+  Conditions when{batch};
+  auto rule = [&](auto&& body) {
+    batch.begin_rule("forward");
+    body();
+    batch.end_rule();
+  };
+  rule([&] {
+    when.interface(NFT_META_IIFNAME, kBridges, false);
+    when.interface(NFT_META_OIFNAME, kBridges, false);
     batch.verdict(NF_ACCEPT);
   });
-  rule("forward", [&] {
-    when.interface(NFT_META_IIFNAME, true, bridge);
-    batch.verdict(NF_ACCEPT);
-  });
-  rule("forward", [&] {
+  rule([&] { batch.verdict(NFT_JUMP, kAdmin); });
+  rule([&] {
     when.ct_bits(NFT_CT_STATE, kStateKnown);
     batch.verdict(NF_ACCEPT);
   });
-  rule("forward", [&] {
+  rule([&] {
+    when.same_bridge(true);
+    batch.verdict(NF_ACCEPT);
+  });
+  for (uint32_t side : {NFT_META_IIFNAME, NFT_META_OIFNAME})
+    rule([&] {
+      when.interface(side, kInternal, true);
+      batch.verdict(NF_DROP);
+    });
+  rule([&] {
     when.ct_bits(NFT_CT_STATUS, kStatusDstNat);
     batch.verdict(NF_ACCEPT);
   });
-  rule("forward", [&] { batch.verdict(NF_DROP); });
+  rule([&] {
+    when.interface(NFT_META_OIFNAME, kBridges, true);
+    batch.verdict(NF_DROP);
+  });
 }
 
 void add_skeleton(sys::NftBatch& batch) {
@@ -158,9 +211,37 @@ void add_skeleton(sys::NftBatch& batch) {
   batch.add_base_chain("postrouting", "nat", NftHook::kPostrouting, 100);
   batch.add_base_chain("forward", "filter", NftHook::kForward, 0);
   batch.add_chain("publish");
+  batch.add_chain(kAdmin);
   uint32_t target = sys::nft_concat(sys::kNftIpv4, sys::kNftService);
   batch.add_map({kAtMap, sys::nft_concat(sys::kNftProtocol, sys::kNftIpv4, sys::kNftService), 12, target, 8});
   batch.add_map({kAnyMap, sys::nft_concat(sys::kNftProtocol, sys::kNftService), 8, target, 8});
+  batch.add_set(kBridges, sys::kNftInterfaceName, 16);
+  batch.add_set(kInternal, sys::kNftInterfaceName, 16);
+  batch.add_set(kSame, sys::nft_concat(sys::kNftInterfaceName, sys::kNftInterfaceName), 32);
+  batch.add_set(kSubnets, sys::kNftIpv4, 4, true);
+  batch.add_set(kOutbound, sys::kNftIpv4, 4, true);
+}
+
+constexpr std::string_view kRuleChains[] = {"guard", "prerouting", "output", "publish", "postrouting", "forward"};
+
+void add_bridge_elements(sys::NftBatch& batch, const BridgeRules& rules) {
+  std::string name = interface_bytes(rules.bridge);
+  batch.add_key(kBridges, name);
+  batch.add_key(kSame, name + name);
+  if (rules.internal) batch.add_key(kInternal, name);
+  std::string first = address_bytes(rules.subnet.network()), after = address_bytes(rules.subnet.broadcast() + 1);
+  batch.add_range(kSubnets, first, after);
+  if (rules.masquerade && !rules.internal) batch.add_range(kOutbound, first, after);
+}
+
+void delete_bridge_elements(sys::NftBatch& batch, const BridgeRules& rules) {
+  std::string name = interface_bytes(rules.bridge);
+  batch.delete_key(kBridges, name);
+  batch.delete_key(kSame, name + name);
+  if (rules.internal) batch.delete_key(kInternal, name);
+  std::string first = address_bytes(rules.subnet.network()), after = address_bytes(rules.subnet.broadcast() + 1);
+  batch.delete_range(kSubnets, first, after);
+  if (rules.masquerade && !rules.internal) batch.delete_range(kOutbound, first, after);
 }
 
 // Absent is success.
@@ -195,8 +276,7 @@ struct Rules::Sockets {
   std::vector<sys::NetlinkSocket> idle;
 };
 
-Rules::Rules(std::string table, std::string bridge)
-    : table_(std::move(table)), bridge_(std::move(bridge)), sockets_(std::make_unique<Sockets>()) {}
+Rules::Rules(std::string table) : table_(std::move(table)), sockets_(std::make_unique<Sockets>()) {}
 Rules::~Rules() = default;
 
 Result<> Rules::with_socket(const std::function<Result<>(sys::NetlinkSocket&)>& use) const {
@@ -226,14 +306,19 @@ Result<bool> Rules::exists() const {
   return found;
 }
 
-Result<> Rules::install(const Subnet& subnet) const {
+Result<> Rules::install(const std::vector<BridgeRules>& bridges) const {
   std::string what = "install nftables table '" + table_ + "'";
   auto install = [&](sys::NetlinkSocket& socket, bool anew) -> Result<> {
     sys::NftBatch batch(table_);
     if (anew) batch.delete_table();
     add_skeleton(batch);
-    if (!anew) batch.flush_rules();
-    add_rules(batch, bridge_, subnet);
+    if (!anew) {
+      for (auto chain : kRuleChains) batch.flush_chain(chain);
+      for (auto set : {kBridges, kInternal, kSame, kSubnets, kOutbound}) batch.flush_set(set);
+    }
+    add_address_rules(batch);
+    add_forward_rules(batch);
+    for (const auto& bridge : bridges) add_bridge_elements(batch, bridge);
     return batch.commit(socket, what);
   };
   return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
@@ -242,6 +327,22 @@ Result<> Rules::install(const Subnet& subnet) const {
     // A table of that name with other chains or maps, of another release: its elements cannot be kept.
     log_info("%s, replacing the table", done.error().message.c_str());
     return install(socket, true);
+  });
+}
+
+Result<> Rules::add_bridge(const BridgeRules& bridge) const {
+  return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
+    sys::NftBatch batch(table_);
+    add_bridge_elements(batch, bridge);
+    return batch.commit(socket, "add bridge '" + bridge.bridge + "' to the rules");
+  });
+}
+
+Result<> Rules::remove_bridge(const BridgeRules& bridge) const {
+  return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
+    sys::NftBatch batch(table_);
+    delete_bridge_elements(batch, bridge);
+    return batch.commit(socket, "take bridge '" + bridge.bridge + "' out of the rules");
   });
 }
 

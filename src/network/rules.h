@@ -15,14 +15,26 @@
 
 namespace caisson::network {
 
+// A bridge as the rules see it.
+struct BridgeRules {
+  std::string bridge;
+  Subnet subnet;
+  bool masquerade = true;  // towards anything but our bridges
+  bool internal = false;   // nothing but the bridge's own neighbours
+};
+
 class Rules {
  public:
-  Rules(std::string table, std::string bridge);
+  explicit Rules(std::string table);
   ~Rules();
 
   Result<bool> exists() const;
-  // Makes the table or rewrites its rules; elements stay. Safe to repeat at any time.
-  Result<> install(const Subnet& subnet) const;
+  // Makes the table or rewrites its rules, with these bridges and no others; published ports and what the
+  // administrator wrote into chain admin stay. Safe to repeat at any time.
+  Result<> install(const std::vector<BridgeRules>& bridges) const;
+  // ENOENT when somebody removed the table.
+  Result<> add_bridge(const BridgeRules& bridge) const;
+  Result<> remove_bridge(const BridgeRules& bridge) const;
   // `anew`: running UDP flows to the ports are cut off from where they went. ENOENT when somebody removed
   // the table.
   Result<> publish(const std::vector<PublishedPort>& ports, bool anew) const;
@@ -35,7 +47,7 @@ class Rules {
   struct Sockets;
   Result<> with_socket(const std::function<Result<>(sys::NetlinkSocket&)>& use) const;
 
-  std::string table_, bridge_;
+  std::string table_;
   std::unique_ptr<Sockets> sockets_;
 };
 

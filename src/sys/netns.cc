@@ -39,4 +39,15 @@ Result<NewNamespace> create_netns_on_this_thread(int home, bool& lost) {
   return made;
 }
 
+Result<> run_in_netns_on_this_thread(int netns, int home, bool& lost, const std::function<Result<>()>& body) {
+  lost = false;
+  if (setns(netns, CLONE_NEWNET) < 0) return fail_errno("setns network namespace");
+  auto done = body();
+  if (setns(home, CLONE_NEWNET) < 0) {
+    lost = true;
+    return fail_errno("setns back to the own network namespace");
+  }
+  return done;
+}
+
 }  // namespace caisson::sys

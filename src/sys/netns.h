@@ -3,6 +3,8 @@
 // they belong on a thread of their own.
 #pragma once
 
+#include <functional>
+
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "sys/rtnetlink.h"
@@ -21,5 +23,8 @@ Result<UniqueFd> open_own_netns();  // the calling thread's
 // unprivileged users, as Docker has it. The calling thread is back in
 // `home` afterwards; when that fails, `lost` is set and the thread must end.
 Result<NewNamespace> create_netns_on_this_thread(int home, bool& lost);
+
+// Calls `body` with the thread in `netns`. Its sockets stay there.
+Result<> run_in_netns_on_this_thread(int netns, int home, bool& lost, const std::function<Result<>()>& body);
 
 }  // namespace caisson::sys

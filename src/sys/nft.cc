@@ -52,9 +52,20 @@ void NftBatch::add_base_chain(std::string_view name, std::string_view type, NftH
   out_.put_string(NFTA_CHAIN_TYPE, type);
 }
 
-void NftBatch::flush_rules() {
+void NftBatch::flush_chain(std::string_view name) {
   begin(NFT_MSG_DELRULE, 0);
   out_.put_string(NFTA_RULE_TABLE, table_);
+  out_.put_string(NFTA_RULE_CHAIN, name);
+}
+
+void NftBatch::add_set(std::string_view name, uint32_t key_type, uint32_t key_size, bool interval) {
+  begin(NFT_MSG_NEWSET, NLM_F_CREATE);
+  out_.put_string(NFTA_SET_TABLE, table_);
+  out_.put_string(NFTA_SET_NAME, name);
+  if (interval) out_.put_be32(NFTA_SET_FLAGS, NFT_SET_INTERVAL);
+  out_.put_be32(NFTA_SET_KEY_TYPE, key_type);
+  out_.put_be32(NFTA_SET_KEY_LEN, key_size);
+  out_.put_be32(NFTA_SET_ID, ++map_id_);
 }
 
 void NftBatch::add_map(const Map& map) {
@@ -88,6 +99,44 @@ void NftBatch::add_element(std::string_view map, std::string_view key, std::stri
 
 void NftBatch::delete_element(std::string_view map, std::string_view key) {
   element(NFT_MSG_DELSETELEM, 0, map, key, nullptr);
+}
+
+void NftBatch::add_key(std::string_view set, std::string_view key) {
+  element(NFT_MSG_NEWSETELEM, NLM_F_CREATE, set, key, nullptr);
+}
+
+void NftBatch::delete_key(std::string_view set, std::string_view key) {
+  element(NFT_MSG_DELSETELEM, 0, set, key, nullptr);
+}
+
+void NftBatch::range(uint16_t message, uint16_t flags, std::string_view set, std::string_view first,
+                     std::string_view after) {
+  begin(message, flags);
+  out_.put_string(NFTA_SET_ELEM_LIST_TABLE, table_);
+  out_.put_string(NFTA_SET_ELEM_LIST_SET, set);
+  out_.nest(NFTA_SET_ELEM_LIST_ELEMENTS);
+  out_.nest(NFTA_LIST_ELEM);
+  put_value(NFTA_SET_ELEM_KEY, first);
+  out_.end_nest();
+  out_.nest(NFTA_LIST_ELEM);
+  put_value(NFTA_SET_ELEM_KEY, after);
+  out_.put_be32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+  out_.end_nest();
+  out_.end_nest();
+}
+
+void NftBatch::add_range(std::string_view set, std::string_view first, std::string_view after) {
+  range(NFT_MSG_NEWSETELEM, NLM_F_CREATE, set, first, after);
+}
+
+void NftBatch::delete_range(std::string_view set, std::string_view first, std::string_view after) {
+  range(NFT_MSG_DELSETELEM, 0, set, first, after);
+}
+
+void NftBatch::flush_set(std::string_view set) {
+  begin(NFT_MSG_DELSETELEM, 0);
+  out_.put_string(NFTA_SET_ELEM_LIST_TABLE, table_);
+  out_.put_string(NFTA_SET_ELEM_LIST_SET, set);
 }
 
 void NftBatch::begin_rule(std::string_view chain) {
@@ -167,6 +216,13 @@ void NftBatch::mask(NftRegister reg, std::string_view bits) {
   end_expression();
 }
 
+void NftBatch::load_value(NftRegister to, std::string_view value) {
+  begin_expression("immediate");
+  put_register(NFTA_IMMEDIATE_DREG, to);
+  put_value(NFTA_IMMEDIATE_DATA, value);
+  end_expression();
+}
+
 void NftBatch::compare(NftRegister reg, bool equal, std::string_view value) {
   begin_expression("cmp");
   put_register(NFTA_CMP_SREG, reg);
@@ -180,6 +236,14 @@ void NftBatch::lookup(std::string_view map, NftRegister key, NftRegister data) {
   out_.put_string(NFTA_LOOKUP_SET, map);
   put_register(NFTA_LOOKUP_SREG, key);
   put_register(NFTA_LOOKUP_DREG, data);
+  end_expression();
+}
+
+void NftBatch::member(std::string_view set, NftRegister key, bool is_in) {
+  begin_expression("lookup");
+  out_.put_string(NFTA_LOOKUP_SET, set);
+  put_register(NFTA_LOOKUP_SREG, key);
+  if (!is_in) out_.put_be32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
   end_expression();
 }
 

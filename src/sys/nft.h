@@ -16,7 +16,7 @@ namespace caisson::sys {
 enum class NftHook : uint8_t { kPrerouting = 0, kInput = 1, kForward = 2, kOutput = 3, kPostrouting = 4 };
 
 // Types of map keys and data as nft(8) numbers them; the kernel only stores them, nft shows maps with them.
-inline constexpr uint32_t kNftIpv4 = 7, kNftProtocol = 12, kNftService = 13;
+inline constexpr uint32_t kNftIpv4 = 7, kNftProtocol = 12, kNftService = 13, kNftInterfaceName = 41;
 constexpr uint32_t nft_concat(uint32_t a, uint32_t b) { return a << 6 | b; }
 constexpr uint32_t nft_concat(uint32_t a, uint32_t b, uint32_t c) { return nft_concat(nft_concat(a, b), c); }
 
@@ -31,13 +31,20 @@ class NftBatch {
   void delete_table();  // with all it holds; an absent one fails the batch
   void add_chain(std::string_view name);
   void add_base_chain(std::string_view name, std::string_view type, NftHook hook, int priority);
-  void flush_rules();  // of every chain of the table
+  void flush_chain(std::string_view name);
 
   struct Map {
     std::string_view name;
     uint32_t key_type = 0, key_size = 0, data_type = 0, data_size = 0;
   };
   void add_map(const Map& map);
+  // A set; `interval`: its elements are ranges, each a first key and the one after the last.
+  void add_set(std::string_view name, uint32_t key_type, uint32_t key_size, bool interval = false);
+  void add_key(std::string_view set, std::string_view key);
+  void delete_key(std::string_view set, std::string_view key);
+  void add_range(std::string_view set, std::string_view first, std::string_view after);
+  void delete_range(std::string_view set, std::string_view first, std::string_view after);
+  void flush_set(std::string_view set);
   void add_element(std::string_view map, std::string_view key, std::string_view data);
   void delete_element(std::string_view map, std::string_view key);
 
@@ -50,8 +57,10 @@ class NftBatch {
   void load_transport(uint32_t offset, uint32_t size, NftRegister to);
   void load_address_type(NftRegister to);             // of the destination: RTN_LOCAL...
   void mask(NftRegister reg, std::string_view bits);  // as in the register, network order for addresses
+  void load_value(NftRegister to, std::string_view value);
   void compare(NftRegister reg, bool equal, std::string_view value);
   void lookup(std::string_view map, NftRegister key, NftRegister data);
+  void member(std::string_view set, NftRegister key, bool is_in);  // the rule goes on if it is, or is not, in the set
   void dnat(NftRegister address, NftRegister port);
   void masquerade();
   void verdict(int code, std::string_view chain = {});  // NF_ACCEPT, NF_DROP, NFT_JUMP...
@@ -63,6 +72,7 @@ class NftBatch {
   void begin(uint16_t message, uint16_t flags);
   void element(uint16_t message, uint16_t flags, std::string_view map, std::string_view key,
                const std::string_view* data);
+  void range(uint16_t message, uint16_t flags, std::string_view set, std::string_view first, std::string_view after);
   void begin_expression(const char* name);
   void end_expression();
   void put_register(uint16_t type, NftRegister reg);

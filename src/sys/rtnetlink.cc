@@ -48,6 +48,31 @@ void put_address(NetlinkBuilder& out, int index, uint32_t address, int prefix) {
   if (prefix < 31) put_ipv4(out, IFA_BROADCAST, address | (0xffffffffu >> prefix));
 }
 
+// Turns one flag of a bridge port on.
+void put_port_flag(NetlinkBuilder& out, const std::string& name, uint16_t flag) {
+  out.begin(RTM_NEWLINK, NLM_F_ACK);
+  out.header(link_header());
+  out.put_string(IFLA_IFNAME, name);
+  out.nest(IFLA_LINKINFO);
+  out.put_string(IFLA_INFO_SLAVE_KIND, "bridge");
+  out.nest(IFLA_INFO_SLAVE_DATA);
+  out.put_u8(flag, 1);
+  out.end_nest();
+  out.end_nest();
+}
+
+void put_default_route(NetlinkBuilder& out, uint16_t message, uint16_t flags, uint32_t gateway) {
+  out.begin(message, flags);
+  rtmsg route{};
+  route.rtm_family = AF_INET;
+  route.rtm_table = RT_TABLE_MAIN;
+  route.rtm_protocol = message == RTM_DELROUTE ? RTPROT_UNSPEC : RTPROT_BOOT;
+  route.rtm_scope = message == RTM_DELROUTE ? RT_SCOPE_NOWHERE : RT_SCOPE_UNIVERSE;
+  route.rtm_type = message == RTM_DELROUTE ? RTN_UNSPEC : RTN_UNICAST;
+  out.header(route);
+  if (gateway) put_ipv4(out, RTA_GATEWAY, gateway);
+}
+
 std::string named(const char* verb, const std::string& name) { return std::string(verb) + " '" + name + "'"; }
 }  // namespace
 
@@ -166,18 +191,9 @@ Result<> RouteSocket::create_veth(const VethRequest& request) {
   out.end_nest();
   out.end_nest();
   out.end_nest();
-  if (request.hairpin) {
-    // Slave data of the creating message is ignored, so a second one, in the same datagram.
-    out.begin(RTM_NEWLINK, NLM_F_ACK);
-    out.header(link_header());
-    out.put_string(IFLA_IFNAME, request.name);
-    out.nest(IFLA_LINKINFO);
-    out.put_string(IFLA_INFO_SLAVE_KIND, "bridge");
-    out.nest(IFLA_INFO_SLAVE_DATA);
-    out.put_u8(IFLA_BRPORT_MODE, 1);
-    out.end_nest();
-    out.end_nest();
-  }
+  // Slave data of the creating message is ignored, so a second one, in the same datagram.
+  if (request.hairpin) put_port_flag(out, request.name, IFLA_BRPORT_MODE);
+  if (request.isolated) put_port_flag(out, request.name, IFLA_BRPORT_ISOLATED);
   return socket_.transact(out, named("create veth", request.name));
 }
 
@@ -288,19 +304,29 @@ Result<> RouteSocket::configure(const InterfaceSetup& setup) {
   out.begin(RTM_SETLINK, 0);
   out.header(up_header(index));
   if (setup.gateway) {
-    out.begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
-    rtmsg route{};
-    route.rtm_family = AF_INET;
-    route.rtm_table = RT_TABLE_MAIN;
-    route.rtm_protocol = RTPROT_BOOT;
-    route.rtm_scope = RT_SCOPE_UNIVERSE;
-    route.rtm_type = RTN_UNICAST;
-    out.header(route);
-    put_ipv4(out, RTA_GATEWAY, setup.gateway);
+    put_default_route(out, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, setup.gateway);
     out.put_u32(RTA_OIF, static_cast<uint32_t>(index));
   }
   out.add_flags(NLM_F_ACK);
   return socket_.transact(out, named("configure link", setup.name));
+}
+
+Result<> RouteSocket::set_default_route(uint32_t gateway) {
+  NetlinkBuilder out;
+  if (gateway) {
+    put_default_route(out, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK, gateway);
+    return socket_.transact(out, "set default route");
+  }
+  put_default_route(out, RTM_DELROUTE, NLM_F_ACK, 0);
+  auto done = socket_.transact(out, "remove default route");
+  if (!done && done.error().err == ESRCH) return {};
+  return done;
+}
+
+Result<> RouteSocket::set_hairpin(const std::string& port) {
+  NetlinkBuilder out;
+  put_port_flag(out, port, IFLA_BRPORT_MODE);
+  return socket_.transact(out, named("set hairpin mode of", port));
 }
 
 Result<> RouteSocket::wait_ready(const std::vector<std::string>& names, int timeout_ms) {

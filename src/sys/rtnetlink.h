@@ -39,9 +39,10 @@ struct RouteInfo {
 };
 
 struct VethRequest {
-  std::string name;      // host end
-  int master = 0;        // bridge it joins
-  bool hairpin = false;  // frames may leave by the port they came from
+  std::string name;       // host end
+  int master = 0;         // bridge it joins
+  bool hairpin = false;   // frames may leave by the port they came from
+  bool isolated = false;  // no frames to or from other isolated ports of the bridge
   int mtu = 1500;
   std::string peer_name;  // inside `peer_netns`
   MacAddress peer_mac{};
@@ -78,6 +79,10 @@ class RouteSocket {
 
   // Up, address and default route of one interface in a single datagram.
   Result<> configure(const InterfaceSetup& setup);
+  // The default route goes by `gateway`, replacing the one there is; 0: there is none afterwards.
+  Result<> set_default_route(uint32_t gateway);
+  // Frames may leave by the bridge port they came from.
+  Result<> set_hairpin(const std::string& port);
 
   // Blocks until every link of `names` is operationally up. The socket must have been opened with
   // link_events before the change that brings them up. kTimeout names the link.

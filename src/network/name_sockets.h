@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The container's side of the embedded DNS: sockets at 127.0.0.11 in its network namespace, and a small
+// table there that leads port 53 of that address to them. Programs in the container stay free to use port 53.
+#pragma once
+
+#include <cstdint>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "sys/netlink.h"
+
+namespace caisson::network {
+
+struct InnerSockets {
+  UniqueFd udp, tcp;
+  uint16_t udp_port = 0, tcp_port = 0;
+  sys::NetlinkSocket nft;  // acts inside
+};
+
+// In the calling thread's namespace.
+Result<InnerSockets> open_inner_sockets();
+
+// Writes the table by the socket inside. Safe to repeat: a table there is replaced.
+Result<> redirect_names(InnerSockets& sockets);
+
+}  // namespace caisson::network
