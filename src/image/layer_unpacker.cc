@@ -13,6 +13,7 @@
 #include "image/parent_chain.h"
 #include "sys/files.h"
 #include "sys/nodes.h"
+#include "wire/tar_file.h"
 #include "wire/tar_reader.h"
 
 namespace caisson::image {
@@ -73,7 +74,7 @@ Result<sys::Metadata> metadata_of(const ParentChain::Found& found) {
 class Unpacker {
  public:
   Unpacker(ByteSource& tar, int destination, ParentChain parents)
-      : reader_(tar), root_(destination), parents_(std::move(parents)), buffer_(256 << 10) {}
+      : reader_(tar, {.allow_sparse = true}), root_(destination), parents_(std::move(parents)), buffer_(256 << 10) {}
 
   Result<UnpackedLayer> run();
 
@@ -207,7 +208,7 @@ Result<> Unpacker::add_file(int dir, const std::string& name, const Entry& entry
     opened = sys::open_at(dir, name, kFlags, 0600);
   }
   UniqueFd fd = TRY(std::move(opened));
-  while (size_t got = TRY(reader_.read(buffer_))) TRY(sys::write_all(fd.get(), {buffer_.data(), got}));
+  TRY(tar::write_member(reader_, fd.get(), entry.size, buffer_));
   result_.size += static_cast<int64_t>(entry.size);
   return sys::set_metadata(fd.get(), metadata_of(entry), true);
 }

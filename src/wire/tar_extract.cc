@@ -10,6 +10,7 @@
 #include "sys/files.h"
 #include "sys/nodes.h"
 #include "wire/json.h"
+#include "wire/tar_file.h"
 #include "wire/tar_reader.h"
 
 namespace caisson::tar {
@@ -19,7 +20,11 @@ namespace {
 class Extraction {
  public:
   Extraction(ByteSource& tar, int root, std::string destination, const ExtractOptions& options)
-      : reader_(tar), root_(root), destination_(std::move(destination)), options_(options), buffer_(256 << 10) {
+      : reader_(tar, {.allow_sparse = true}),
+        root_(root),
+        destination_(std::move(destination)),
+        options_(options),
+        buffer_(256 << 10) {
     if (destination_ == "/") destination_.clear();
   }
   Result<> run();
@@ -124,7 +129,7 @@ Result<bool> Extraction::clear_way(int dir, const std::string& name, const Entry
 
 Result<> Extraction::make_file(int dir, const std::string& name, const Entry& entry) {
   UniqueFd fd = TRY(sys::open_at(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  while (size_t got = TRY(reader_.read(buffer_))) TRY(sys::write_all(fd.get(), {buffer_.data(), got}));
+  TRY(write_member(reader_, fd.get(), entry.size, buffer_));
   return sys::set_metadata(fd.get(), metadata_of(entry), true);
 }
 

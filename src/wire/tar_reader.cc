@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "wire/posix_acl.h"
 
 namespace caisson::tar {
 namespace {
@@ -20,28 +21,10 @@ std::string field_text(const char* block, size_t offset, size_t width) {
   return std::string(block + offset, strnlen(block + offset, width));
 }
 
-// Octal with spaces or NULs around it, or base 256 where the top bit of the first byte is set.
 Result<int64_t> field_number(const char* block, size_t offset, size_t width, const char* what) {
-  const auto* bytes = reinterpret_cast<const unsigned char*>(block + offset);
-  if (bytes[0] & 0x80) {
-    bool negative = bytes[0] & 0x40;
-    uint64_t value = negative ? ~uint64_t{0} : 0;
-    for (size_t i = 0; i < width; ++i) {
-      uint64_t byte = i == 0 ? (negative ? bytes[0] : bytes[0] & 0x7fu) : bytes[i];
-      if (static_cast<int64_t>(value) >> 55 != (negative ? -1 : 0)) return bad(what);
-      value = value << 8 | byte;
-    }
-    return static_cast<int64_t>(value);
-  }
-  std::string_view text(block + offset, width);
-  constexpr std::string_view kBlank(" \0", 2);
-  size_t from = text.find_first_not_of(kBlank);
-  if (from == std::string_view::npos) return 0;
-  text = text.substr(from);
-  text = text.substr(0, text.find_first_of(kBlank));
-  auto value = parse_octal(text);
-  if (!value || *value > INT64_MAX) return bad(what);
-  return static_cast<int64_t>(*value);
+  auto value = parse_field(block, offset, width);
+  if (!value) return bad(what);
+  return *value;
 }
 
 bool checksum_fits(const char* block, int64_t wanted) {
@@ -76,7 +59,7 @@ std::optional<int64_t> parse_pax_time(std::string_view text) {
   return negative ? -total : total;
 }
 
-bool has_data(char type) { return type == '0' || type == '\0' || type == '7'; }
+bool has_data(char type) { return type == '0' || type == '\0' || type == '7' || type == 'S'; }
 
 }  // namespace
 
@@ -86,6 +69,12 @@ struct Reader::Extended {
   std::optional<uint64_t> size, uid, gid;
   std::optional<int64_t> mtime_ns;
   std::map<std::string, std::string> xattrs;
+  std::map<std::string, std::string> acls;  // as text, by the attribute they become
+  // GNU.sparse.*
+  SparseMap sparse;
+  std::optional<std::string> sparse_name;
+  std::optional<uint64_t> sparse_size;
+  bool is_sparse = false, map_in_data = false;
 };
 
 Reader::Reader(ByteSource& inner, Limits limits) : inner_(inner), limits_(limits), buffer_(kBufferSize) {}
@@ -113,7 +102,30 @@ Result<bool> Reader::read_block(char* block) {
   return true;
 }
 
+uint64_t Reader::skip_hole() {
+  if (!is_sparse_) return 0;
+  while (extent_ < extents_.size() && position_ == extents_[extent_].offset + extents_[extent_].size) ++extent_;
+  uint64_t end = extent_ < extents_.size() ? extents_[extent_].offset : file_size_;
+  return position_ < end ? end - std::exchange(position_, end) : 0;
+}
+
 Result<size_t> Reader::read(std::span<char> out) {
+  if (!is_sparse_) return read_stored(out);
+  uint64_t before = position_;
+  if (uint64_t hole = skip_hole()) {
+    size_t zeros = static_cast<size_t>(std::min<uint64_t>(hole, out.size()));
+    memset(out.data(), 0, zeros);
+    position_ = before + zeros;
+    return zeros;
+  }
+  if (extent_ == extents_.size()) return 0;
+  uint64_t left = extents_[extent_].offset + extents_[extent_].size - position_;
+  size_t got = TRY(read_stored(out.first(static_cast<size_t>(std::min<uint64_t>(left, out.size())))));
+  position_ += got;
+  return got;
+}
+
+Result<size_t> Reader::read_stored(std::span<char> out) {
   if (data_left_ == 0 || out.empty()) return 0;
   size_t wanted = static_cast<size_t>(std::min<uint64_t>(out.size(), data_left_));
   size_t got;
@@ -156,7 +168,7 @@ Result<std::string> Reader::read_text(uint64_t size, size_t limit, const char* w
   data_left_ = size;
   padding_left_ = (kBlock - size % kBlock) % kBlock;
   std::string text(static_cast<size_t>(size), '\0');
-  for (size_t have = 0; have < text.size();) have += TRY(read({text.data() + have, text.size() - have}));
+  for (size_t have = 0; have < text.size();) have += TRY(read_stored({text.data() + have, text.size() - have}));
   TRY(skip_rest());
   return text;
 }
@@ -193,8 +205,25 @@ Result<> Reader::take_pax(std::string_view records, Extended& extended) {
       if (!extended.mtime_ns && !value.empty()) return bad("a pax record holds no time");
     } else if (name.starts_with(kXattr)) {
       extended.xattrs[std::string(name.substr(kXattr.size()))] = value;
+    } else if (name == "SCHILY.acl.access") {
+      extended.acls["system.posix_acl_access"] = value;
+    } else if (name == "SCHILY.acl.default") {
+      extended.acls["system.posix_acl_default"] = value;
     } else if (name.starts_with("GNU.sparse.")) {
-      return fail(ErrorKind::kUnsupported, "tar archive: sparse files are not supported");
+      extended.is_sparse = true;
+      name.remove_prefix(11);
+      if (name == "size" || name == "realsize") {
+        extended.sparse_size = parse_uint(value);
+        if (!extended.sparse_size || *extended.sparse_size > kMaxSize) return bad("a pax record holds no number");
+      } else if (name == "name") {
+        extended.sparse_name = value;
+      } else if (name == "map") {
+        TRY(extended.sparse.take_list(value));
+      } else if (name == "offset" || name == "numbytes") {
+        TRY(extended.sparse.take_number(name == "offset", value));
+      } else if (name == "major") {
+        extended.map_in_data = value == "1";
+      }
     }
   }
   return {};
@@ -203,6 +232,7 @@ Result<> Reader::take_pax(std::string_view records, Extended& extended) {
 Result<std::optional<Entry>> Reader::next() {
   if (at_end_) return std::nullopt;
   TRY(skip_rest());
+  is_sparse_ = false;
   Extended extended;
   bool extended_seen = false;
   while (true) {
@@ -253,8 +283,11 @@ Result<std::optional<Entry>> Reader::parse(const char* block, Extended& extended
       entry.path = prefix + "/" + entry.path;
   }
   if (extended.path) entry.path = std::move(*extended.path);
+  if (extended.sparse_name) entry.path = std::move(*extended.sparse_name);
   entry.link = extended.link ? std::move(*extended.link) : field_text(block, 157, 100);
   entry.xattrs = std::move(extended.xattrs);
+  for (const auto& [name, text] : extended.acls)
+    if (auto value = acl_to_xattr(text)) entry.xattrs.try_emplace(name, std::move(*value));
 
   entry.mode = static_cast<uint32_t>(TRY(field_number(block, 100, 8, "a mode is no number"))) & 07777;
   int64_t uid =
@@ -285,7 +318,7 @@ Result<std::optional<Entry>> Reader::parse(const char* block, Extended& extended
     case '4': entry.type = EntryType::kBlockDevice; break;
     case '5': entry.type = EntryType::kDirectory; break;
     case '6': entry.type = EntryType::kFifo; break;
-    case 'S': return fail(ErrorKind::kUnsupported, "tar archive: sparse files are not supported");
+    case 'S': entry.type = EntryType::kFile; break;
     default:
       return fail(ErrorKind::kUnsupported, "tar archive: members of type %s are not supported",
                   quoted({&type, 1}).c_str());
@@ -305,12 +338,48 @@ Result<std::optional<Entry>> Reader::parse(const char* block, Extended& extended
   }
   if (entry.path.empty()) return bad("a member has no name");
   // Only files carry data, whatever the size field of the others says.
-  if (has_data(type)) {
-    entry.size = static_cast<uint64_t>(size);
-    data_left_ = entry.size;
-    padding_left_ = (kBlock - entry.size % kBlock) % kBlock;
-  }
+  if (has_data(type)) TRY(set_data(block, extended, static_cast<uint64_t>(size), entry));
   return entry;
+}
+
+Result<> Reader::set_data(const char* block, Extended& extended, uint64_t stored, Entry& entry) {
+  bool is_old_sparse = block[156] == 'S';
+  is_sparse_ = is_old_sparse || extended.is_sparse;
+  entry.size = stored;
+  if (is_sparse_) {
+    if (!limits_.allow_sparse) return fail(ErrorKind::kUnsupported, "tar archive: sparse files are not supported here");
+    SparseMap map = std::move(extended.sparse);
+    if (is_old_sparse) {
+      int64_t real_size = TRY(field_number(block, 483, 12, "a size is no number"));
+      if (real_size < 0 || static_cast<uint64_t>(real_size) > kMaxSize) return bad("a size is out of range");
+      entry.size = static_cast<uint64_t>(real_size);
+      bool more = TRY(map.take_fields(block, 386, 4)) && block[482] != 0;
+      char next[kBlock];
+      while (more) {
+        if (!TRY(read_block(next))) return bad("it ends in the middle of a header");
+        more = TRY(map.take_fields(next, 0, 21)) && next[504] != 0;
+      }
+    } else {
+      if (!extended.sparse_size) return bad("a sparse file has no size");
+      entry.size = *extended.sparse_size;
+      SparseLines lines;
+      for (bool done = !extended.map_in_data; !done;) {
+        char next[kBlock];
+        if (stored < kBlock || !TRY(read_block(next))) return bad("it ends in the middle of a sparse map");
+        stored -= kBlock;
+        done = TRY(lines.take_block({next, kBlock}));
+        if (done) map = std::move(lines.map());
+      }
+    }
+    TRY(map.check(entry.size, stored));
+    extents_ = map.take();
+    extent_ = 0;
+    position_ = 0;
+    file_size_ = entry.size;
+  }
+  data_left_ = stored;
+  padding_left_ = (kBlock - stored % kBlock) % kBlock;
+  return {};
 }
 
 }  // namespace caisson::tar

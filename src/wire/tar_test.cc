@@ -186,7 +186,7 @@ TEST_CASE("tar: hostile archives are refused with a reason") {
   CHECK(why(block("a", '0', "99999999999")) == "invalid tar archive: a size is no number");
   CHECK(why(block("a", 'x', octal(2 << 20))) == "invalid tar archive: an extended header longer than 1048576 bytes");
   CHECK(why(block("a", 'L', octal(5000))) == "invalid tar archive: a path longer than 4097 bytes");
-  CHECK(why(block("a", 'S', octal(0))) == "tar archive: sparse files are not supported");
+  CHECK(why(block("a", 'S', octal(0))) == "tar archive: sparse files are not supported here");
   CHECK(why(block("a", 'V', octal(0))) == "tar archive: members of type 'V' are not supported");
   CHECK(why(block("", '0', octal(0))) == "invalid tar archive: a member has no name");
   CHECK(why(block("a", 'x', octal(0)) + kEnd.substr(512)) != "accepted");
@@ -199,7 +199,7 @@ TEST_CASE("tar: hostile archives are refused with a reason") {
   CHECK(with_pax("11 size=-1\n") == "invalid tar archive: a pax record holds no number");
   CHECK(with_pax(std::string("12 path=a\0b\n", 12)) == "invalid tar archive: a path holds a NUL byte");
   CHECK(with_pax("21 GNU.sparse.major=1\n") == "invalid tar archive: a pax record has a wrong length");
-  CHECK(with_pax("22 GNU.sparse.major=1\n") == "tar archive: sparse files are not supported");
+  CHECK(with_pax("22 GNU.sparse.major=1\n") == "tar archive: sparse files are not supported here");
   std::string deep;
   for (int i = 0; i < 4000; ++i) deep += "d/";
   CHECK(why(write_all({{{.path = deep + "f"}, ""}})) == "invalid tar archive: a path longer than 4096 bytes");
