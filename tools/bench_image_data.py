@@ -13,7 +13,7 @@ import shutil
 import stat
 import tarfile
 
-FILES, BYTES, LARGE = 20_000, 500_000_000, 300
+FILES, BYTES, LARGE = 20_000, 500_000_000, 100
 SHARES = [0.30, 0.20, 0.15, 0.10, 0.10, 0.08, 0.05, 0.02]  # of the files; images have few large layers and some small
 NAME, TAG, VERSION = "bench", "1", "1"
 
