@@ -30,7 +30,7 @@ TEST_CASE("router: every route is matched by its own pattern first") {
   // A pattern that swallows a later one of the same method would make that route unreachable.
   std::vector<const Route*> all;
   for (auto table :
-       {container_routes(), exec_routes(), image_routes(), system_routes(), object_routes(), missing_routes()})
+       {container_routes(), exec_routes(), image_routes(), system_routes(), network_routes(), missing_routes()})
     for (const Route& route : table) all.push_back(&route);
   for (const Route* wanted : all) {
     std::vector<std::string> segments;

@@ -58,7 +58,7 @@ std::span<const Route> prune_routes();  // images, build cache; before image_rou
 std::span<const Route> disk_usage_routes();
 std::span<const Route> volume_routes();
 std::span<const Route> secret_routes();
-std::span<const Route> object_routes();   // networks
+std::span<const Route> network_routes();   // networks
 std::span<const Route> missing_routes();  // families of later releases
 
 inline constexpr int kMinVersion = 24, kMaxVersion = 51;

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "engine/create_rules.h"
 #include "engine/inspect.h"
+#include "engine/networks.h"
 #include "wire/json.h"
 
 namespace caisson::engine {
@@ -143,8 +144,15 @@ bool ContainerFilter::matches_one(const ContainerRecord& record, const std::stri
   if (key == "since") return record.created_ns > since_ns_;
   if (key == "network") {
     const std::string& mode = record.host_config.network_mode;
-    return values.contains(mode) ||
-           any([&](const std::string& v) { return v.size() >= 12 && network_id_of(mode).starts_with(v); });
+    if (values.contains(mode)) return true;
+    for (const auto& [name, settings] : record.networking.endpoints)
+      if (values.contains(name)) return true;
+    return any([&](const std::string& v) {
+      if (v.size() < 12) return false;
+      if (network_id_of(mode).starts_with(v)) return true;
+      return std::any_of(record.endpoints.begin(), record.endpoints.end(),
+                         [&](const StoredEndpoint& endpoint) { return endpoint.network_id.starts_with(v); });
+    });
   }
   if (key == "volume")
     return std::any_of(record.mounts.begin(), record.mounts.end(), [&](const spec::MountPoint& point) {

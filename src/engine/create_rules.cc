@@ -206,9 +206,6 @@ Result<> check_modes(spec::HostConfig& host, const HostFacts& facts) {
     return std::find(known.begin(), known.end(), value) != known.end();
   };
   if (host.network_mode.empty() || host.network_mode == "default") host.network_mode = "bridge";
-  if (!one_of(host.network_mode, {"bridge", "none", "host"}) && !host.network_mode.starts_with("container:"))
-    // Not of kind not-found: on this route clients take a 404 for a missing image and go and pull it.
-    return fail(ErrorKind::kInvalid, "network %s not found", host.network_mode.c_str());
   if (host.ipc_mode.empty()) host.ipc_mode = "private";
   if (!one_of(host.ipc_mode, {"private", "shareable", "host", "none"}) && !host.ipc_mode.starts_with("container:"))
     return fail(ErrorKind::kInvalid, "invalid IPC mode: %s", host.ipc_mode.c_str());

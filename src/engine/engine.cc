@@ -22,6 +22,7 @@
 #include "engine/links.h"
 #include "engine/mount_plan.h"
 #include "engine/names.h"
+#include "engine/network_links.h"
 #include "engine/spec_builder.h"
 #include "engine/update.h"
 #include "spec/reference.h"
@@ -46,6 +47,8 @@ struct Engine::Parts {
   std::unique_ptr<ContainerRegistry> containers;
   std::unique_ptr<image::ImageStore> images;
   std::unique_ptr<network::NetworkManager> network;
+  std::unique_ptr<network::DnsClient> names;
+  std::unique_ptr<NetworkStore> networks;
   std::unique_ptr<volume::VolumeStore> volumes;
   std::unique_ptr<SecretStore> secrets;
   std::unique_ptr<runtime::SeccompCache> seccomp;
@@ -82,6 +85,7 @@ ExecManager& Engine::execs() { return *parts_->execs; }
 ContainerRoots& Engine::roots() { return *parts_->roots; }
 image::ImageStore& Engine::images() { return *parts_->images; }
 network::NetworkManager& Engine::network() { return *parts_->network; }
+NetworkStore& Engine::networks() { return *parts_->networks; }
 volume::VolumeStore& Engine::volumes() { return *parts_->volumes; }
 SecretStore& Engine::secrets() { return *parts_->secrets; }
 EventHub& Engine::events() { return parts_->events; }
@@ -195,6 +199,9 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   network_config.mtu = parts.options.mtu;
   network_config.enable_nat = parts.options.ip_masq;
   parts.network = TRY(network::NetworkManager::create(network_config));
+  parts.networks = TRY_CTX(NetworkStore::open(*parts.database, *parts.network), "reading the networks");
+  parts.names = TRY(
+      network::DnsClient::create({parts.options.program_dir + "/caisson-dns", parts.options.exec_root + "/dns.sock"}));
   parts.secrets = TRY(SecretStore::open(*parts.database));
   TRY(sys::make_dirs(parts.paths->volumes(), 0711));
   parts.volumes = std::make_unique<volume::VolumeStore>(parts.paths->volumes(), parts.paths->temporary());
@@ -204,13 +211,11 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   TRY(drop_half_made());
   TRY(parts.events.keep_journal(parts.options.data_root + "/events"));
 
-  Services services{parts.options,     *parts.paths,
-                    *parts.containers, *parts.images,
-                    *parts.network,    *parts.volumes,
-                    *parts.secrets,    *parts.seccomp,
-                    parts.cgroups,     *parts.executor,
-                    parts.events,      loop,
-                    own_limits(),      format("/proc/self/fd/%d", parts.monitor_program.get())};
+  Services services{
+      parts.options,  *parts.paths,   *parts.containers, *parts.images,
+      *parts.network, *parts.names,   *parts.networks,   *parts.volumes,
+      *parts.secrets, *parts.seccomp, parts.cgroups,     *parts.executor,
+      parts.events,   loop,           own_limits(),      format("/proc/self/fd/%d", parts.monitor_program.get())};
   parts.execs = std::make_unique<ExecManager>(services);
   parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
   parts.roots = std::make_unique<ContainerRoots>(services);
@@ -220,6 +225,8 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.lifecycle->adopt_all(parts.containers->list());
   if (auto restored = parts.network->finish_restore(); !restored)
     log_error("restoring the network: %s", restored.error().message.c_str());
+  if (auto restored = parts.names->finish_restore(); !restored)
+    log_error("restoring names: %s", restored.error().message.c_str());
   parts.lifecycle->start_at_boot();
   return {};
 }
@@ -293,6 +300,7 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
   record.config = std::move(config);
   record.host_config = std::move(extras.host_config);
   record.networking = std::move(extras.networking_config);
+  TRY(resolve_networks(record, *parts_->networks));
   auto command = command_line(record.config);
   record.path = command[0];
   record.args.assign(command.begin() + 1, command.end());

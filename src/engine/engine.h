@@ -46,6 +46,7 @@ class Engine {
   ContainerRoots& roots();
   image::ImageStore& images();
   network::NetworkManager& network();
+  NetworkStore& networks();
   volume::VolumeStore& volumes();
   SecretStore& secrets();
   EventHub& events();

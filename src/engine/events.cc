@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "engine/event_journal.h"
-#include "engine/inspect.h"
+#include "engine/networks.h"
 #include "engine/record.h"
 #include "wire/json.h"
 
@@ -150,11 +150,16 @@ void EventHub::publish(Event event) {
   if (state_->past.size() > kRemembered) state_->past.pop_front();
 }
 
-static std::optional<Event> network_event(const ContainerRecord& record, const char* action) {
+static std::vector<Event> network_events(const ContainerRecord& record, const std::vector<StoredEndpoint>& endpoints,
+                                         const char* action) {
   const std::string& mode = record.host_config.network_mode;
-  if (mode.starts_with("container:")) return std::nullopt;
-  std::string driver = mode == "none" ? "null" : mode == "host" ? "host" : "bridge";
-  return Event{"network", action, network_id_of(mode), {{"container", record.id}, {"name", mode}, {"type", driver}}, 0};
+  std::vector<Event> events;
+  auto add = [&](const std::string& id, const std::string& name, const std::string& driver) {
+    events.push_back({"network", action, id, {{"container", record.id}, {"name", name}, {"type", driver}}, 0});
+  };
+  if (mode == "none" || mode == "host") add(network_id_of(mode), mode, mode == "none" ? "null" : "host");
+  for (const auto& endpoint : endpoints) add(endpoint.network_id, endpoint.network, endpoint.driver);
+  return events;
 }
 
 void EventHub::publish_container(const ContainerRecord& record, const std::string& action,
@@ -178,7 +183,7 @@ void EventHub::publish_die(const ContainerRecord& record) {
 }
 
 void EventHub::publish_connected(const ContainerRecord& record) {
-  if (auto network = network_event(record, "connect")) publish(std::move(*network));
+  for (auto& event : network_events(record, record.endpoints, "connect")) publish(std::move(event));
   for (const auto& mount : record.mounts)
     if (mount.type == "volume")
       publish({"volume",
@@ -192,8 +197,8 @@ void EventHub::publish_connected(const ContainerRecord& record) {
                0});
 }
 
-void EventHub::publish_disconnected(const ContainerRecord& record) {
-  if (auto network = network_event(record, "disconnect")) publish(std::move(*network));
+void EventHub::publish_disconnected(const ContainerRecord& record, const std::vector<StoredEndpoint>& endpoints) {
+  for (auto& event : network_events(record, endpoints, "disconnect")) publish(std::move(event));
   for (const auto& mount : record.mounts)
     if (mount.type == "volume")
       publish({"volume", "unmount", mount.name, {{"container", record.id}, {"driver", mount.driver}}, 0});

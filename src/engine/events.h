@@ -16,6 +16,7 @@
 namespace caisson::engine {
 
 struct ContainerRecord;
+struct StoredEndpoint;
 
 struct Event {
   std::string type;    // container, image, volume, network, daemon
@@ -53,7 +54,7 @@ class EventHub {
   void publish_die(const ContainerRecord& record);  // with how it ended and how long it ran
   // A container's networks and volumes at the beginning of a run, and at its end.
   void publish_connected(const ContainerRecord& record);
-  void publish_disconnected(const ContainerRecord& record);
+  void publish_disconnected(const ContainerRecord& record, const std::vector<StoredEndpoint>& endpoints);
 
   // The callback runs under the hub's lock, in order, on whichever thread publishes: it must not block.
   // Past events from `since_ns` on come first (negative: none), those of the journal in this thread and without it.

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/host_files.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "sys/files.h"
 
 namespace caisson::engine {
+
+static std::string own_line(const ContainerRecord& record, const std::string& address) {
+  std::string names = record.config.hostname;
+  if (!record.config.domainname.empty()) names = names + "." + record.config.domainname + " " + names;
+  return address + "\t" + names + "\n";
+}
 
 std::string hosts_text(const ContainerRecord& record, const HostFileFacts& facts) {
   std::string out =
@@ -21,11 +29,7 @@ std::string hosts_text(const ContainerRecord& record, const HostFileFacts& facts
     if (!address.empty()) out += address + "\t" + parts->first + "\n";
   }
   for (const auto& [address, names] : facts.links) out += address + "\t" + names + "\n";
-  if (!facts.address.empty()) {
-    std::string names = record.config.hostname;
-    if (!record.config.domainname.empty()) names = names + "." + record.config.domainname + " " + names;
-    out += facts.address + "\t" + names + "\n";
-  }
+  for (const auto& address : facts.addresses) out += own_line(record, address);
   return out;
 }
 
@@ -52,6 +56,12 @@ std::string resolv_text(const ContainerRecord& record, const EngineOptions& opti
       resolver_options.assign(words.begin() + 1, words.end());
     }
   }
+  if (facts.embedded_names) {
+    servers = {"127.0.0.11"};
+    bool has_ndots = false;
+    for (const auto& option : resolver_options) has_ndots = has_ndots || option.starts_with("ndots:");
+    if (!has_ndots) resolver_options.push_back("ndots:0");
+  }
   // DOCKER-QUIRK: without any usable server Docker names public ones; so do we, a client expects names to work.
   if (servers.empty()) servers = {"8.8.8.8", "8.8.4.4"};
   std::string out;
@@ -74,6 +84,36 @@ Result<> write_host_files(const ContainerRecord& record, const EngineOptions& op
     return sys::write_file(paths.hosts(record.id), text);
   }
   return sys::write_file(paths.hosts(record.id), hosts_text(record, facts));
+}
+
+Result<> change_host_files(const ContainerRecord& record, const EngineOptions& options, const Paths& paths,
+                           HostFileFacts before, HostFileFacts after) {
+  constexpr size_t kMaxFile = 4 << 20;  // the container may have written to it
+  if (auto text = sys::read_file("/etc/resolv.conf", 64 << 10)) before.host_resolv = after.host_resolv = *text;
+  // In place: the files are mounted into the container.
+  std::string path = paths.resolv_conf(record.id);
+  auto present = TRY(sys::read_file(path, kMaxFile));
+  std::string now = resolv_text(record, options, after);
+  if (present != now && present == resolv_text(record, options, before)) TRY(sys::write_file(path, now));
+  auto has = [](const std::vector<std::string>& list, const std::string& entry) {
+    return std::find(list.begin(), list.end(), entry) != list.end();
+  };
+  path = paths.hosts(record.id);
+  auto hosts = TRY(sys::read_file(path, kMaxFile));
+  std::string changed;
+  for (size_t at = 0; at < hosts.size();) {
+    size_t end = std::min(hosts.find('\n', at), hosts.size() - 1);
+    std::string line = hosts.substr(at, end + 1 - at);
+    at = end + 1;
+    bool gone = false;
+    for (const auto& address : before.addresses)
+      gone = gone || (!has(after.addresses, address) && line == own_line(record, address));
+    if (!gone) changed += line;
+  }
+  for (const auto& address : after.addresses)
+    if (!has(before.addresses, address)) changed += own_line(record, address);
+  if (changed == hosts) return {};
+  return sys::write_file(path, changed);
 }
 
 }  // namespace caisson::engine

@@ -13,11 +13,12 @@
 namespace caisson::engine {
 
 struct HostFileFacts {
-  std::string address;                                     // of the container on the bridge; empty without one
+  std::vector<std::string> addresses;                      // of the container, one for each network
   std::string gateway;                                     // for host-gateway
   std::string host_resolv;                                 // the host's resolv.conf
   std::vector<std::pair<std::string, std::string>> links;  // address, names of those it is linked to
   bool host_network = false;
+  bool embedded_names = false;  // names are asked of 127.0.0.11
 };
 
 std::string hosts_text(const ContainerRecord& record, const HostFileFacts& facts);
@@ -25,5 +26,9 @@ std::string resolv_text(const ContainerRecord& record, const EngineOptions& opti
 
 Result<> write_host_files(const ContainerRecord& record, const EngineOptions& options, const Paths& paths,
                           HostFileFacts facts);
+
+// For a container that runs: addresses that came or went, and resolv.conf unless somebody else wrote it.
+Result<> change_host_files(const ContainerRecord& record, const EngineOptions& options, const Paths& paths,
+                           HostFileFacts before, HostFileFacts after);
 
 }  // namespace caisson::engine

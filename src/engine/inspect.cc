@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/inspect.h"
+#include "engine/network_links.h"
+#include "engine/networks.h"
 
 #include <algorithm>
 
@@ -14,21 +16,17 @@ const char* const kBridgeNetwork = "bridge";
 
 static std::string time_text(int64_t ns) { return ns == 0 ? std::string(kZeroTime) : format_rfc3339(ns); }
 
-std::string network_id_of(const std::string& name) {
-  // 64 hex digits from the name alone: stable over restarts without being stored.
-  return std::string(digest::hex_of(digest::sha256("caisson network " + name)));
-}
-
 static spec::PortMap port_map(const ContainerRecord& record) {
   spec::PortMap out;
   if (!record.running()) return out;
   for (const auto& [port, unused] : record.config.exposed_ports)
     out[port.find('/') == std::string::npos ? port + "/tcp" : port] = std::nullopt;
-  for (const auto& port : load_endpoint(record.id, record.endpoint).ports) {
-    auto& list = out[std::to_string(port.container_port) + "/" + port.protocol];
-    if (!list) list.emplace();
-    list->push_back({port.host_ip, std::to_string(port.host_port)});
-  }
+  for (const auto& endpoint : record.endpoints)
+    for (const auto& port : load_endpoint(record.id, endpoint).ports) {
+      auto& list = out[std::to_string(port.container_port) + "/" + port.protocol];
+      if (!list) list.emplace();
+      list->push_back({port.host_ip, std::to_string(port.host_port)});
+    }
   return out;
 }
 
@@ -37,12 +35,26 @@ static spec::EndpointSettings endpoint_settings(const ContainerRecord& record, c
   if (auto asked = record.networking.endpoints.find(network);
       asked != record.networking.endpoints.end() && asked->second)
     out = *asked->second;
-  out.network_id = record.running() ? network_id_of(network) : "";
-  out.endpoint_id = record.endpoint.endpoint_id;
-  out.gateway = record.endpoint.gateway;
-  out.ip_address = record.endpoint.address;
-  out.ip_prefix_len = record.endpoint.prefix;
-  if (!record.endpoint.mac.empty()) out.mac_address = record.endpoint.mac;
+  bool predefined = network == "bridge" || network == "host" || network == "none";
+  if (predefined && record.running()) out.network_id = network_id_of(network);
+  if (!predefined) out.dns_names = dns_names(record, out);
+  const auto* endpoint = record.endpoint_in(network);
+  if (!endpoint) return out;
+  out.network_id = endpoint->network_id;
+  out.endpoint_id = endpoint->endpoint_id;
+  out.gateway = endpoint->gateway;
+  out.ip_address = endpoint->address;
+  out.ip_prefix_len = endpoint->prefix;
+  out.mac_address = endpoint->mac;
+  return out;
+}
+
+static std::map<std::string, spec::EndpointSettings> networks_of(const ContainerRecord& record) {
+  std::map<std::string, spec::EndpointSettings> out;
+  const std::string& mode = record.host_config.network_mode;
+  if (mode.starts_with("container:")) return out;
+  for (const auto& [name, settings] : record.networking.endpoints) out[name] = endpoint_settings(record, name);
+  if (!has_networks(record.host_config)) out[mode] = endpoint_settings(record, mode);
   return out;
 }
 
@@ -82,17 +94,20 @@ spec::ContainerInspect inspect_container(const ContainerRecord& record, const Pa
   out.mounts = record.mounts;
   out.config = record.config;
   auto& network = out.network_settings;
-  const std::string& mode = record.host_config.network_mode;
-  network.sandbox_id = record.running() ? record.endpoint.endpoint_id : "";
+  // DOCKER-QUIRK: the members beside Networks tell of the default bridge alone.
+  const auto* endpoint = record.endpoint_in("bridge");
+  network.sandbox_id = record.running() ? record.main_endpoint().endpoint_id : "";
   network.sandbox_key =
       record.running() && record.pid ? format("/proc/%lld/ns/net", static_cast<long long>(record.pid)) : "";
   network.ports = port_map(record);
-  network.gateway = record.endpoint.gateway;
-  network.ip_address = record.endpoint.address;
-  network.ip_prefix_len = record.endpoint.prefix;
-  network.mac_address = record.endpoint.mac;
-  network.endpoint_id = record.endpoint.endpoint_id;
-  if (!mode.starts_with("container:")) network.networks[mode] = endpoint_settings(record, mode);
+  if (endpoint) {
+    network.gateway = endpoint->gateway;
+    network.ip_address = endpoint->address;
+    network.ip_prefix_len = endpoint->prefix;
+    network.mac_address = endpoint->mac;
+    network.endpoint_id = endpoint->endpoint_id;
+  }
+  network.networks = networks_of(record);
   return out;
 }
 
@@ -166,8 +181,7 @@ spec::ContainerSummary summarise_container(const ContainerRecord& record, const 
   out.status = status_sentence(record, now);
   out.host_config.network_mode = record.host_config.network_mode;
   out.host_config.annotations = record.host_config.annotations;
-  const std::string& mode = record.host_config.network_mode;
-  if (!mode.starts_with("container:")) out.network_settings.networks[mode] = endpoint_settings(record, mode);
+  out.network_settings.networks = networks_of(record);
   out.mounts = record.mounts;
   return out;
 }

@@ -33,8 +33,6 @@ std::string status_sentence(const ContainerRecord& record, int64_t now_ns);
 // "Less than a second", "About a minute", "3 weeks": the words of `docker ps`.
 std::string human_duration(int64_t seconds);
 
-// A name of the bridge network that stays the same as long as the bridge's own name does.
-std::string network_id_of(const std::string& name);
 extern const char* const kBridgeNetwork;
 
 }  // namespace caisson::engine

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "engine/create_rules.h"
 #include "engine/names.h"
+#include "engine/network_links.h"
 #include "sys/files.h"
 #include "sys/process.h"
 
@@ -181,6 +182,7 @@ Result<> Lifecycle::rename(const ContainerPtr& container, const std::string& nam
     return fail(ErrorKind::kInvalid, "Renaming a container with the same name as its current name");
   std::string old_name = container->snapshot()->name;
   TRY(services_.containers.rename(*container, checked));
+  renew_own_names(services_, *container->snapshot());
   services_.events.publish_container(*container->snapshot(), "rename", {{"oldName", "/" + old_name}});
   return {};
 }

@@ -43,6 +43,9 @@ class Lifecycle {
   Result<> remove(const ContainerPtr& container, RemoveOptions options);
   Result<> resize(const ContainerPtr& container, uint16_t rows, uint16_t columns);
   Result<> rename(const ContainerPtr& container, const std::string& name);
+  // kDenied when it is on that network already, or is not.
+  Result<> connect(const ContainerPtr& container, const NetworkRecord& network, spec::EndpointSettings settings);
+  Result<> disconnect(const ContainerPtr& container, const NetworkRecord& network);
 
   // Hands a client's socket to the container, now or at its start. `before_handover` runs at the moment
   // when output can no longer be missed (it answers the request).

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "engine/lifecycle.h"
+#include "engine/network_links.h"
 #include "engine/run_state.h"
 #include "sys/files.h"
 #include "sys/process.h"
@@ -72,8 +73,8 @@ void Lifecycle::adopt(const ContainerPtr& container, Result<UniqueFd> subscripti
 
 void Lifecycle::adopt_running(const ContainerPtr& container, ContainerRecord record, UniqueFd subscription,
                               const monitor::Event& event) {
-  if (!record.endpoint.address.empty()) {
-    auto restored = services_.network.restore(load_endpoint(record.id, record.endpoint));
+  for (const auto& endpoint : record.endpoints) {
+    auto restored = services_.network.restore(load_endpoint(record.id, endpoint));
     if (!restored) log_error("network of container %s: %s", record.id.c_str(), restored.error().message.c_str());
   }
   // Known before anybody can ask: the policy may have started it again meanwhile, and a pause or its end may have
@@ -90,6 +91,8 @@ void Lifecycle::adopt_running(const ContainerPtr& container, ContainerRecord rec
   if (changed)
     if (auto saved = services_.containers.save(*container, record, db::Durability::kRelaxed); !saved)
       log_error("container %s: %s", record.id.c_str(), saved.error().message.c_str());
+  if (auto names = restore_names(services_, record); !names)
+    log_error("names of container %s: %s", record.id.c_str(), names.error().message.c_str());
   log_info("container %s goes on, pid %lld", record.id.substr(0, 12).c_str(), static_cast<long long>(record.pid));
   if (observer_ && record.status() != Status::kRestarting) observer_->run_began(container);
   watch(container, std::move(subscription));
@@ -121,7 +124,7 @@ void Lifecycle::adopt_launching(const ContainerPtr& container, ContainerRecord r
     return finish_exit(*container, std::move(record), *exit);
   }
   remove_leftovers(record);
-  record.endpoint = {};
+  record.endpoints.clear();
   if (auto saved = services_.containers.save(*container, std::move(record), db::Durability::kRelaxed); !saved)
     log_error("container %s: %s", container->id().c_str(), saved.error().message.c_str());
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "engine/lifecycle.h"
+#include "engine/network_links.h"
 #include "engine/run_state.h"
 #include "sys/files.h"
 #include "sys/process.h"
@@ -177,7 +178,8 @@ void Lifecycle::handle_exit(const ContainerPtr& container, const monitor::ExitRe
 }
 
 void Lifecycle::release_kernel_objects(const ContainerRecord& record) {
-  if (!record.endpoint.address.empty()) services_.network.detach(record.id);
+  forget_names(services_, record);
+  if (!record.endpoints.empty()) services_.network.detach(record.id);
   if (record.host_config.secrets.empty()) return;
   // The next start writes them anew.
   if (auto gone = sys::remove_tree(services_.paths.run(record.id) + "/secrets"); !gone)
@@ -192,7 +194,7 @@ void Lifecycle::finish_exit(Container& container, ContainerRecord record, const 
   record.oom_killed = exit.oom_killed;
   record.finished_ns = exit.finished_ns;
   record.pid = 0;
-  record.endpoint = {};
+  auto endpoints = std::exchange(record.endpoints, {});
   record.restart_count = std::max(record.restart_count, exit.restart_count);
   if (!exit.error.empty()) record.error = exit.error;
   auto restart_in = restart_delay(record, exit);
@@ -209,7 +211,7 @@ void Lifecycle::finish_exit(Container& container, ContainerRecord record, const 
   auto ended = container.snapshot();
   if (oom_is_news) services_.events.publish_container(*ended, "oom");
   services_.events.publish_die(*ended);
-  services_.events.publish_disconnected(*ended);
+  services_.events.publish_disconnected(*ended, endpoints);
   container.notify_exit({exit_code, ""});
   if (restart_in && !booting_) start_later(container.id(), *restart_in);
   if (auto_remove) {

@@ -18,6 +18,7 @@
 #include "engine/lifecycle.h"
 #include "engine/links.h"
 #include "engine/mount_plan.h"
+#include "engine/network_links.h"
 #include "engine/seccomp_choice.h"
 #include "engine/spec_builder.h"
 #include "engine/start_facts.h"
@@ -177,18 +178,9 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   if (host.init.value_or(false)) facts.init_program = init_program(services_.options);
 
   HostFileFacts names;
-  if (host.network_mode == "bridge") {
+  if (has_networks(host)) {
     auto ports = TRY(plan_ports(record, services_.containers));
-    std::string mac = record.config.mac_address, address;
-    std::vector<std::string> link_local;
-    for (const auto& [network_name, endpoint] : record.networking.endpoints) {
-      if (!endpoint) continue;
-      if (mac.empty()) mac = endpoint->mac_address;
-      if (!endpoint->ipam_config) continue;
-      address = endpoint->ipam_config->ipv4_address;
-      link_local = endpoint->ipam_config->link_local_ips;
-    }
-    auto attached = services_.network.attach_bridge(record.id, ports, mac, address, link_local);
+    auto attached = attach_networks(services_, record, ports, names);
     if (!attached)
       return with_context(attached.error(),
                           "driver failed programming external connectivity on endpoint " + record.name);
@@ -197,12 +189,13 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
     names.address = attached->endpoint.address;
     names.gateway = attached->endpoint.gateway;
     auto linked = TRY(linked_containers(record, services_.containers));
-    for (const auto& other : linked) names.links.emplace_back(other.record->endpoint.address, link_host_names(other));
+    for (const auto& other : linked)
+      names.links.emplace_back(other.record->endpoint_in("bridge")->address, link_host_names(other));
     facts.link_environment = link_environment(record.name, linked);
     record.endpoint = store_endpoint(attached->endpoint);
     record.endpoint.endpoint_id = random_id();
   } else if (host.network_mode == "none") {
-    request.netns = TRY(services_.network.create_namespace());
+    request.netns = std::move(TRY(services_.network.create_sandbox()).netns);
   } else {
     names.host_network = host.network_mode == "host";
   }

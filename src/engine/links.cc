@@ -151,10 +151,10 @@ Result<std::vector<LinkedContainer>> linked_containers(const ContainerRecord& re
     auto target = target_of(link, containers);
     auto found = target ? target->snapshot() : nullptr;
     std::string name = found ? found->name : link.target_name;
-    if (found && !on_default_bridge(*found))
+    if (found && !on_default_bridge(*found) && !found->endpoint_in("bridge"))
       return fail(ErrorKind::kInternal, "Cannot link to /%s, as it does not belong to the default network",
                   name.c_str());
-    if (!found || !found->running() || found->endpoint.address.empty())
+    if (!found || !found->running() || !found->endpoint_in("bridge"))
       return fail(ErrorKind::kInternal, "Cannot link to a non running container: /%s AS /%s/%s", name.c_str(),
                   record.name.c_str(), link.alias.c_str());
     out.push_back({link.alias, std::move(found)});
@@ -166,7 +166,7 @@ std::vector<std::string> link_environment(const std::string& parent, const std::
   std::vector<std::string> env;
   for (const auto& [name, record] : linked) {
     std::string alias = upper_case(name);
-    add_port_variables(alias, record->endpoint.address, exposed_ports(*record), env);
+    add_port_variables(alias, record->endpoint_in("bridge")->address, exposed_ports(*record), env);
     env.push_back(alias + "_NAME=/" + parent + "/" + name);
     for (const auto& entry : record->config.env)
       if (entry.find('=') != std::string::npos && !entry.starts_with("HOME=") && !entry.starts_with("PATH="))
@@ -229,14 +229,15 @@ std::string hosts_with_address(std::string_view text, const std::string& alias, 
 }
 
 void tell_linking_containers(const Services& services, const ContainerRecord& started) {
-  if (started.endpoint.address.empty()) return;
+  const auto* endpoint = started.endpoint_in("bridge");
+  if (!endpoint) return;
   for (const auto& parent : services.containers.linking_to(started)) {
     auto operation = parent->begin_operation();
     auto record = parent->snapshot();
     if (!record->running() || !on_default_bridge(*record)) continue;
     for (const auto& link : record->links)
       if (auto target = target_of(link, services.containers); target && target->id() == started.id)
-        rewrite_hosts(services, *record, link.alias, started.endpoint.address);
+        rewrite_hosts(services, *record, link.alias, endpoint->address);
   }
 }
 

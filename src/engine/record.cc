@@ -5,9 +5,11 @@
 
 namespace caisson::engine {
 
-CAISSON_JSON(StoredEndpoint, CAISSON_FIELD("interface", interface), CAISSON_FIELD("mac", mac),
-             CAISSON_FIELD("address", address), CAISSON_FIELD("gateway", gateway),
-             CAISSON_FIELD("endpoint_id", endpoint_id), CAISSON_FIELD("prefix", prefix), CAISSON_FIELD("ports", ports))
+CAISSON_JSON(StoredEndpoint, CAISSON_FIELD("network", network), CAISSON_FIELD("network_id", network_id),
+             CAISSON_FIELD("driver", driver), CAISSON_FIELD("inside", inside), CAISSON_FIELD("is_gateway", is_gateway),
+             CAISSON_FIELD("interface", interface), CAISSON_FIELD("mac", mac), CAISSON_FIELD("address", address),
+             CAISSON_FIELD("gateway", gateway), CAISSON_FIELD("endpoint_id", endpoint_id),
+             CAISSON_FIELD("prefix", prefix), CAISSON_FIELD("ports", ports))
 CAISSON_JSON(StoredLink, CAISSON_FIELD("target_id", target_id), CAISSON_FIELD("target_name", target_name),
              CAISSON_FIELD("alias", alias))
 CAISSON_JSON(ContainerRecord, CAISSON_FIELD("id", id), CAISSON_FIELD("name", name),
@@ -21,7 +23,7 @@ CAISSON_JSON(ContainerRecord, CAISSON_FIELD("id", id), CAISSON_FIELD("name", nam
              CAISSON_FIELD("oom_killed", oom_killed),
              CAISSON_FIELD("has_been_manually_stopped", has_been_manually_stopped), CAISSON_FIELD("error", error),
              CAISSON_FIELD("started_ns", started_ns), CAISSON_FIELD("finished_ns", finished_ns),
-             CAISSON_FIELD("restart_count", restart_count), CAISSON_FIELD("endpoint", endpoint),
+             CAISSON_FIELD("restart_count", restart_count), CAISSON_FIELD_OMIT("endpoints", endpoints),
              CAISSON_FIELD("cgroup_path", cgroup_path), CAISSON_FIELD_OMIT("health", health),
              CAISSON_FIELD_OMIT("links", links), CAISSON_FIELD_OMIT("launching", launching))
 
@@ -47,6 +49,19 @@ Status ContainerRecord::status() const {
   return Status::kDead;
 }
 
+const StoredEndpoint* ContainerRecord::endpoint_in(std::string_view network) const {
+  for (const auto& endpoint : endpoints)
+    if (endpoint.network == network || endpoint.network_id == network) return &endpoint;
+  return nullptr;
+}
+
+const StoredEndpoint& ContainerRecord::main_endpoint() const {
+  static const StoredEndpoint kNone;
+  for (const auto& endpoint : endpoints)
+    if (endpoint.is_gateway) return endpoint;
+  return endpoints.empty() ? kNone : endpoints.front();
+}
+
 bool transition_allowed(Status from, Status to) {
   // Rows: from; columns: created, running, paused, restarting, exited, removing, dead.
   static constexpr bool table[7][7] = {
@@ -63,7 +78,9 @@ bool transition_allowed(Status from, Status to) {
 
 StoredEndpoint store_endpoint(const network::Endpoint& endpoint) {
   StoredEndpoint stored;
+  stored.network_id = endpoint.network_id;
   stored.interface = endpoint.interface;
+  stored.inside = endpoint.inside;
   stored.mac = endpoint.mac;
   stored.address = endpoint.address;
   stored.gateway = endpoint.gateway;
@@ -77,7 +94,9 @@ StoredEndpoint store_endpoint(const network::Endpoint& endpoint) {
 network::Endpoint load_endpoint(const std::string& container_id, const StoredEndpoint& stored) {
   network::Endpoint endpoint;
   endpoint.container_id = container_id;
+  endpoint.network_id = stored.network == network::kDefaultNetwork ? network::kDefaultNetwork : stored.network_id;
   endpoint.interface = stored.interface;
+  endpoint.inside = stored.inside;
   endpoint.mac = stored.mac;
   endpoint.address = stored.address;
   endpoint.gateway = stored.gateway;

@@ -21,9 +21,13 @@ const char* status_name(Status status);
 // May a container go from one status to the other? The one place that knows the life cycle.
 bool transition_allowed(Status from, Status to);
 
+// A container's place in one network during a run.
 struct StoredEndpoint {
-  std::string interface, mac, address, gateway, endpoint_id;
+  std::string network, network_id, driver;      // name, id, "bridge"
+  std::string interface, inside, mac, address;  // interface: the host's end; inside: "eth0"
+  std::string gateway, endpoint_id;
   int64_t prefix = 0;
+  bool is_gateway = false;         // the default route and published ports go by it
   std::vector<std::string> ports;  // "tcp/80/0.0.0.0/32768"
 };
 
@@ -56,9 +60,12 @@ struct ContainerRecord {
   std::string error;
   int64_t started_ns = 0, finished_ns = 0;
   int64_t restart_count = 0;
-  StoredEndpoint endpoint;
-  std::optional<spec::Health> health;  // of the present or last run, when there is a check
-  std::string cgroup_path;             // below every hierarchy, "/caisson/<id>"
+  std::vector<StoredEndpoint> endpoints;  // while it runs
+  std::optional<spec::Health> health;     // of the present or last run, when there is a check
+  std::string cgroup_path;                // below every hierarchy, "/caisson/<id>"
+
+  const StoredEndpoint* endpoint_in(std::string_view network) const;  // by name or id; null
+  const StoredEndpoint& main_endpoint() const;                        // that of the default route; empty without one
 
   Status status() const;
   void set_status(Status status) { status_text = status_name(status); }

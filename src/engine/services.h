@@ -8,12 +8,14 @@
 #include "db/database.h"
 #include "engine/events.h"
 #include "engine/executor.h"
+#include "engine/networks.h"
 #include "engine/options.h"
 #include "engine/paths.h"
 #include "engine/registry.h"
 #include "engine/secrets.h"
 #include "engine/spec_builder.h"
 #include "image/image_store.h"
+#include "network/dns_client.h"
 #include "network/network_manager.h"
 #include "runtime/seccomp_profile.h"
 #include "sys/cgroup.h"
@@ -28,6 +30,8 @@ struct Services {
   ContainerRegistry& containers;
   image::ImageStore& images;
   network::NetworkManager& network;
+  network::DnsClient& names;
+  NetworkStore& networks;
   volume::VolumeStore& volumes;
   SecretStore& secrets;
   runtime::SeccompCache& seccomp;

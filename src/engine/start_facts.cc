@@ -193,7 +193,7 @@ Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& reco
       used.insert("");
       for (const auto& other : containers.list()) {
         auto other_record = other->snapshot();
-        for (const auto& port : load_endpoint(other_record->id, other_record->endpoint).ports)
+        for (const auto& port : load_endpoint(other_record->id, other_record->main_endpoint()).ports)
           used.insert(port.protocol + "/" + std::to_string(port.host_port));
       }
     }

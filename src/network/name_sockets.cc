@@ -54,9 +54,13 @@ void add_rule(sys::NftBatch& batch, uint8_t protocol, uint16_t port) {
 }  // namespace
 
 Result<InnerSockets> open_inner_sockets() {
-  InnerSockets opened{{}, {}, 0, 0, TRY(sys::open_nft_socket())};
+  InnerSockets opened{{}, {}, 0, 0, TRY(sys::open_nft_socket()), {}};
   opened.udp = TRY(open_bound(SOCK_DGRAM, opened.udp_port));
   opened.tcp = TRY(open_bound(SOCK_STREAM, opened.tcp_port));
+  for (int type : {SOCK_DGRAM, SOCK_DGRAM, SOCK_STREAM}) {
+    opened.query.emplace_back(socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!opened.query.back()) return fail_errno("socket");
+  }
   return opened;
 }
 

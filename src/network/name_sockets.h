@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -14,7 +15,8 @@ namespace caisson::network {
 struct InnerSockets {
   UniqueFd udp, tcp;
   uint16_t udp_port = 0, tcp_port = 0;
-  sys::NetlinkSocket nft;  // acts inside
+  sys::NetlinkSocket nft;       // acts inside
+  std::vector<UniqueFd> query;  // unbound, to ask further: two of UDP, one of TCP
 };
 
 // In the calling thread's namespace.

@@ -595,7 +595,7 @@ Result<NetworkManager::NameSockets> Manager::open_name_sockets(int netns) {
   }));
   // From here on by the socket inside, whichever thread this is.
   TRY(redirect_names(*opened));
-  return NameSockets{std::move(opened->udp), std::move(opened->tcp)};
+  return NameSockets{std::move(opened->udp), std::move(opened->tcp), std::move(opened->query)};
 }
 
 Result<> Manager::restore(const Endpoint& endpoint) {

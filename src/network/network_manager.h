@@ -95,9 +95,10 @@ class NetworkManager {
   // That of a running container. `netns` stays the caller's.
   virtual Result<Sandbox> open_sandbox(int netns) = 0;
   // A UDP socket and a listening TCP socket at 127.0.0.11 in the namespace, with what is sent to port 53 of that
-  // address led to them.
+  // address led to them; `query`: unbound ones, two of UDP and one of TCP.
   struct NameSockets {
     UniqueFd udp, tcp;
+    std::vector<UniqueFd> query;
   };
   virtual Result<NameSockets> open_name_sockets(int netns) = 0;
 

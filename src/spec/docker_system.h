@@ -125,31 +125,6 @@ struct SystemInfo {
   std::vector<std::string> cdi_spec_dirs;
 };
 
-struct NetworkIpamConfig {
-  std::string subnet, gateway;
-};
-struct NetworkIpam {
-  std::string driver = "default";
-  StringMap options;
-  std::vector<NetworkIpamConfig> config;
-};
-struct NetworkContainer {
-  std::string name, endpoint_id, mac_address, ipv4_address, ipv6_address;
-};
-struct NetworkConfigFrom {
-  std::string network;
-};
-struct NetworkInspect {
-  std::string name, id, created, scope = "local", driver;
-  bool enable_ipv4 = true, enable_ipv6 = false;
-  NetworkIpam ipam;
-  bool internal = false, attachable = false, ingress = false;
-  NetworkConfigFrom config_from;
-  bool config_only = false;
-  std::map<std::string, NetworkContainer> containers;
-  StringMap options, labels;
-};
-
 struct DiskUsage {
   int64_t layers_size = 0;
   std::vector<ImageSummary> images;
@@ -227,20 +202,6 @@ CAISSON_JSON(SystemInfo, CAISSON_FIELD("ID", id), CAISSON_FIELD("Containers", co
              CAISSON_FIELD("InitCommit", init_commit), CAISSON_FIELD("SecurityOptions", security_options),
              CAISSON_FIELD_NULL("Warnings", warnings), CAISSON_FIELD("FirewallBackend", firewall_backend),
              CAISSON_FIELD("CDISpecDirs", cdi_spec_dirs))
-CAISSON_JSON(NetworkIpamConfig, CAISSON_FIELD("Subnet", subnet), CAISSON_FIELD("Gateway", gateway))
-CAISSON_JSON(NetworkIpam, CAISSON_FIELD("Driver", driver), CAISSON_FIELD_NULL("Options", options),
-             CAISSON_FIELD("Config", config))
-CAISSON_JSON(NetworkContainer, CAISSON_FIELD("Name", name), CAISSON_FIELD("EndpointID", endpoint_id),
-             CAISSON_FIELD("MacAddress", mac_address), CAISSON_FIELD("IPv4Address", ipv4_address),
-             CAISSON_FIELD("IPv6Address", ipv6_address))
-CAISSON_JSON(NetworkConfigFrom, CAISSON_FIELD("Network", network))
-CAISSON_JSON(NetworkInspect, CAISSON_FIELD("Name", name), CAISSON_FIELD("Id", id), CAISSON_FIELD("Created", created),
-             CAISSON_FIELD("Scope", scope), CAISSON_FIELD("Driver", driver), CAISSON_FIELD("EnableIPv4", enable_ipv4),
-             CAISSON_FIELD("EnableIPv6", enable_ipv6), CAISSON_FIELD("IPAM", ipam), CAISSON_FIELD("Internal", internal),
-             CAISSON_FIELD("Attachable", attachable), CAISSON_FIELD("Ingress", ingress),
-             CAISSON_FIELD("ConfigFrom", config_from), CAISSON_FIELD("ConfigOnly", config_only),
-             CAISSON_FIELD("Containers", containers), CAISSON_FIELD("Options", options),
-             CAISSON_FIELD("Labels", labels))
 CAISSON_JSON(DiskUsage, CAISSON_FIELD("LayersSize", layers_size), CAISSON_FIELD("Images", images),
              CAISSON_FIELD("Containers", containers), CAISSON_FIELD("Volumes", volumes),
              CAISSON_FIELD("BuildCache", build_cache), CAISSON_FIELD("LogsSize", logs_size))

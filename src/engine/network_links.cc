@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/network_links.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/rollback.h"
+#include "base/text.h"
+#include "engine/links.h"
+#include "engine/networks.h"
+#include "network/dns_client.h"
+#include "network/ipv4.h"
+#include "sys/files.h"
+
+namespace caisson::engine {
+
+namespace {
+
+constexpr const char* kInterfaceName = "com.docker.network.endpoint.ifname";
+constexpr size_t kMaxNetworks = 64;  // of one container
+
+bool is_user_network(const std::string& name) { return name != "bridge" && name != "host" && name != "none"; }
+
+// Docker's rule: the higher priority, then those with a way out, then the name.
+bool better_gateway(const StoredEndpoint& a, int64_t a_priority, const StoredEndpoint& b, int64_t b_priority) {
+  if (a.gateway.empty() != b.gateway.empty()) return b.gateway.empty();
+  if (a_priority != b_priority) return a_priority > b_priority;
+  return a.network < b.network;
+}
+
+const spec::EndpointSettings* settings_of(const ContainerRecord& record, const std::string& network) {
+  auto found = record.networking.endpoints.find(network);
+  return found == record.networking.endpoints.end() || !found->second ? nullptr : &*found->second;
+}
+
+int64_t priority_of(const ContainerRecord& record, const std::string& network) {
+  const auto* settings = settings_of(record, network);
+  return settings ? settings->gw_priority : 0;
+}
+
+Result<> check_settings(const NetworkRecord& network, const spec::EndpointSettings& settings) {
+  if (!settings.ipam_config) return {};
+  const auto& wanted = settings.ipam_config->ipv4_address;
+  if (!settings.ipam_config->ipv6_address.empty())
+    return fail(ErrorKind::kUnsupported, "network %s has no IPv6 addresses", network.name.c_str());
+  if (wanted.empty()) return {};
+  if (!is_user_network(network.name))
+    return fail(ErrorKind::kInvalid, "user specified IP address is supported on user defined networks only");
+  if (!network.own_subnet)
+    return fail(ErrorKind::kInvalid,
+                "user specified IP address is supported only when connecting to networks with user configured subnets");
+  auto address = network::parse_ipv4(wanted);
+  auto subnet = network::parse_subnet(network.ipam.config[0].subnet);
+  if (!address || !subnet || !subnet->contains(*address))
+    return fail(
+        ErrorKind::kInvalid,
+        "invalid config for network %s: invalid endpoint settings:\nno configured subnet contains IP address %s",
+        network.name.c_str(), wanted.substr(0, 64).c_str());
+  return {};
+}
+
+network::AttachRequest request_for(const ContainerRecord& record, const NetworkRecord& network, std::string inside) {
+  network::AttachRequest request;
+  request.container_id = record.id;
+  request.network_id = network.manager_id();
+  request.inside = std::move(inside);
+  request.default_route = false;
+  if (network.name == record.host_config.network_mode || record.networking.endpoints.size() < 2)
+    request.mac = record.config.mac_address;
+  const auto* settings = settings_of(record, network.name);
+  if (!settings) return request;
+  if (!settings->mac_address.empty()) request.mac = settings->mac_address;
+  if (auto name = settings->driver_opts.find(kInterfaceName); name != settings->driver_opts.end())
+    request.inside = name->second;
+  if (settings->ipam_config) {
+    request.address = settings->ipam_config->ipv4_address;
+    request.link_local = settings->ipam_config->link_local_ips;
+  }
+  return request;
+}
+
+StoredEndpoint stored_of(const network::Endpoint& endpoint, const NetworkRecord& network) {
+  auto stored = store_endpoint(endpoint);
+  stored.network = network.name;
+  stored.network_id = network.id;
+  stored.driver = network.driver;
+  stored.endpoint_id = random_id();
+  return stored;
+}
+
+std::string free_interface(const ContainerRecord& record) {
+  for (int number = 0;; ++number) {
+    std::string name = "eth" + std::to_string(number);
+    if (std::none_of(record.endpoints.begin(), record.endpoints.end(),
+                     [&](const StoredEndpoint& endpoint) { return endpoint.inside == name; }))
+      return name;
+  }
+}
+
+Result<network::Sandbox> sandbox_of(const Services& services, const ContainerRecord& record) {
+  auto netns = TRY(sys::open_file(format("/proc/%lld/ns/net", static_cast<long long>(record.pid)), O_RDONLY));
+  return services.network.open_sandbox(netns.get());
+}
+
+// --- names ----------------------------------------------------------------------------------------------
+
+std::optional<std::vector<network::DnsUpstream>> own_upstreams(const Services& services,
+                                                               const ContainerRecord& record) {
+  const auto& servers = record.host_config.dns.empty() ? services.options.dns : record.host_config.dns;
+  if (servers.empty()) return std::nullopt;
+  std::vector<network::DnsUpstream> upstreams;
+  for (const auto& server : servers) upstreams.push_back({server, 53, server.starts_with("127.") || server == "::1"});
+  return upstreams;
+}
+
+network::DnsScope scope_of(const Services& services, const ContainerRecord& record) {
+  network::DnsScope scope;
+  scope.id = record.id;
+  scope.upstreams = own_upstreams(services, record);
+  scope.forward = false;
+  for (const auto& endpoint : record.endpoints) {
+    if (!endpoint.gateway.empty()) scope.forward = true;
+    if (!is_user_network(endpoint.network)) continue;
+    network::DnsScopeNetwork network{endpoint.network_id, {}};
+    if (const auto* settings = settings_of(record, endpoint.network))
+      for (const auto& text : settings->links)
+        if (auto link = parse_link(text)) network.links[link->alias] = link->name;
+    scope.networks.push_back(std::move(network));
+  }
+  for (const auto& option : record.host_config.dns_options)
+    if (option.starts_with("ndots:") && option != "ndots:0") scope.ndots_set = true;
+  return scope;
+}
+
+Result<> announce(const Services& services, const ContainerRecord& record, const StoredEndpoint& endpoint) {
+  if (!is_user_network(endpoint.network)) return {};
+  network::DnsEndpoint entry;
+  entry.network_id = endpoint.network_id;
+  entry.network_name = endpoint.network;
+  entry.id = endpoint.endpoint_id;
+  entry.name = record.name;
+  const auto* settings = settings_of(record, endpoint.network);
+  auto names = dns_names(record, settings ? *settings : spec::EndpointSettings{});
+  entry.aliases.assign(names.begin() + 1, names.end());
+  entry.addresses = {endpoint.address};
+  return services.names.add(std::move(entry));
+}
+
+Result<> serve_names(const Services& services, const ContainerRecord& record, int netns) {
+  auto sockets = TRY(services.network.open_name_sockets(netns));
+  network::DnsSockets given{std::move(sockets.udp), std::move(sockets.tcp), std::move(sockets.query)};
+  return services.names.attach(scope_of(services, record), std::move(given));
+}
+
+// After the networks of a running container changed.
+Result<> renew_names(const Services& services, const ContainerRecord& record, int netns) {
+  if (!on_user_network(record)) {
+    services.names.detach(record.id);
+    return {};
+  }
+  auto changed = services.names.change_scope(scope_of(services, record));
+  if (!changed && changed.error().kind == ErrorKind::kNotFound) return serve_names(services, record, netns);
+  return changed;
+}
+
+// --- files ----------------------------------------------------------------------------------------------
+
+HostFileFacts facts_of(const ContainerRecord& record) {
+  HostFileFacts names;
+  for (const auto& endpoint : record.endpoints) names.addresses.push_back(endpoint.address);
+  const auto& main = record.main_endpoint();
+  names.gateway = main.gateway;
+  names.embedded_names = on_user_network(record);
+  return names;
+}
+
+// --- gateways -------------------------------------------------------------------------------------------
+
+// The default route and the published ports go where they belong now.
+Result<> choose_gateway(const Services& services, ContainerRecord& record, network::Sandbox& sandbox,
+                        const std::vector<network::PortMapping>& orphaned_ports) {
+  StoredEndpoint *best = nullptr, *present = nullptr;
+  for (auto& endpoint : record.endpoints) {
+    if (endpoint.is_gateway) present = &endpoint;
+    if (!best ||
+        better_gateway(endpoint, priority_of(record, endpoint.network), *best, priority_of(record, best->network)))
+      best = &endpoint;
+  }
+  if (best == present) return {};
+  std::vector<network::PortMapping> ports = orphaned_ports;
+  if (present) {
+    auto old = load_endpoint(record.id, *present);
+    ports = old.ports;
+    services.network.unpublish(old);
+    present->ports.clear();
+    present->is_gateway = false;
+  }
+  TRY(services.network.set_default_route(sandbox, best ? best->gateway : ""));
+  if (!best) return {};
+  best->is_gateway = true;
+  auto now = load_endpoint(record.id, *best);
+  TRY(services.network.publish(now, ports));
+  best->ports = store_endpoint(now).ports;
+  return {};
+}
+
+}  // namespace
+
+bool has_networks(const spec::HostConfig& host) {
+  return host.network_mode != "host" && host.network_mode != "none" && !host.network_mode.starts_with("container:");
+}
+
+bool on_user_network(const ContainerRecord& record) {
+  return std::any_of(record.endpoints.begin(), record.endpoints.end(),
+                     [](const StoredEndpoint& endpoint) { return is_user_network(endpoint.network); });
+}
+
+Result<> resolve_networks(ContainerRecord& record, NetworkStore& networks) {
+  const auto& host = record.host_config;
+  auto asked = std::move(record.networking.endpoints);
+  record.networking.endpoints.clear();
+  if (host.network_mode.starts_with("container:")) {
+    if (!asked.empty())
+      return fail(ErrorKind::kInvalid, "container cannot be connected to network endpoints: network mode is %s",
+                  host.network_mode.substr(0, 80).c_str());
+    return {};
+  }
+  asked.try_emplace(host.network_mode);
+  if (asked.size() > kMaxNetworks) return fail(ErrorKind::kInvalid, "more than %zu networks", kMaxNetworks);
+  for (auto& [name, settings] : asked) {
+    auto network = networks.find(name);
+    // 404 on this route means the image, and clients would go and pull it.
+    if (!network) return fail(ErrorKind::kInvalid, "%s", network.error().message.c_str());
+    if (asked.size() > 1 && ((*network)->driver == "host" || (*network)->driver == "null"))
+      return fail(ErrorKind::kInvalid,
+                  "conflicting options: cannot connect a container with network mode %s to other networks",
+                  (*network)->name.c_str());
+    if ((*network)->config_only)
+      return fail(ErrorKind::kDenied, "cannot attach a container to the config-only network %s",
+                  (*network)->name.c_str());
+    if (settings) {
+      settings->network_id = settings->endpoint_id = settings->gateway = settings->ip_address = "";
+      settings->ip_prefix_len = 0;
+      settings->dns_names.clear();
+      TRY(check_settings(**network, *settings));
+    }
+    if (name == host.network_mode && name != (*network)->name) record.host_config.network_mode = (*network)->name;
+    if (!record.networking.endpoints.emplace((*network)->name, std::move(settings)).second)
+      return fail(ErrorKind::kInvalid, "network %s is named twice", (*network)->name.c_str());
+  }
+  return {};
+}
+
+std::vector<std::string> network_order(const ContainerRecord& record) {
+  const auto& mode = record.host_config.network_mode;
+  std::vector<std::string> order;
+  for (const auto& [name, settings] : record.networking.endpoints)
+    if (name == mode)
+      order.insert(order.begin(), name);
+    else
+      order.push_back(name);
+  if (order.empty() && has_networks(record.host_config)) order.push_back(mode);
+  return order;
+}
+
+std::vector<std::string> dns_names(const ContainerRecord& record, const spec::EndpointSettings& settings) {
+  std::vector<std::string> names{record.name};
+  auto add = [&](const std::string& name) {
+    if (!name.empty() && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
+  for (const auto& alias : settings.aliases) add(alias);
+  add(record.id.substr(0, 12));
+  add(record.config.hostname);
+  return names;
+}
+
+Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& record,
+                                 const std::vector<network::PortMapping>& ports, HostFileFacts& names) {
+  record.endpoints.clear();
+  std::vector<NetworkRecordPtr> networks;
+  for (const auto& name : network_order(record)) networks.push_back(TRY(services.networks.find(name)));
+  // The gateway is chosen beforehand, so that ports and route are set up in one go.
+  size_t gateway = 0;
+  for (size_t i = 1; i < networks.size(); ++i) {
+    StoredEndpoint one, best;
+    one.network = networks[i]->name;
+    best.network = networks[gateway]->name;
+    one.gateway = networks[i]->internal ? "" : "yes";
+    best.gateway = networks[gateway]->internal ? "" : "yes";
+    if (better_gateway(one, priority_of(record, one.network), best, priority_of(record, best.network))) gateway = i;
+  }
+  auto sandbox = TRY_CTX(services.network.create_sandbox(), "create network namespace");
+  Rollback undo;
+  undo.add([&] {
+    forget_names(services, record);
+    services.network.detach(record.id);
+  });
+  for (size_t i = 0; i < networks.size(); ++i) {
+    auto request = request_for(record, *networks[i], "eth" + std::to_string(i));
+    if (i == gateway) {
+      request.default_route = true;
+      request.ports = ports;
+    }
+    auto endpoint = TRY(services.network.attach(sandbox, request));
+    record.endpoints.push_back(stored_of(endpoint, *networks[i]));
+    record.endpoints.back().is_gateway = i == gateway;
+  }
+  if (on_user_network(record)) {
+    for (const auto& endpoint : record.endpoints) TRY(announce(services, record, endpoint));
+    TRY_CTX(serve_names(services, record, sandbox.netns.get()), "set up name resolution");
+  }
+  undo.commit();
+  auto facts = facts_of(record);
+  names.addresses = std::move(facts.addresses);
+  names.gateway = std::move(facts.gateway);
+  names.embedded_names = facts.embedded_names;
+  return std::move(sandbox.netns);
+}
+
+Result<> connect_network(const Services& services, ContainerRecord& record, const NetworkRecord& network,
+                         spec::EndpointSettings settings) {
+  const auto& mode = record.host_config.network_mode;
+  if (mode.starts_with("container:"))
+    return fail(ErrorKind::kInvalid,
+                "container sharing network namespace with another container or host cannot be "
+                "connected to any other network");
+  if (mode == "host" || network.driver == "host")
+    return fail(ErrorKind::kInvalid,
+                "cannot connect container to host network - container must be created in host network");
+  if (network.driver == "null" || (mode == "none" && record.networking.endpoints.contains("none")))
+    return fail(ErrorKind::kInvalid,
+                "container cannot be connected to multiple networks with one of the networks in "
+                "private (none) mode");
+  if (network.config_only)
+    return fail(ErrorKind::kDenied, "cannot attach a container to the config-only network %s", network.name.c_str());
+  if (!settings.aliases.empty() && !is_user_network(network.name))
+    return fail(ErrorKind::kInvalid, "network-scoped alias is supported only for containers in user defined networks");
+  TRY(check_settings(network, settings));
+  if (record.endpoint_in(network.id) || (record.running() && record.networking.endpoints.contains(network.name)))
+    return fail(ErrorKind::kDenied, "endpoint with name %s already exists in network %s", record.name.c_str(),
+                network.name.c_str());
+  if (record.networking.endpoints.size() >= kMaxNetworks)
+    return fail(ErrorKind::kInvalid, "more than %zu networks", kMaxNetworks);
+  record.networking.endpoints[network.name] = std::move(settings);
+  if (!record.running()) return {};
+  if (record.status() == Status::kRestarting)
+    return fail(ErrorKind::kConflict, "container %s is restarting, wait until it runs", record.name.c_str());
+  auto before = facts_of(record);
+  auto sandbox = TRY(sandbox_of(services, record));
+  auto endpoint = TRY(services.network.attach(sandbox, request_for(record, network, free_interface(record))));
+  Rollback undo;
+  undo.add([&] {
+    if (auto gone = services.network.disconnect(record.id, network.manager_id()); !gone)
+      log_warn("%s", gone.error().message.c_str());
+  });
+  record.endpoints.push_back(stored_of(endpoint, network));
+  std::string endpoint_id = record.endpoints.back().endpoint_id;
+  TRY(choose_gateway(services, record, sandbox, {}));
+  TRY(announce(services, record, *record.endpoint_in(network.id)));
+  undo.add([&] { services.names.remove(network.id, endpoint_id); });
+  TRY(renew_names(services, record, sandbox.netns.get()));
+  TRY(change_host_files(record, services.options, services.paths, before, facts_of(record)));
+  undo.commit();
+  return {};
+}
+
+Result<> disconnect_network(const Services& services, ContainerRecord& record, const NetworkRecord& network) {
+  if (record.host_config.network_mode == "host" && network.driver == "host")
+    return fail(ErrorKind::kInvalid, "container cannot be disconnected from host network or connected to host network");
+  if (!record.networking.endpoints.erase(network.name))
+    return fail(ErrorKind::kDenied, "container %s is not connected to network %s", record.id.c_str(),
+                network.name.c_str());
+  auto found = std::find_if(record.endpoints.begin(), record.endpoints.end(),
+                            [&](const StoredEndpoint& endpoint) { return endpoint.network_id == network.id; });
+  if (!record.running() || found == record.endpoints.end()) return {};
+  if (record.status() == Status::kRestarting)
+    return fail(ErrorKind::kConflict, "container %s is restarting, wait until it runs", record.name.c_str());
+  auto before = facts_of(record);
+  auto sandbox = TRY(sandbox_of(services, record));
+  auto ports = found->is_gateway ? load_endpoint(record.id, *found).ports : std::vector<network::PortMapping>{};
+  services.names.remove(network.id, found->endpoint_id);
+  TRY(services.network.disconnect(record.id, network.manager_id()));
+  record.endpoints.erase(found);
+  TRY(choose_gateway(services, record, sandbox, ports));
+  TRY(renew_names(services, record, sandbox.netns.get()));
+  return change_host_files(record, services.options, services.paths, before, facts_of(record));
+}
+
+void forget_names(const Services& services, const ContainerRecord& record) {
+  if (!on_user_network(record)) return;
+  services.names.detach(record.id);
+  for (const auto& endpoint : record.endpoints)
+    if (is_user_network(endpoint.network)) services.names.remove(endpoint.network_id, endpoint.endpoint_id);
+}
+
+Result<> restore_names(const Services& services, const ContainerRecord& record) {
+  if (!on_user_network(record)) return {};
+  for (const auto& endpoint : record.endpoints) TRY(announce(services, record, endpoint));
+  if (TRY(services.names.resume(scope_of(services, record)))) return {};
+  auto netns = TRY(sys::open_file(format("/proc/%lld/ns/net", static_cast<long long>(record.pid)), O_RDONLY));
+  return serve_names(services, record, netns.get());
+}
+
+void renew_own_names(const Services& services, const ContainerRecord& record) {
+  for (const auto& endpoint : record.endpoints)
+    if (auto done = announce(services, record, endpoint); !done) log_warn("%s", done.error().message.c_str());
+}
+
+}  // namespace caisson::engine

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/networks.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/rollback.h"
+#include "base/text.h"
+#include "network/ipv4.h"
+#include "wire/digest.h"
+
+namespace caisson::engine {
+
+CAISSON_JSON(NetworkRecord, CAISSON_FIELD("id", id), CAISSON_FIELD("name", name), CAISSON_FIELD("driver", driver),
+             CAISSON_FIELD("created_ns", created_ns), CAISSON_FIELD("internal", internal),
+             CAISSON_FIELD("attachable", attachable), CAISSON_FIELD("ingress", ingress),
+             CAISSON_FIELD("config_only", config_only), CAISSON_FIELD("config_from", config_from),
+             CAISSON_FIELD("ipam", ipam), CAISSON_FIELD("own_subnet", own_subnet), CAISSON_FIELD("options", options),
+             CAISSON_FIELD("labels", labels))
+
+namespace {
+
+const std::vector<std::string> kSchema = {
+    "CREATE TABLE networks(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record TEXT NOT NULL)"};
+constexpr size_t kMaxName = 128, kMaxNetworks = 4096;
+constexpr const char* kBridgeName = "com.docker.network.bridge.name";
+constexpr const char* kMtu = "com.docker.network.driver.mtu";
+constexpr const char* kIcc = "com.docker.network.bridge.enable_icc";
+constexpr const char* kMasquerade = "com.docker.network.bridge.enable_ip_masquerade";
+
+// Docker's rule for names of objects, and no others: they become words of events, host names and file names.
+bool is_network_name(std::string_view name) {
+  if (name.empty() || name.size() > kMaxName) return false;
+  for (size_t i = 0; i < name.size(); ++i) {
+    char c = name[i];
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (!plain && (i == 0 || (c != '_' && c != '.' && c != '-'))) return false;
+  }
+  return true;
+}
+
+Result<bool> bool_option(const spec::StringMap& options, const char* key, bool otherwise) {
+  auto found = options.find(key);
+  if (found == options.end()) return otherwise;
+  std::string text = to_lower(found->second);
+  if (text == "true" || text == "1" || text == "t") return true;
+  if (text == "false" || text == "0" || text == "f") return false;
+  return fail(ErrorKind::kInvalid, "invalid value for option '%s': '%s' is neither true nor false", key,
+              found->second.substr(0, 64).c_str());
+}
+
+Result<network::NetworkSpec> spec_of(const NetworkRecord& record) {
+  network::NetworkSpec spec;
+  spec.id = record.id;
+  spec.name = record.name;
+  spec.internal = record.internal;
+  auto bridge = record.options.find(kBridgeName);
+  spec.bridge =
+      bridge != record.options.end() && !bridge->second.empty() ? bridge->second : "br-" + record.id.substr(0, 12);
+  spec.icc = TRY(bool_option(record.options, kIcc, true));
+  spec.masquerade = TRY(bool_option(record.options, kMasquerade, true));
+  if (auto mtu = record.options.find(kMtu); mtu != record.options.end()) {
+    auto value = parse_uint(mtu->second);
+    if (!value || *value > 65535)
+      return fail(ErrorKind::kInvalid, "invalid value for option '%s': '%s' is not a number of bytes", kMtu,
+                  mtu->second.substr(0, 64).c_str());
+    spec.mtu = static_cast<int>(*value);
+  }
+  for (const auto& config : record.ipam.config) {
+    if (config.subnet.find(':') != std::string::npos) continue;
+    spec.subnet = config.subnet;
+    spec.gateway = config.gateway;
+    spec.range = config.ip_range;
+    for (const auto& [name, address] : config.auxiliary) spec.reserved.push_back(address);
+  }
+  return spec;
+}
+
+NetworkRecordPtr predefined(const char* name, const char* driver) {
+  auto record = std::make_shared<NetworkRecord>();
+  record->name = name;
+  record->id = network_id_of(name);
+  record->driver = driver;
+  return record;
+}
+
+class DatabaseNetworks final : public NetworkStore {
+ public:
+  DatabaseNetworks(db::Database& database, network::NetworkManager& manager)
+      : database_(database),
+        manager_(manager),
+        networks_{predefined("bridge", "bridge"), predefined("host", "host"), predefined("none", "null")} {}
+
+  Result<> load();
+  Result<NetworkRecordPtr> create(spec::NetworkCreate request, std::string& warning) override;
+  Result<NetworkRecordPtr> find(std::string_view reference) override;
+  std::vector<NetworkRecordPtr> list() override {
+    std::lock_guard lock(mutex_);
+    return networks_;
+  }
+  Result<> remove(const NetworkRecord& record) override;
+
+ private:
+  Result<> check(const spec::NetworkCreate& request);
+  Result<> check_ipam(const spec::NetworkIpam& ipam);
+
+  db::Database& database_;
+  network::NetworkManager& manager_;
+  std::mutex change_mutex_;  // one creation or removal at a time
+  std::mutex mutex_;
+  std::vector<NetworkRecordPtr> networks_;
+};
+
+Result<> DatabaseNetworks::load() {
+  TRY(database_.migrate("networks", kSchema));
+  std::vector<std::shared_ptr<NetworkRecord>> found;
+  TRY(database_.query("SELECT record FROM networks ORDER BY rowid", {}, [&](const db::Row& row) {
+    auto record = json::decode<NetworkRecord>(row.text(0));
+    if (record)
+      found.push_back(std::make_shared<NetworkRecord>(std::move(*record)));
+    else
+      log_error("a network in the state database: %s", record.error().message.c_str());
+  }));
+  for (auto& record : found) {
+    if (!record->config_only) {
+      auto spec = spec_of(*record);
+      auto known = spec ? manager_.add_network(*spec, false) : Result<>(std::unexpected(spec.error()));
+      if (!known) log_error("network %s: %s", record->name.c_str(), known.error().message.c_str());
+    }
+    networks_.push_back(std::move(record));
+  }
+  return {};
+}
+
+Result<> DatabaseNetworks::check_ipam(const spec::NetworkIpam& ipam) {
+  if (!ipam.driver.empty() && ipam.driver != "default")
+    return fail(ErrorKind::kNotFound, "error looking up IPAM driver \"%s\": there is only the driver 'default'",
+                ipam.driver.substr(0, 64).c_str());
+  std::vector<std::string> problems;
+  size_t subnets = 0;
+  for (const auto& config : ipam.config) {
+    for (const auto* text : {&config.subnet, &config.ip_range, &config.gateway})
+      if (text->find(':') != std::string::npos)
+        return fail(ErrorKind::kUnsupported, "IPv6 networks are not supported by this release: %s",
+                    text->substr(0, 64).c_str());
+    if (config.subnet.empty()) {
+      if (!config.gateway.empty() || !config.ip_range.empty() || !config.auxiliary.empty())
+        problems.push_back("a gateway, range or auxiliary address without a subnet");
+      continue;
+    }
+    ++subnets;
+    auto subnet = network::parse_subnet(config.subnet);
+    if (!subnet) {
+      problems.push_back("invalid subnet " + config.subnet.substr(0, 64) + ": " + subnet.error().message);
+      continue;
+    }
+    if (subnet->address != subnet->network())
+      problems.push_back("invalid subnet " + config.subnet + ": it should be " + subnet->text());
+    if (!config.ip_range.empty()) {
+      auto range = network::parse_subnet(config.ip_range);
+      if (!range)
+        problems.push_back("invalid ip-range " + config.ip_range.substr(0, 64) + ": " + range.error().message);
+      else if (range->prefix < subnet->prefix || !subnet->contains(range->address))
+        problems.push_back("invalid ip-range " + config.ip_range + ": it is not in the subnet " + config.subnet);
+      else if (range->address != range->network())
+        problems.push_back("invalid ip-range " + config.ip_range + ": it should be " + range->text());
+    }
+    auto check_address = [&](const char* what, const std::string& text) {
+      auto address = network::parse_ipv4(text);
+      if (!address)
+        problems.push_back(std::string("invalid ") + what + " " + text.substr(0, 64) + ": invalid address");
+      else if (!subnet->contains(*address))
+        problems.push_back(std::string("invalid ") + what + " " + text +
+                           ": parent subnet does not contain this address");
+    };
+    if (!config.gateway.empty()) check_address("gateway", config.gateway);
+    for (const auto& [name, address] : config.auxiliary) check_address("auxiliary address", address);
+  }
+  if (subnets > 1) problems.push_back("bridge networks have one IPv4 subnet, not " + std::to_string(subnets));
+  if (problems.empty()) return {};
+  return fail(ErrorKind::kInvalid, "invalid network config:\n%s", join(problems, "\n").c_str());
+}
+
+Result<> DatabaseNetworks::check(const spec::NetworkCreate& request) {
+  const auto& name = request.name;
+  if (name == "bridge" || name == "host" || name == "none" || name == "default")
+    return fail(ErrorKind::kDenied, "operation is not permitted on predefined %s network", name.c_str());
+  if (name.starts_with("container:") || !is_network_name(name))
+    return fail(ErrorKind::kInvalid, "invalid network name %s: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+                quoted(name.substr(0, 64)).c_str());
+  if (!request.scope.empty() && request.scope != "local")
+    return fail(ErrorKind::kDenied, "cannot create a network with scope '%s': this engine is not part of a swarm",
+                request.scope.substr(0, 32).c_str());
+  if (request.ingress)
+    return fail(ErrorKind::kDenied, "cannot create an ingress network: this engine is not part of a swarm");
+  if (request.driver == "overlay")
+    return fail(ErrorKind::kDenied, "cannot create an overlay network: this engine is not part of a swarm");
+  if (request.driver == "host" || request.driver == "null")
+    return fail(ErrorKind::kDenied, "only one instance of \"%s\" network is allowed", request.driver.c_str());
+  if (request.driver == "macvlan" || request.driver == "ipvlan")
+    return fail(ErrorKind::kUnsupported, "networks of driver %s are not supported by this release",
+                request.driver.c_str());
+  if (!request.driver.empty() && request.driver != "bridge" && request.driver != "default")
+    return fail(ErrorKind::kNotFound, "could not find plugin %s in v1 plugin registry: plugin not found",
+                request.driver.substr(0, 64).c_str());
+  if (request.enable_ipv6.value_or(false))
+    return fail(ErrorKind::kUnsupported, "IPv6 networks are not supported by this release");
+  if (!request.enable_ipv4.value_or(true)) return fail(ErrorKind::kInvalid, "IPv4 or IPv6 must be enabled");
+  if (request.ipam) TRY(check_ipam(*request.ipam));
+  return {};
+}
+
+Result<NetworkRecordPtr> DatabaseNetworks::create(spec::NetworkCreate request, std::string& warning) {
+  TRY(check(request));
+  std::lock_guard change(change_mutex_);
+  auto existing = list();
+  if (existing.size() >= kMaxNetworks) return fail(ErrorKind::kExhausted, "more than %zu networks", kMaxNetworks);
+  for (const auto& other : existing)
+    if (other->name == request.name)
+      return fail(ErrorKind::kConflict, "network with name %s already exists", request.name.c_str());
+  auto record = std::make_shared<NetworkRecord>();
+  record->id = random_id();
+  record->name = request.name;
+  record->created_ns = now_ns();
+  record->internal = request.internal;
+  record->attachable = request.attachable;
+  record->config_only = request.config_only;
+  record->labels = std::move(request.labels);
+  record->options = std::move(request.options);
+  if (request.ipam) record->ipam = std::move(*request.ipam);
+  if (record->ipam.driver.empty()) record->ipam.driver = "default";
+  if (request.config_from && !request.config_from->network.empty()) {
+    if (request.config_only)
+      return fail(ErrorKind::kInvalid, "a config-only network cannot take its configuration from another");
+    if (!record->options.empty() || !record->ipam.config.empty() || record->internal)
+      return fail(ErrorKind::kInvalid,
+                  "user specified configurations are not supported if the network depends on a "
+                  "configuration network");
+    auto from = TRY(find(request.config_from->network));
+    if (!from->config_only)
+      return fail(ErrorKind::kInvalid, "network %s is not a config-only network", from->name.c_str());
+    record->config_from = from->name;
+    record->options = from->options;
+    record->ipam = from->ipam;
+    record->internal = from->internal;
+    auto own_labels = std::move(record->labels);
+    record->labels = from->labels;
+    for (auto& [key, value] : own_labels) record->labels[key] = value;
+  }
+  Rollback undo;
+  if (!record->config_only) {
+    record->own_subnet = std::any_of(record->ipam.config.begin(), record->ipam.config.end(),
+                                     [](const auto& config) { return !config.subnet.empty(); });
+    auto spec = TRY(spec_of(*record));
+    TRY(manager_.add_network(spec, true));
+    undo.add([this, &record] {
+      if (auto gone = manager_.remove_network(record->id); !gone) log_warn("%s", gone.error().message.c_str());
+    });
+    if (!record->own_subnet) record->ipam.config = {{}};
+    record->ipam.config[0].subnet = spec.subnet;
+    record->ipam.config[0].gateway = spec.gateway;
+  }
+  TRY(database_.execute("INSERT INTO networks VALUES(?1, ?2, ?3)", {record->id, record->name, json::encode(*record)}));
+  undo.commit();
+  std::lock_guard lock(mutex_);
+  networks_.push_back(record);
+  warning.clear();
+  return NetworkRecordPtr(record);
+}
+
+Result<NetworkRecordPtr> DatabaseNetworks::find(std::string_view reference) {
+  auto all = list();
+  for (const auto& record : all)
+    if (record->name == reference || record->id == reference) return record;
+  NetworkRecordPtr found;
+  for (const auto& record : all) {
+    if (reference.empty() || !record->id.starts_with(reference)) continue;
+    if (found)
+      return fail(ErrorKind::kInvalid, "network %s is ambiguous (2 matches found on ID prefix)",
+                  std::string(reference).c_str());
+    found = record;
+  }
+  if (found) return found;
+  return fail(ErrorKind::kNotFound, "network %s not found", std::string(reference.substr(0, 128)).c_str());
+}
+
+Result<> DatabaseNetworks::remove(const NetworkRecord& record) {
+  if (record.predefined())
+    return fail(ErrorKind::kDenied, "%s is a pre-defined network and cannot be removed", record.name.c_str());
+  std::lock_guard change(change_mutex_);
+  for (const auto& other : list())
+    if (record.config_only && other->config_from == record.name)
+      return fail(ErrorKind::kDenied, "configuration network %s is in use", record.name.c_str());
+  if (!record.config_only) {
+    if (auto gone = manager_.remove_network(record.id); !gone) {
+      if (gone.error().kind == ErrorKind::kConflict)
+        return fail(ErrorKind::kDenied, "error while removing network: %s", gone.error().message.c_str());
+      return gone;
+    }
+  }
+  TRY(database_.execute("DELETE FROM networks WHERE id = ?1", {record.id}));
+  std::lock_guard lock(mutex_);
+  std::erase_if(networks_, [&](const auto& other) { return other->id == record.id; });
+  return {};
+}
+
+}  // namespace
+
+std::string network_id_of(const std::string& name) {
+  // 64 hex digits from the name alone: stable over restarts without being stored.
+  return std::string(digest::hex_of(digest::sha256("caisson network " + name)));
+}
+
+Result<std::unique_ptr<NetworkStore>> NetworkStore::open(db::Database& database, network::NetworkManager& manager) {
+  auto store = std::make_unique<DatabaseNetworks>(database, manager);
+  TRY(store->load());
+  return store;
+}
+
+}  // namespace caisson::engine

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The networks of this engine as objects: the three that every engine has and those that users make. Kept in the
+// state database, told to the network manager. Thread-safe. Blocking (disk, kernel).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "db/database.h"
+#include "network/network_manager.h"
+#include "spec/docker_network.h"
+
+namespace caisson::engine {
+
+struct NetworkRecord {
+  std::string id, name, driver = "bridge";  // driver: bridge, host, null
+  int64_t created_ns = 0;
+  bool internal = false, attachable = false, ingress = false, config_only = false;
+  std::string config_from;
+  spec::NetworkIpam ipam;
+  bool own_subnet = false;  // given by the user: static addresses are possible
+  spec::StringMap options, labels;
+
+  bool predefined() const { return name == "bridge" || name == "host" || name == "none"; }
+  // What the network manager calls it.
+  std::string manager_id() const { return name == network::kDefaultNetwork ? network::kDefaultNetwork : id; }
+};
+using NetworkRecordPtr = std::shared_ptr<const NetworkRecord>;
+
+class NetworkStore {
+ public:
+  // Networks found in the database are made known to `manager`.
+  static Result<std::unique_ptr<NetworkStore>> open(db::Database& database, network::NetworkManager& manager);
+  virtual ~NetworkStore() = default;
+
+  // On disk and in the kernel when it returns. kInvalid, kConflict for a name that is taken, kDenied for what
+  // Docker forbids, kNotFound for a driver there is not.
+  virtual Result<NetworkRecordPtr> create(spec::NetworkCreate request, std::string& warning) = 0;
+  virtual Result<NetworkRecordPtr> find(std::string_view reference) = 0;  // name, id or unique start of an id
+  virtual std::vector<NetworkRecordPtr> list() = 0;                       // in the order of their creation
+  // kDenied for one that is predefined or in use.
+  virtual Result<> remove(const NetworkRecord& record) = 0;
+};
+
+// A name of a predefined network that stays the same as long as the name does.
+std::string network_id_of(const std::string& name);
+
+}  // namespace caisson::engine
