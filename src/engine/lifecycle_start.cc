@@ -184,16 +184,16 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
     if (!attached)
       return with_context(attached.error(),
                           "driver failed programming external connectivity on endpoint " + record.name);
-    undo.add([this, id = record.id] { services_.network.detach(id); });
-    request.netns = std::move(attached->netns);
-    names.address = attached->endpoint.address;
-    names.gateway = attached->endpoint.gateway;
+    undo.add([this, &record] {
+      forget_names(services_, record);
+      services_.network.detach(record.id);
+      record.endpoints.clear();
+    });
+    request.netns = std::move(*attached);
     auto linked = TRY(linked_containers(record, services_.containers));
     for (const auto& other : linked)
       names.links.emplace_back(other.record->endpoint_in("bridge")->address, link_host_names(other));
     facts.link_environment = link_environment(record.name, linked);
-    record.endpoint = store_endpoint(attached->endpoint);
-    record.endpoint.endpoint_id = random_id();
   } else if (host.network_mode == "none") {
     request.netns = std::move(TRY(services_.network.create_sandbox()).netns);
   } else {
