@@ -140,7 +140,7 @@ std::optional<std::vector<Address>> Zones::find_in(const View& view, std::string
 }
 
 std::optional<std::vector<Address>> Zones::find(const View& view, std::string_view name) const {
-  if (name.empty()) return std::nullopt;
+  if (name.empty() || name.back() == '.') return std::nullopt;
   if (auto found = find_in(view, name, {})) return found;
   // DOCKER-QUIRK: both names may hold dots: a.b.c is 'a.b' in network 'c', else 'a' in network 'b.c'.
   for (size_t dot = name.rfind('.'); dot != std::string_view::npos && dot != 0; dot = name.rfind('.', dot - 1))
