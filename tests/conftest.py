@@ -90,6 +90,7 @@ def shared_engine(scratch, netns):
     engine.start()
     try:
         engine.load(*BASE_IMAGES)
+        engine.run_once()  # so that the bridge and the rules are there
         yield engine
     finally:
         engine.destroy()
@@ -107,6 +108,7 @@ def engine(shared_engine):
     yield engine
     assert engine.process.poll() is None, "the engine ended during the test:\n" + engine.log()[-3000:]
     engine.remove_containers(keep=before.containers)
+    engine.remove_networks()
     engine.remove_images(BASE_TAGS)
     left = [] if os.environ.get("CAISSON_TEST_REFERENCE") else leaks.settled_differences(engine, before)
     with open(engine.log_path, encoding="utf-8", errors="replace") as file:

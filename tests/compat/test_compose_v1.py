@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian's docker-compose 1.29.2 on the default bridge: files in its old version-1 format, and later ones with network_mode.
-Projects with networks of their own need POST /networks/create and are skipped by name until that is there."""
+"""Debian's docker-compose 1.29.2 on the default bridge: files in its old version-1 format, and later ones with network_mode
+or networks of their own."""
 import json
 import re
 import select
@@ -364,9 +364,6 @@ services:
 
 
 def test_project_with_its_own_network(compose, api):
-    if api.post("/networks/create", {"Name": "probe"}).status == 501:
-        pytest.skip("networks of users are not there yet: POST /networks/create")
-    api.delete("/networks/probe")
     compose.write(NETWORKS)
     compose("up", "-d")
     assert compose("exec", "-T", "web", "ping", "-c", "1", "-W", "5", "db").rc == 0

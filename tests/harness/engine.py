@@ -107,6 +107,17 @@ class Engine:
     def images(self):
         return self.api.ok("GET", "/images/json")
 
+    def run_once(self):
+        ident = self.api.ok("POST", "/containers/create", {"Image": "busybox", "Cmd": ["true"]})["Id"]
+        self.api.ok("POST", f"/containers/{ident}/start")
+        self.api.ok("POST", f"/containers/{ident}/wait")
+        self.api.ok("DELETE", f"/containers/{ident}?v=1")
+
+    def remove_networks(self):
+        for network in self.api.get("/networks").json or []:
+            if network["Name"] not in ("bridge", "host", "none"):
+                self.api.delete(f"/networks/{network['Id']}")
+
     def remove_containers(self, keep=()):
         for container in self.containers():
             if container["Id"] not in keep:
