@@ -32,7 +32,7 @@ std::vector<std::string> command_names(const Command& command) { return split(co
 
 std::span<const Group> command_groups() {
   static constexpr Group kGroups[] = {{"container", "Manage containers"}, {"context", "Manage contexts"},
-                                      {"image", "Manage images"},         {"system", "Manage Caisson"},
+                                      {"image", "Manage images"}, {"network", "Manage networks"},        {"system", "Manage Caisson"},
                                       {"volume", "Manage volumes"},       {"secret", "Manage secrets of this host"}};
   return kGroups;
 }
@@ -42,7 +42,7 @@ std::span<const std::span<const Command>> command_tables() {
       run_commands(),      list_commands(),   lifecycle_commands(), stream_commands(),     exec_commands(),
       file_commands(),     stats_commands(),  update_commands(),    prune_commands(),      volume_commands(),
       secret_commands(),   commit_commands(), clone_commands(),     inspect_commands(),    image_commands(),
-      transfer_commands(), system_commands(), events_commands(),    disk_usage_commands(), context_commands()};
+      transfer_commands(), system_commands(), events_commands(),    disk_usage_commands(), context_commands(), network_commands()};
   return kTables;
 }
 

@@ -88,6 +88,7 @@ Result<int> inspect(App& app, const Invocation& call) {
 Result<int> container_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[0]); }
 Result<int> image_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[1]); }
 Result<int> secret_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[5]); }
+Result<int> network_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[2]); }
 Result<int> volume_inspect(App& app, const Invocation& call) { return inspect_all(app, call, &kKinds[3]); }
 
 constexpr FlagSpec kInspectFlags[] = {
@@ -113,6 +114,10 @@ constexpr FlagSpec kImageFlags[] = {
               "'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)"},
 };
 
+constexpr FlagSpec kNetworkFlags[] = {
+    {.name = "format", .shorthand = 'f', .kind = FlagKind::kString, .type_name = "string", .usage = kFormatUsage},
+    {.name = "verbose", .shorthand = 'v', .usage = "Verbose output for diagnostics"},
+};
 constexpr FlagSpec kVolumeFlags[] = {
     {.name = "format", .shorthand = 'f', .kind = FlagKind::kString, .type_name = "string", .usage = kFormatUsage},
 };
@@ -135,6 +140,13 @@ std::span<const Command> inspect_commands() {
        .min_args = 1,
        .max_args = -1,
        .function = container_inspect},
+      {.names = "network inspect",
+       .usage = "[OPTIONS] NETWORK [NETWORK...]",
+       .summary = "Display detailed information on one or more networks",
+       .flags = kNetworkFlags,
+       .min_args = 1,
+       .max_args = -1,
+       .function = network_inspect},
       {.names = "image inspect",
        .usage = "[OPTIONS] IMAGE [IMAGE...]",
        .summary = "Display detailed information on one or more images",

@@ -75,6 +75,14 @@ Result<int> prune_containers(App& app, const Invocation& call) {
   return tell_total(app, TRY(prune_one(app, kContainers, call.flags.list("filter"))));
 }
 
+// No sum: networks take no room.
+Result<int> prune_networks(App& app, const Invocation& call) {
+  if (!is_confirmed(app, call, "WARNING! This will remove all custom networks not used by at least one container."))
+    return 0;
+  TRY(prune_one(app, kNetworks, call.flags.list("filter")));
+  return 0;
+}
+
 std::vector<std::string> with(std::vector<std::string> filters, const char* more) {
   filters.emplace_back(more);
   return filters;
@@ -164,6 +172,11 @@ std::span<const Command> prune_commands() {
        .summary = "Remove unused images",
        .flags = kImageFlags,
        .function = prune_images},
+      {.names = "network prune",
+       .usage = "[OPTIONS]",
+       .summary = "Remove all unused networks",
+       .flags = kContainerFlags,
+       .function = prune_networks},
       {.names = "volume prune",
        .usage = "[OPTIONS]",
        .summary = "Remove unused local volumes",
