@@ -3,6 +3,7 @@
 
 #include "engine/health.h"
 
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -225,6 +226,13 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.lifecycle->adopt_all(parts.containers->list());
   if (auto restored = parts.network->finish_restore(); !restored)
     log_error("restoring the network: %s", restored.error().message.c_str());
+  if (int events = parts.network->rule_events(); events >= 0)
+    TRY(loop.add(events, EPOLLIN, [this](uint32_t) {
+      if (!parts_->network->rules_are_lost()) return;
+      parts_->executor->post([this] {
+        if (auto done = parts_->network->repair_rules(); !done) log_error("%s", done.error().message.c_str());
+      });
+    }));
   if (auto restored = parts.names->finish_restore(); !restored)
     log_error("restoring names: %s", restored.error().message.c_str());
   parts.lifecycle->start_at_boot();

@@ -18,12 +18,14 @@
 #include "network/netns_pool.h"
 #include "network/ports.h"
 #include "network/rules.h"
+#include "sys/nft.h"
 
 namespace caisson::network {
 
 namespace {
 constexpr int kReadyTimeoutMs = 5'000;
-constexpr size_t kMaxPorts = 4096;      // of one container; a range of the whole port space is a mistake
+constexpr size_t kMaxPorts = 4096;  // of one container; a range of the whole port space is a mistake
+constexpr int kEventsAtOnce = 64;
 constexpr size_t kMaxReserved = 4'096;  // of one network
 
 bool is_table_name(std::string_view name) {
@@ -82,6 +84,9 @@ class Manager final : public NetworkManager {
   Result<> set_default_route(Sandbox& sandbox, const std::string& gateway) override;
   Result<> restore(const Endpoint& endpoint) override;
   Result<> finish_restore() override;
+  int rule_events() override;
+  bool rules_are_lost() override;
+  Result<> repair_rules() override;
   BridgeInfo bridge_info() override;
   size_t endpoints_on(const std::string& network_id) override;
   Result<> remove_all() override;
@@ -119,6 +124,7 @@ class Manager final : public NetworkManager {
   const Rules rules_;
   NetnsPool pool_;
   PortTable ports_;
+  std::optional<sys::NetlinkSocket> events_;  // of the loop's thread
 
   std::mutex setup_mutex_;  // guards kernel work on bridges and table, and what Network says
 
@@ -640,6 +646,41 @@ Result<> Manager::restore(const Endpoint& endpoint) {
 Result<> Manager::finish_restore() {
   if (!config_.enable_nat) return {};
   return rules_.retain(all_ports());
+}
+
+int Manager::rule_events() {
+  if (!config_.enable_nat) return -1;
+  auto opened = sys::open_nft_events();
+  if (!opened) {
+    log_warn("changes of the host's firewall are not watched: %s", opened.error().message.c_str());
+    return -1;
+  }
+  events_ = std::move(*opened);
+  return events_->fd();
+}
+
+bool Manager::rules_are_lost() {
+  bool lost = false;
+  for (int i = 0; i < kEventsAtOnce; ++i) {
+    auto got = events_->receive_events(0, [&](const sys::NetlinkMessage& message) {
+      lost = lost || sys::parse_nft_deleted_table(message) == config_.table;
+    });
+    if (got) continue;
+    if (got.error().kind == ErrorKind::kTimeout) break;
+    lost = true;  // some were dropped
+    if (got.error().kind != ErrorKind::kExhausted) break;
+  }
+  return lost;
+}
+
+Result<> Manager::repair_rules() {
+  std::lock_guard setup(setup_mutex_);
+  auto networks = all_networks();
+  if (std::none_of(networks.begin(), networks.end(), [](const NetworkPtr& network) { return network->ready; }))
+    return {};
+  if (TRY(rules_.exists())) return {};
+  log_info("somebody removed the engine's firewall rules, writing them again");
+  return ensure_rules();
 }
 
 BridgeInfo Manager::bridge_info() {

@@ -125,6 +125,12 @@ class NetworkManager {
   virtual Result<> restore(const Endpoint& endpoint) = 0;
   // After the last restore(): removes published ports in the kernel that nobody took back.
   virtual Result<> finish_restore() { return {}; }
+  // Readable when somebody changed rules of the host; -1 without rules of our own. For an event loop.
+  virtual int rule_events() = 0;
+  // Reads what came: true when the engine's table is gone, or may be. Does not block.
+  virtual bool rules_are_lost() = 0;
+  // Writes table and published ports anew if they are gone and were there before.
+  virtual Result<> repair_rules() = 0;
   // Fills the pool of namespaces in the background. For the engine to call when it has nothing to do;
   // the first attach does it too. Makes no bridge and no table.
   virtual void warm_up() {}

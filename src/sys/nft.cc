@@ -283,6 +283,15 @@ Result<> NftBatch::commit(NetlinkSocket& socket, std::string_view what) {
 
 Result<NetlinkSocket> open_nft_socket() { return NetlinkSocket::open(NETLINK_NETFILTER); }
 
+Result<NetlinkSocket> open_nft_events() { return NetlinkSocket::open(NETLINK_NETFILTER, 1u << (NFNLGRP_NFTABLES - 1)); }
+
+std::optional<std::string_view> parse_nft_deleted_table(const NetlinkMessage& message) {
+  if (message.type != message_type(NFT_MSG_DELTABLE)) return std::nullopt;
+  auto name = message.attributes(sizeof(nfgenmsg)).find(NFTA_TABLE_NAME);
+  if (!name) return std::nullopt;
+  return name->text();
+}
+
 Result<bool> nft_table_exists(NetlinkSocket& socket, const std::string& table) {
   NetlinkBuilder out;
   out.begin(message_type(NFT_MSG_GETTABLE), NLM_F_ACK);

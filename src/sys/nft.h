@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -85,6 +86,10 @@ class NftBatch {
 };
 
 Result<NetlinkSocket> open_nft_socket();
+// A socket that gets every change of rules, of whomever.
+Result<NetlinkSocket> open_nft_events();
+// The name of the table that the message says is deleted; nullopt for others.
+std::optional<std::string_view> parse_nft_deleted_table(const NetlinkMessage& message);
 Result<bool> nft_table_exists(NetlinkSocket& socket, const std::string& table);
 // Keys and values of a map; an absent map has none.
 Result<> list_nft_elements(NetlinkSocket& socket, const std::string& table, const std::string& map,
