@@ -2,13 +2,11 @@
 // POST /images/prune and /build/prune. Containers, volumes and networks are pruned by their own families.
 #include <algorithm>
 
+#include "api/prune_choice.h"
 #include "api/router.h"
-#include "base/clock.h"
 #include "base/log.h"
-#include "engine/container_filter.h"
 #include "engine/engine.h"
 #include "engine/events.h"
-#include "engine/prune.h"
 #include "spec/docker_system.h"
 
 namespace caisson::api {
@@ -27,56 +25,34 @@ struct CachePruned {
 };
 CAISSON_JSON(CachePruned, CAISSON_FIELD_NULL("CachesDeleted", deleted), CAISSON_FIELD("SpaceReclaimed", reclaimed))
 
-struct ImageChoice {
-  bool dangling_only = true;
-  int64_t until_ns = INT64_MAX;
-  std::set<std::string> labels, not_labels;
-
-  bool takes(const image::Image& image) const {
-    auto has = [&](const std::string& label) { return engine::label_matches(image.config.config.labels, label); };
-    // One that is known by its digest has a name.
-    bool is_dangling = image.repo_tags.empty() && image.repo_digests.empty();
-    return (is_dangling || !dangling_only) && image.created_ns <= until_ns &&
-           std::all_of(labels.begin(), labels.end(), has) && std::none_of(not_labels.begin(), not_labels.end(), has);
-  }
-};
-
-Result<ImageChoice> parse_choice(const std::string& text) {
-  static constexpr std::string_view known[] = {"dangling", "until", "label", "label!"};
-  auto filters = TRY(engine::parse_filters(text, known));
-  ImageChoice out;
-  if (const auto& values = filters["dangling"]; !values.empty()) {
-    const std::string& value = *values.begin();
-    bool is_yes = value == "true" || value == "1";
-    if (values.size() > 1 || (!is_yes && value != "false" && value != "0"))
-      return fail(ErrorKind::kInvalid, "invalid filter 'dangling=%s'", value.substr(0, 64).c_str());
-    out.dangling_only = is_yes;
-  }
-  if (filters["until"].size() > 1) return fail(ErrorKind::kInvalid, "more than one until filter specified");
-  for (const auto& value : filters["until"]) out.until_ns = TRY(engine::parse_until(value, now_ns()));
-  out.labels = filters["label"];
-  out.not_labels = filters["label!"];
-  return out;
-}
-
 void prune_images(Context& context, Call& call) {
-  auto choice = parse_choice(call.query().get("filters"));
+  auto choice = ImageChoice::parse(call.query().get("filters"));
   if (!choice) return call.reply_error(choice.error());
   auto& images = context.engine.images();
-  auto user_of = [&](const std::string& id) { return context.engine.containers().user_of_image(id); };
+  auto users_of = [&](const std::string& id) { return context.engine.containers().users_of_image(id); };
+  auto is_used = [&](const std::string& id) {
+    auto users = users_of(id);
+    return !users.running.empty() || !users.stopped.empty();
+  };
   auto total = [&] {
     auto usage = images.usage();
     return usage.layers_size + usage.blobs_size;
   };
   int64_t before = total();
   ImagesPruned answer;
-  for (const auto& image : images.list()) {
-    if (!choice->takes(image) || !user_of(image.id).empty()) continue;
+  auto listed = images.list();
+  std::set<std::string> parents;
+  for (const auto& image : listed) parents.insert(image.parent);
+  for (const auto& image : listed) {
     std::vector<std::string> names = image.repo_tags;
+    names.insert(names.end(), image.repo_digests.begin(), image.repo_digests.end());
+    // Ancestors without names go with their last descendant.
+    if (!choice->takes(image) || is_used(image.id) || (names.empty() && parents.contains(image.id))) continue;
     if (names.empty()) names.push_back(image.id);
     for (const auto& name : names) {
-      // By its only name or its id the image goes, too; one more name than was listed keeps it.
-      auto removed = images.remove(name, name == image.id, user_of);
+      // With its last tag a repository's digests have gone already.
+      if (auto left = images.find(name); !left || left->id != image.id) continue;
+      auto removed = images.remove(name, {}, users_of);
       if (!removed) {
         // Used or renamed by somebody since it was listed.
         log_info("pruning image %s: %s", name.c_str(), removed.error().message.c_str());
@@ -88,7 +64,7 @@ void prune_images(Context& context, Call& call) {
       }
     }
   }
-  answer.reclaimed = std::max<int64_t>(before - total(), 0);
+  answer.reclaimed = std::max<int64_t>(before - total(), 0) + images.drop_partial_blobs();
   context.engine.events().publish({"image", "prune", "", {{"reclaimed", std::to_string(answer.reclaimed)}}, 0});
   call.reply_with(200, answer);
 }

@@ -25,6 +25,7 @@ class EventLoop;
 namespace caisson::api {
 
 class LogFollower;
+class RegistryControl;
 class StatsStreams;
 
 // What handlers work on.
@@ -33,6 +34,7 @@ struct Context {
   LogFollower& follower;
   sys::EventLoop& loop;
   StatsStreams& stats;
+  RegistryControl* registry = nullptr;  // none in tests
 };
 
 using RouteHandler = void (*)(Context&, Call&);
@@ -51,6 +53,8 @@ std::span<const Route> file_routes();  // changes, archive, export of a containe
 std::span<const Route> stats_routes();
 std::span<const Route> websocket_routes();
 std::span<const Route> exec_routes();
+std::span<const Route> image_list_routes();  // before image_routes
+std::span<const Route> registry_routes();    // before image_routes, whose names take any path
 std::span<const Route> image_routes();
 std::span<const Route> commit_routes();
 std::span<const Route> system_routes();
@@ -58,6 +62,7 @@ std::span<const Route> prune_routes();  // images, build cache; before image_rou
 std::span<const Route> disk_usage_routes();
 std::span<const Route> volume_routes();
 std::span<const Route> secret_routes();
+std::span<const Route> store_routes();    // ours: self-check, what a prune would take, the registry server
 std::span<const Route> network_routes();   // networks
 std::span<const Route> missing_routes();  // families of later releases
 

@@ -139,6 +139,7 @@ void info(Context& context, Call& call) {
   out.images = static_cast<int64_t>(context.engine.images().list().size());
   out.driver_status = {{"Backing Filesystem", file_system_name(context.engine.options().data_root)},
                        {"Mounts", "detached"}};
+  out.driver = context.engine.options().storage_driver;
   out.plugins.volume = {"local"};
   out.plugins.network = {"bridge", "host", "null"};
   out.plugins.log.assign(logs::driver_names().begin(), logs::driver_names().end());
@@ -227,7 +228,6 @@ constexpr Route kMissing[] = {
     {"POST", "/build", nullptr},
     {"POST", "/session", nullptr},
     {"POST", "/grpc", nullptr},
-    {"GET", "/distribution/{*}/json", nullptr},
     {"POST", "/containers/{}/copy", nullptr},
     {"GET", "/plugins", nullptr},
     {"GET", "/swarm", nullptr},

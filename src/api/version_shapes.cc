@@ -54,11 +54,13 @@ constexpr Rule kRules[] = {
     {Shape::kImageSummary, 0, 42, Action::kFill, "*.RepoTags", "[\"<none>:<none>\"]", "RepoDigests"},
     {Shape::kImageSummary, 0, 42, Action::kFill, "*.RepoDigests", "[\"<none>@<none>\"]", "RepoTags"},
     {Shape::kImageSummary, 0, 43, Action::kCopy, "*.VirtualSize", "Size"},
+    {Shape::kImageSummary, 0, 47, Action::kRemove, "*.Descriptor"},
     {Shape::kImageSummary, 0, 50, Action::kSet, "*.Containers", "-1"},
 
     {Shape::kImageInspect, 0, 43, Action::kCopy, "VirtualSize", "Size"},
     {Shape::kImageInspect, 0, 43, Action::kAdd, "Created", "\"0001-01-01T00:00:00Z\""},
     {Shape::kImageInspect, 0, 44, Action::kAdd, "Container", "\"\""},
+    {Shape::kImageInspect, 0, 47, Action::kRemove, "Descriptor"},
     {Shape::kImageInspect, 0, 44, Action::kAdd, "ContainerConfig",
      R"({"Hostname":"","Domainname":"","User":"","AttachStdin":false,"AttachStdout":false,"AttachStderr":false,)"
      R"("Tty":false,"OpenStdin":false,"StdinOnce":false,"Env":null,"Cmd":null,"Image":"","Volumes":null,)"

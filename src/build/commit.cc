@@ -183,7 +183,7 @@ Result<std::string> commit(engine::Engine& engine, const engine::ContainerPtr& c
   std::string manifest_json = json::encode(manifest);
   TRY(add_text(images, config_json));
   TRY(add_text(images, manifest_json));
-  std::string id = TRY(images.commit_image(digest::sha256(manifest_json), name, ""));
+  std::string id = TRY(images.commit_image(digest::sha256(manifest_json), name, "", parent.id));
   engine.events().publish_container(*record, "commit",
                                     {{"comment", request.comment}, {"imageID", id}, {"imageRef", name}});
   if (!name.empty()) engine.events().publish_image("tag", id, name);

@@ -31,18 +31,25 @@ void App::complain(std::string_view text) {
 std::vector<std::string> command_names(const Command& command) { return split(command.names, ';'); }
 
 std::span<const Group> command_groups() {
-  static constexpr Group kGroups[] = {{"container", "Manage containers"}, {"context", "Manage contexts"},
-                                      {"image", "Manage images"}, {"network", "Manage networks"},        {"system", "Manage Caisson"},
-                                      {"volume", "Manage volumes"},       {"secret", "Manage secrets of this host"}};
+  static constexpr Group kGroups[] = {{"container", "Manage containers"},
+                                      {"context", "Manage contexts"},
+                                      {"image", "Manage images"},
+                                      {"manifest", "Manage image manifests and manifest lists"},
+                                      {"network", "Manage networks"},
+                                      {"registry", "Serve images as a registry"},
+                                      {"system", "Manage Caisson"},
+                                      {"volume", "Manage volumes"},
+                                      {"secret", "Manage secrets of this host"}};
   return kGroups;
 }
 
 std::span<const std::span<const Command>> command_tables() {
   static const std::span<const Command> kTables[] = {
-      run_commands(),      list_commands(),   lifecycle_commands(), stream_commands(),     exec_commands(),
-      file_commands(),     stats_commands(),  update_commands(),    prune_commands(),      volume_commands(),
-      secret_commands(),   commit_commands(), clone_commands(),     inspect_commands(),    image_commands(),
-      transfer_commands(), system_commands(), events_commands(),    disk_usage_commands(), context_commands(), network_commands()};
+      run_commands(),      list_commands(),     lifecycle_commands(), stream_commands(),  exec_commands(),
+      file_commands(),     stats_commands(),    update_commands(),    prune_commands(),   volume_commands(),
+      secret_commands(),   commit_commands(),   clone_commands(),     inspect_commands(), image_commands(),
+      transfer_commands(), registry_commands(), system_commands(),    events_commands(),  disk_usage_commands(),
+      context_commands(),  store_commands(), network_commands()};
   return kTables;
 }
 

@@ -70,6 +70,27 @@ int tell_total(App& app, int64_t bytes) {
   return 0;
 }
 
+// What a prune would take, and why; nothing is changed.
+Result<int> tell_plan(App& app, const std::string& types, const std::vector<std::string>& filters,
+                      bool all_volumes = false) {
+  http::Query query;
+  query.add("types", types);
+  if (std::string text = filters_json(filters); !text.empty()) query.add("filters", text);
+  if (all_volumes) query.add("all-volumes", "1");
+  auto response = TRY(app.engine().get("/caisson/prunable", query));
+  JsonValue plan = TRY(JsonValue::parse(response.body));
+  for (const char* kind : {"Containers", "Images", "Volumes"})
+    for (const JsonValue& entry : plan.at(kind).items()) {
+      std::vector<std::string> names;
+      for (const JsonValue& name : entry.at("Names").items()) names.push_back(name.text());
+      std::string what = to_lower(std::string_view(kind).substr(0, std::string_view(kind).size() - 1));
+      app.out.line(what + " " + (names.empty() ? short_id(entry.at("Id").text()) : join(names, ", ")) + ": " +
+                   entry.at("Reason").text() + ", " + human_size(entry.at("Size").as_double()));
+    }
+  app.out.line("Would reclaim: " + human_size(plan.at("SpaceReclaimable").as_double()));
+  return 0;
+}
+
 Result<int> prune_containers(App& app, const Invocation& call) {
   if (!is_confirmed(app, call, "WARNING! This will remove all stopped containers.")) return 0;
   return tell_total(app, TRY(prune_one(app, kContainers, call.flags.list("filter"))));
@@ -90,6 +111,8 @@ std::vector<std::string> with(std::vector<std::string> filters, const char* more
 
 Result<int> prune_images(App& app, const Invocation& call) {
   bool all = call.flags.on("all");
+  if (call.flags.on("dry-run"))
+    return tell_plan(app, "images", with(call.flags.list("filter"), all ? "dangling=false" : "dangling=true"));
   const char* warning = all ? "WARNING! This will remove all images without at least one container associated to them."
                             : "WARNING! This will remove all dangling images.";
   if (!is_confirmed(app, call, warning)) return 0;
@@ -113,6 +136,9 @@ Result<int> prune_system(App& app, const Invocation& call) {
   for (const std::string& filter : filters)
     if (volumes && filter.starts_with("until="))
       return fail(ErrorKind::kInvalid, "ERROR: The \"until\" filter is not supported with \"--volumes\"");
+  if (call.flags.on("dry-run"))
+    return tell_plan(app, volumes ? "containers,images,volumes" : "containers,images",
+                     with(filters, all ? "dangling=false" : "dangling=true"));
   std::string warning =
       "WARNING! This will remove:\n"
       "  - all stopped containers\n"
@@ -143,17 +169,22 @@ constexpr FlagSpec kLabelFilter = {.name = "filter",
                                    .type_name = "filter",
                                    .usage = "Provide filter values (e.g. \"label=<label>\")",
                                    .check = check_filter};
+constexpr FlagSpec kDryRun = {.name = "dry-run", .usage = "Only tell what would go, and why"};
 constexpr FlagSpec kForce = {.name = "force", .shorthand = 'f', .usage = "Do not prompt for confirmation"};
 
 constexpr FlagSpec kContainerFlags[] = {kFilter, kForce};
 constexpr FlagSpec kImageFlags[] = {
-    {.name = "all", .shorthand = 'a', .usage = "Remove all unused images, not just dangling ones"}, kFilter, kForce};
+    {.name = "all", .shorthand = 'a', .usage = "Remove all unused images, not just dangling ones"},
+    kDryRun,
+    kFilter,
+    kForce};
 constexpr FlagSpec kVolumeFlags[] = {
     {.name = "all", .shorthand = 'a', .usage = "Remove all unused volumes, not just anonymous ones"},
     kLabelFilter,
     kForce};
 constexpr FlagSpec kSystemFlags[] = {
     {.name = "all", .shorthand = 'a', .usage = "Remove all unused images not just dangling ones"},
+    kDryRun,
     kLabelFilter,
     kForce,
     {.name = "volumes", .usage = "Prune anonymous volumes"}};

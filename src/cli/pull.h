@@ -17,7 +17,8 @@ struct PullOptions {
 // Progress goes to `out`.
 Result<> pull_image(App& app, const PullOptions& options, Output& out);
 
-// Value of X-Registry-Auth for a registry domain from the user's configuration file, "" without one.
-std::string registry_auth(const App& app, const std::string& domain);
+// Value of X-Registry-Auth for a registry domain from the user's logins, "" without one. A credential helper that fails
+// is told on standard error.
+std::string registry_auth(App& app, const std::string& domain);
 
 }  // namespace caisson::cli

@@ -6,7 +6,10 @@
 
 #include <algorithm>
 
+#include "base/ids.h"
+#include "base/log.h"
 #include "engine/mount_plan.h"
+#include "image/vfs.h"
 #include "sys/files.h"
 #include "sys/mount.h"
 #include "sys/process.h"
@@ -72,7 +75,7 @@ Result<std::shared_ptr<OpenRoot>> ContainerRoots::open_stopped(Container& contai
   out->layers = TRY(services_.images.layers(record.image_id));
   image::OverlayOptions options;
   options.is_volatile = record.host_config.auto_remove;
-  auto rootfs = TRY_CTX(image::mount_overlay(out->layers.directories, services_.paths.upper(record.id),
+  auto rootfs = TRY_CTX(image::mount_root(out->layers, services_.paths.upper(record.id),
                                              services_.paths.work(record.id), options),
                         "mounting the root file system");
   out->files = TRY(sys::assemble_root(std::move(rootfs), TRY(mounts_of(record)), record.host_config.readonly_rootfs,
@@ -115,10 +118,24 @@ Result<RootView> ContainerRoots::open_bare(const ContainerPtr& container) {
 Result<ContainerRoots::Layers> ContainerRoots::open_layers(const ContainerRecord& record) {
   Layers out;
   out.chain = TRY(services_.images.layers(record.image_id));
-  out.lower = TRY_CTX(image::mount_overlay(out.chain.directories, "", "", {.read_only = true}), "mounting the image");
-  out.upper = TRY(sys::open_file(services_.paths.upper(record.id), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  out.lower = TRY_CTX(image::mount_root(out.chain, "", "", {.read_only = true}), "mounting the image");
+  std::string upper = services_.paths.upper(record.id);
+  if (!out.chain.vfs_cache.empty()) {
+    // The container's directory is the whole tree; what it has over the image is put together for this look.
+    auto tree = TRY(image::mount_root(out.chain, upper, services_.paths.work(record.id), {}));
+    std::string changes = services_.paths.temporary() + "/rm-changes-" + random_hex(16);
+    TRY(sys::make_dirs(changes));
+    out.extracted = std::shared_ptr<void>(nullptr, [changes](void*) {
+      if (auto done = sys::remove_tree(changes); !done) log_warn("%s, ignoring", done.error().message.c_str());
+    });
+    auto target = TRY(sys::open_file(changes, O_RDONLY | O_DIRECTORY));
+    auto changed = TRY(sys::open_file(upper, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    TRY_CTX(image::extract_changes(out.lower.get(), changed.get(), target.get()), "comparing with the image");
+    upper = changes;
+  }
+  out.upper = TRY(sys::open_file(upper, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   out.directories = out.chain.directories;
-  out.directories.push_back(services_.paths.upper(record.id));
+  out.directories.push_back(upper);
   return out;
 }
 

@@ -38,6 +38,7 @@ class ContainerRoots {
     UniqueFd lower, upper;
     std::vector<std::string> directories;
     image::LayerChain chain;
+    std::shared_ptr<void> extracted;  // of the vfs driver: what `upper` is, until this goes
   };
   Result<Layers> open_layers(const ContainerRecord& record);
 

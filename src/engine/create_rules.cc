@@ -242,10 +242,6 @@ Result<> check_policies(const spec::HostConfig& host) {
                 host.volume_driver.substr(0, 64).c_str(), host.volume_driver.substr(0, 64).c_str());
   for (const auto& [name, value] : host.storage_opt)
     if (name != "size") return fail(ErrorKind::kInvalid, "Unknown option %s", name.substr(0, 64).c_str());
-  if (!host.storage_opt.empty())
-    return fail(ErrorKind::kInternal,
-                "--storage-opt is supported only for overlay over xfs with 'pquota' mount option: no file system of "
-                "this release's has quotas");
   if (!host.runtime.empty() && host.runtime != "caisson" && host.runtime != "runc" &&
       host.runtime != "io.containerd.runc.v2")
     return fail(ErrorKind::kInvalid, "unknown or invalid runtime name: %s", host.runtime.c_str());
@@ -381,12 +377,33 @@ Result<> check_request(const spec::ContainerConfig& config, const spec::HostConf
   return {};
 }
 
+Result<int64_t> storage_size(const spec::HostConfig& host) {
+  auto found = host.storage_opt.find("size");
+  if (found == host.storage_opt.end()) return 0;
+  const std::string& text = found->second;
+  size_t digits = text.find_first_not_of("0123456789");
+  auto number = parse_uint(text.substr(0, digits));
+  std::string unit = digits == text.npos ? "" : to_lower(std::string_view(text).substr(digits));
+  for (char tail : {'b', 'i'})
+    if (unit.ends_with(tail)) unit.pop_back();
+  static constexpr std::string_view kUnits = "kmgtp";
+  size_t at = unit.empty() ? 0 : kUnits.find(unit) + 1;
+  if (!number || *number == 0 || unit.size() > 1 || (!unit.empty() && at == 0) ||
+      *number > (uint64_t{1} << 60) >> (10 * at))
+    return fail(ErrorKind::kInvalid, "invalid size: '%s'", text.substr(0, 64).c_str());
+  return static_cast<int64_t>(*number << (10 * at));
+}
+
 Result<> normalise_host_config(spec::HostConfig& host, spec::ContainerConfig& config, const HostFacts& facts,
                                std::vector<std::string>& warnings) {
   TRY(check_modes(host, facts));
   TRY(check_resources(host, facts, warnings));
   if (host.memory_swappiness == -1) host.memory_swappiness.reset();  // how clients say that they do not say
   TRY(check_policies(host));
+  if (TRY(storage_size(host)) > 0 && !facts.quota_problem.empty())
+    return fail(ErrorKind::kInternal,
+                "--storage-opt is supported only for overlay over xfs with 'pquota' mount option or ext4 with 'prjquota': "
+                "%s", facts.quota_problem.c_str());
   TRY(check_health(config));
   TRY(check_ports(host, config, warnings));
   TRY(runtime::resolve_capabilities(host.cap_add, host.cap_drop, host.privileged));

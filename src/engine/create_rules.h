@@ -20,7 +20,11 @@ struct HostFacts {
   std::string log_driver = "local";  // where the request names none, with
   spec::StringMap log_options;
   KernelFacts kernel;
+  std::string quota_problem = "its quotas are not known";  // why files of containers cannot be limited; "": they can
 };
+
+// Bytes of the storage option "size", 0 without one; kInvalid.
+Result<int64_t> storage_size(const spec::HostConfig& host);
 
 // What contradicts itself in a request, before the image's config is in it. kInvalid with Docker's texts.
 Result<> check_request(const spec::ContainerConfig& config, const spec::HostConfig& host_config,

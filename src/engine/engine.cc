@@ -26,8 +26,10 @@
 #include "engine/network_links.h"
 #include "engine/spec_builder.h"
 #include "engine/update.h"
+#include "image/storage_driver.h"
 #include "spec/reference.h"
 #include "sys/files.h"
+#include "sys/project_quota.h"
 #include "sys/read_only_program.h"
 #include "wire/digest.h"
 
@@ -59,6 +61,7 @@ struct Engine::Parts {
   std::unique_ptr<HealthChecks> health;
   std::unique_ptr<ContainerRoots> roots;
   std::unique_ptr<Services> services;
+  std::unique_ptr<ImageGc> image_gc;
   HostFacts host;
   // Last, so that its tasks are done before anything they use goes.
   std::unique_ptr<Executor> executor;
@@ -90,6 +93,19 @@ NetworkStore& Engine::networks() { return *parts_->networks; }
 volume::VolumeStore& Engine::volumes() { return *parts_->volumes; }
 SecretStore& Engine::secrets() { return *parts_->secrets; }
 EventHub& Engine::events() { return parts_->events; }
+ImageGc& Engine::image_gc() { return *parts_->image_gc; }
+db::Database& Engine::database() { return *parts_->database; }
+
+Result<> Engine::untag_image(const std::string& name) {
+  auto image = TRY(parts_->images->find(name));
+  auto removed = TRY(parts_->images->remove(
+      name, {}, [this](const std::string& id) { return parts_->containers->users_of_image(id); }));
+  for (const auto& entry : removed) {
+    if (!entry.untagged.empty()) parts_->events.publish_image("untag", image.id, image.id, image.config.config.labels);
+    if (entry.deleted == image.id) parts_->events.publish_image("delete", image.id, image.id);
+  }
+  return {};
+}
 const sys::CgroupSystem& Engine::cgroups() const { return parts_->cgroups; }
 const std::string& Engine::engine_id() const { return parts_->engine_id; }
 
@@ -183,6 +199,8 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.cgroups = TRY_CTX(sys::detect_cgroups(), "looking for control groups");
   parts.host.cgroup_v2 = parts.cgroups.v2;
   parts.host.kernel = read_kernel_facts(parts.cgroups);
+  auto quota = sys::check_project_quota(parts.options.data_root);
+  parts.host.quota_problem = quota ? "" : quota.error().message;
   parts.host.log_driver = parts.options.log_driver;
   parts.host.log_options = parts.options.log_options;
   parts.host.cpus = static_cast<int>(std::thread::hardware_concurrency());
@@ -192,7 +210,12 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
 
   parts.database = TRY(db::Database::open(parts.paths->state_db()));
   parts.containers = TRY(ContainerRegistry::open(*parts.database));
-  parts.images = TRY(image::ImageStore::open(parts.options.data_root, *parts.database));
+  parts.options.storage_driver = TRY(image::choose_storage_driver(parts.options.data_root, parts.options.storage_driver,
+                                                                  !parts.containers->list().empty()));
+  if (parts.options.default_storage_size > 0 && !parts.host.quota_problem.empty())
+    return fail(ErrorKind::kUnsupported, "storage option size: %s", parts.host.quota_problem.c_str());
+  parts.images = TRY(
+      image::ImageStore::open(parts.options.data_root, *parts.database, parts.options.storage_driver == "vfs"));
   network::NetworkConfig network_config;
   network_config.bridge = parts.options.bridge;
   network_config.bridge_address = parts.options.bridge_address;
@@ -236,6 +259,8 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   if (auto restored = parts.names->finish_restore(); !restored)
     log_error("restoring names: %s", restored.error().message.c_str());
   parts.lifecycle->start_at_boot();
+  parts.image_gc = std::make_unique<ImageGc>(services);
+  parts.image_gc->start();
   return {};
 }
 
@@ -300,6 +325,8 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
       if (auto peer = parts_->containers->find(mode->substr(10))) *mode = "container:" + (*peer)->id();
   TRY(merge_image_config(config, image.config));
   apply_engine_defaults(extras.host_config, parts_->options, *live_options());
+  if (parts_->options.default_storage_size > 0 && parts_->host.quota_problem.empty())
+    extras.host_config.storage_opt.try_emplace("size", std::to_string(parts_->options.default_storage_size));
   TRY(normalise_host_config(extras.host_config, config, parts_->host, created.warnings));
   TRY(parse_security_options(extras.host_config.security_opt));
   TRY(resolve_secrets(extras.host_config.secrets, *parts_->secrets));
@@ -328,6 +355,8 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
   });
   for (const auto& path : {dir, parts_->paths->upper(record.id), parts_->paths->work(record.id)})
     if (mkdir(path.c_str(), path == dir ? 0710 : 0755) < 0) return fail_errno("mkdir '%s'", path.c_str());
+  if (int64_t size = TRY(storage_size(record.host_config)); size > 0)
+    TRY(sys::limit_project({parts_->paths->upper(record.id), parts_->paths->work(record.id)}, size));
   for (const auto& text : record.host_config.volumes_from) {
     auto from = TRY(parse_volumes_from(text));
     auto peer = parts_->containers->find(from.container);
@@ -355,6 +384,7 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
       return std::unexpected(std::move(added).error());
   }
   undo.commit();
+  parts_->images->note_use(record.image_id);
   parts_->events.publish_container(record, "create");
   return created;
 }
@@ -367,6 +397,10 @@ Result<> Engine::remove_link(const std::string& name) { return engine::remove_li
 
 void Engine::warm_up() {
   parts_->executor->post([this] { parts_->network->warm_up(); });
+  // The engine before may have died between a container's end and its image's.
+  parts_->executor->post([this] {
+    parts_->images->forget_unused([this](const std::string& id) { return containers().users_of_image(id); });
+  });
 }
 
 }  // namespace caisson::engine

@@ -9,6 +9,7 @@
 
 #include "engine/container_root.h"
 #include "engine/exec_manager.h"
+#include "engine/image_gc.h"
 #include "engine/lifecycle.h"
 #include "engine/options.h"
 #include "engine/services.h"
@@ -50,6 +51,10 @@ class Engine {
   volume::VolumeStore& volumes();
   SecretStore& secrets();
   EventHub& events();
+  ImageGc& image_gc();
+  db::Database& database();
+  // Takes a name from an image, which goes with its last one; tells it as an event.
+  Result<> untag_image(const std::string& name);
   const sys::CgroupSystem& cgroups() const;
   const std::string& engine_id() const;  // stays the same for one data root
   // Work that may be done while nobody waits: network namespaces for the next starts.

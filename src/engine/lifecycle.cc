@@ -277,20 +277,22 @@ Result<> Lifecycle::remove_locked(Container& container, bool volumes) {
   std::string trash = services_.paths.temporary() + "/rm-" + random_hex(16);
   if (::rename(services_.paths.container(record.id).c_str(), trash.c_str()) < 0)
     log_warn("removing the directory of container %s: %s", record.id.c_str(), errno_text(errno).c_str());
-  services_.executor.post(
-      [this, trash, run_dir = services_.paths.run(record.id), volumes, names = record.anonymous_volumes] {
-        auto note = [](const Result<>& done) {
-          if (!done) log_warn("%s", done.error().message.c_str());
-        };
-        if (volumes)
-          for (const auto& name : names) {
-            auto removed = services_.volumes.remove(name);
-            if (removed) services_.events.publish({"volume", "destroy", name, {{"driver", "local"}}, 0});
-            note(removed);
-          }
-        note(sys::remove_tree(run_dir));
-        note(sys::remove_tree(trash));
-      });
+  services_.executor.post([this, trash, run_dir = services_.paths.run(record.id), volumes,
+                           names = record.anonymous_volumes] {
+    auto note = [](const Result<>& done) {
+      if (!done) log_warn("%s", done.error().message.c_str());
+    };
+    if (volumes)
+      for (const auto& name : names) {
+        auto removed = services_.volumes.remove(name);
+        if (removed) services_.events.publish({"volume", "destroy", name, {{"driver", "local"}}, 0});
+        note(removed);
+      }
+    note(sys::remove_tree(run_dir));
+    note(sys::remove_tree(trash));
+    // It may have been the last one on an image that was removed before.
+    services_.images.forget_unused([this](const std::string& id) { return services_.containers.users_of_image(id); });
+  });
   services_.events.publish_container(record, "destroy");
   container.notify_removed({record.exit_code, ""});
   return {};

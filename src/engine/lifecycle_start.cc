@@ -151,6 +151,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   await_previous_monitor(record);
   Rollback undo;
   auto chain = TRY(services_.images.layers(record.image_id));
+  services_.images.note_use(record.image_id);
   image::OverlayOptions overlay_options;
   overlay_options.is_volatile = host.auto_remove;
   monitor::LaunchRequest request;
@@ -159,7 +160,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
     request.rootfs = std::move(open->files.spare);
   else
     request.rootfs =
-        TRY_CTX(image::mount_overlay(chain.directories, paths.upper(record.id), paths.work(record.id), overlay_options),
+        TRY_CTX(image::mount_root(chain, paths.upper(record.id), paths.work(record.id), overlay_options),
                 "mounting the root file system");
 
   SpecFacts facts;

@@ -3,8 +3,13 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
+
+namespace caisson::image {
+struct RegistriesConfig;
+}
 
 namespace caisson::engine {
 
@@ -14,6 +19,15 @@ struct LiveOptions {
   std::string default_runtime;
   int64_t default_shm_size = 0;
   bool debug = false;
+  std::shared_ptr<const image::RegistriesConfig> registries;
+};
+
+// When images go by themselves: see engine/image_gc.h. Zero is "no such rule".
+struct ImageGcPolicy {
+  int64_t max_bytes = 0;                 // of all images together; above it the longest unused ones go
+  int64_t keep_used_ns = 0;              // what was used within this time stays
+  std::vector<std::string> keep_labels;  // "label" or "label=value"
+  bool is_on() const { return max_bytes > 0 || keep_used_ns > 0; }
 };
 
 struct EngineOptions {
@@ -25,7 +39,11 @@ struct EngineOptions {
   std::string cgroup_parent;   // empty: derived from the roots
   std::string program_dir;     // where caisson-monitor and caisson-fetch lie
   std::vector<std::string> insecure_registries, registry_mirrors;
-  std::string certs_dir = "/etc/caisson/certs.d";  // <dir>/<host:port>/*.crt
+  // <dir>/<host:port>/{*.crt, *.cert, *.key}, of all of them; empty: the default ones.
+  std::vector<std::string> registry_certs_dirs;
+  std::string registries_conf = "/etc/caisson/registries.conf";  // containers-registries.conf(5); may be missing
+  std::shared_ptr<const image::RegistriesConfig> registries;     // read from there
+  int registry_timeout_s = 60;                                   // longest silence of a registry
   std::vector<std::string> dns, dns_search, dns_options;
   std::vector<std::string> labels;
   std::vector<std::string> hooks_dirs;  // see hook_files.h; empty: no hooks
@@ -46,9 +64,12 @@ struct EngineOptions {
   std::string seccomp_profile, seccomp_profile_path;  // JSON text and where it came from; empty: the built-in one
   bool seccomp_unconfined = false;
   bool experimental = false;
+  ImageGcPolicy image_gc;
+  int64_t default_storage_size = 0;  // --storage-opt size
+  std::string storage_driver;        // overlay2 or vfs; empty: chosen by what the data root can do
 
   LiveOptions live() const {
-    return {labels, insecure_registries, registry_mirrors, default_runtime, default_shm_size, debug};
+    return {labels, insecure_registries, registry_mirrors, default_runtime, default_shm_size, debug, registries};
   }
 };
 

@@ -108,18 +108,17 @@ std::vector<ContainerPtr> ContainerRegistry::linking_to(const ContainerRecord& t
   return out;
 }
 
-std::string ContainerRegistry::user_of_image(const std::string& image_id) const {
-  std::string stopped;
+image::ImageUsers ContainerRegistry::users_of_image(const std::string& image_id) const {
+  image::ImageUsers out;
   for (const auto& container : list()) {
     auto record = container->snapshot();
     bool mounted = std::any_of(record->mounts.begin(), record->mounts.end(), [&](const spec::MountPoint& point) {
       return point.type == "image" && point.name == image_id;
     });
     if (record->image_id != image_id && !mounted) continue;
-    if (record->running()) return record->id;
-    stopped = record->id;
+    (record->running() ? out.running : out.stopped) = record->id;
   }
-  return stopped;
+  return out;
 }
 
 std::string ContainerRegistry::user_of_volume(const std::string& name) const {

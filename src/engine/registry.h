@@ -8,6 +8,7 @@
 
 #include "db/database.h"
 #include "engine/container.h"
+#include "image/image_store.h"
 
 namespace caisson::engine {
 
@@ -23,8 +24,8 @@ class ContainerRegistry {
   std::vector<ContainerPtr> list() const;  // newest first
   // Those that may be linked to this one (their records tell).
   std::vector<ContainerPtr> linking_to(const ContainerRecord& target) const;
-  // Container that uses this image, or "".
-  std::string user_of_image(const std::string& image_id) const;
+  // Containers made from this image, or with it as a mount.
+  image::ImageUsers users_of_image(const std::string& image_id) const;
   std::string user_of_secret(const std::string& id) const;    // any container that gets it, "" without one
   std::string user_of_volume(const std::string& name) const;  // any container that mounts it, "" without one
 

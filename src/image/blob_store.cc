@@ -92,6 +92,11 @@ Result<> BlobStore::publish(SpooledBlob& blob) const {
   return {};
 }
 
+Result<> BlobStore::take_in(std::string_view digest, const std::string& path) const {
+  if (rename(path.c_str(), path_of(digest).c_str()) < 0) return fail_errno("rename '%s' to a blob", path.c_str());
+  return {};
+}
+
 Result<> BlobStore::remove(std::string_view digest) const { return sys::remove_file(path_of(digest)); }
 
 Result<std::vector<std::string>> BlobStore::list() const {

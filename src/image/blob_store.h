@@ -46,6 +46,8 @@ class BlobStore {
   Result<SpooledBlob> spool(ByteSource& bytes) const;
   Result<SpooledBlob> spool(std::string_view bytes) const;
   Result<> publish(SpooledBlob& blob) const;
+  // The file at `path`, whose digest the caller has computed.
+  Result<> take_in(std::string_view digest, const std::string& path) const;
   Result<> remove(std::string_view digest) const;
   Result<std::vector<std::string>> list() const;  // digests
 

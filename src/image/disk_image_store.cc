@@ -20,7 +20,9 @@ const std::vector<std::string> kSchema = {
     " config TEXT NOT NULL, last_tagged_ns INTEGER NOT NULL);"
     "CREATE TABLE image_names(name TEXT PRIMARY KEY, image_id TEXT NOT NULL);"
     "CREATE TABLE layers(key TEXT PRIMARY KEY, diff_id TEXT NOT NULL, self_contained INTEGER NOT NULL, size INTEGER "
-    "NOT NULL)"};
+    "NOT NULL)",
+    "ALTER TABLE images ADD COLUMN parent TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE images ADD COLUMN is_kept INTEGER NOT NULL DEFAULT 0"};
 
 // Image and bookkeeping from the two documents, everything about them checked.
 Result<std::shared_ptr<StoredImage>> make_image(std::string manifest_digest, std::string manifest_json,
@@ -40,6 +42,8 @@ Result<std::shared_ptr<StoredImage>> make_image(std::string manifest_digest, std
   image.config = std::move(*config);
   image.config_json = std::move(config_json);
   image.manifest_digest = manifest_digest;
+  image.manifest_type = manifest->media_type.empty() ? std::string(spec::kOciManifest) : manifest->media_type;
+  image.manifest_size = static_cast<int64_t>(manifest_json.size());
   out->blobs = {std::move(manifest_digest), image.id};
   for (const spec::Descriptor& layer : manifest->layers) {
     if (!digest::is_valid(layer.digest))
@@ -62,10 +66,11 @@ void remove_leftovers(const std::string& tmp) {
 }
 }  // namespace
 
-Result<std::unique_ptr<ImageStore>> ImageStore::open(const std::string& root, db::Database& database) {
+Result<std::unique_ptr<ImageStore>> ImageStore::open(const std::string& root, db::Database& database, bool vfs) {
   TRY(sys::make_dirs(root + "/tmp", 0700));
   auto blobs = TRY(BlobStore::open(root, root + "/tmp"));
   auto store = std::make_unique<DiskImageStore>(root, database, std::move(blobs));
+  if (vfs) store->use_vfs();
   TRY_CTX(store->open(), "image store");
   return std::unique_ptr<ImageStore>(std::move(store));
 }
@@ -76,6 +81,7 @@ DiskImageStore::DiskImageStore(std::string root, db::Database& database, BlobSto
       database_(database),
       blobs_(std::move(blobs)),
       layers_(root_, tmp_, database),
+      partial_(root_ + "/images/partial"),
       leases_(std::make_shared<Leases>()),
       snapshot_(std::make_shared<ImageIndex>()) {
   leases_->store = this;
@@ -90,27 +96,42 @@ Result<> DiskImageStore::open() {
   remove_leftovers(tmp_);
   TRY(sys::make_dirs(root_ + "/empty-layer"));
   TRY(database_.migrate("images", kSchema));
+  if (auto names = sys::list_dir(root_ + "/vfs"))
+    for (const auto& name : *names)
+      if (name.starts_with("making-")) TRY(sys::remove_tree(root_ + "/vfs/" + name));
+  TRY(open_holds());
+  TRY(open_uses());
   TRY(layers_.open());
+  TRY(partial_.open({}, now_ns() / 1'000'000'000));
 
   ImageIndex index;
   std::set<std::string> ids;
   std::vector<std::string> broken;
-  TRY(database_.query(
-      "SELECT id, manifest_digest, manifest, config, last_tagged_ns FROM images", {}, [&](const db::Row& row) {
-        auto image = make_image(row.text(1), row.text(2), row.text(3));
-        auto keys = image ? layers_.find_all((*image)->image.config.rootfs.diff_ids)
-                          : Result<std::vector<std::string>>(std::unexpected(image.error()));
-        if (!keys) {
-          log_warn("image '%s' cannot be used, forgotten: %s", row.text(0).c_str(), keys.error().message.c_str());
-          broken.push_back(row.text(0));
-          return;
-        }
-        (*image)->layer_keys = std::move(*keys);
-        for (const std::string& key : (*image)->layer_keys) (*image)->image.size += layers_.size(key);
-        (*image)->image.last_tagged_ns = row.integer(4);
-        ids.insert(row.text(0));
-        index.images[row.text(0)] = std::move(*image);
-      }));
+  TRY(database_.query("SELECT id, manifest_digest, manifest, config, last_tagged_ns, parent, is_kept FROM images", {},
+                      [&](const db::Row& row) {
+                        auto image = make_image(row.text(1), row.text(2), row.text(3));
+                        if (image && !row.integer(6))
+                          if (auto rebuilt = rebuild_layers(**image); !rebuilt)
+                            log_warn("%s", rebuilt.error().message.c_str());
+                        auto keys = image ? layers_.find_all((*image)->image.config.rootfs.diff_ids)
+                                          : Result<std::vector<std::string>>(std::unexpected(image.error()));
+                        if (!keys) {
+                          log_warn("image '%s' cannot be used, forgotten: %s", row.text(0).c_str(),
+                                   keys.error().message.c_str());
+                          broken.push_back(row.text(0));
+                          return;
+                        }
+                        (*image)->layer_keys = std::move(*keys);
+                        for (const std::string& key : (*image)->layer_keys) (*image)->image.size += layers_.size(key);
+                        (*image)->image.last_tagged_ns = row.integer(4);
+                        (*image)->image.parent = row.text(5);
+                        if (row.integer(6)) {
+                          index.kept[row.text(0)] = std::move(*image);
+                          return;
+                        }
+                        ids.insert(row.text(0));
+                        index.images[row.text(0)] = std::move(*image);
+                      }));
   for (const std::string& id : broken) {
     TRY(database_.execute("DELETE FROM images WHERE id=?1", {id}));
     TRY(database_.execute("DELETE FROM image_names WHERE image_id=?1", {id}));
@@ -140,16 +161,19 @@ Result<> DiskImageStore::apply(ImageIndex next, const std::set<std::string>& cha
   auto write = [&]() -> Result<> {
     for (const std::string& id : changed_ids) {
       auto found = next.images.find(id);
-      if (found == next.images.end()) {
+      bool is_kept = found == next.images.end();
+      if (is_kept) found = next.kept.find(id);
+      if (is_kept && found == next.kept.end()) {
         TRY(database_.execute("DELETE FROM images WHERE id=?1", {id}));
         continue;
       }
       const StoredImage& stored = *found->second;
-      TRY(
-          database_.execute("INSERT OR REPLACE INTO images(id, manifest_digest, manifest, config, last_tagged_ns)"
-                            " VALUES(?1, ?2, ?3, ?4, ?5)",
-                            {id, stored.image.manifest_digest, stored.manifest_json, stored.image.config_json,
-                             stored.image.last_tagged_ns}));
+      TRY(database_.execute(
+          "INSERT INTO images(id, manifest_digest, manifest, config, last_tagged_ns, parent, is_kept)"
+          " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(id) DO UPDATE SET manifest_digest=?2, manifest=?3,"
+          " config=?4, last_tagged_ns=?5, parent=?6, is_kept=?7",
+          {id, stored.image.manifest_digest, stored.manifest_json, stored.image.config_json,
+           stored.image.last_tagged_ns, stored.image.parent, int64_t{is_kept}}));
     }
     for (const auto& [name, id] : before->names)
       if (!next.names.contains(name)) TRY(database_.execute("DELETE FROM image_names WHERE name=?1", {name}));
@@ -158,6 +182,9 @@ Result<> DiskImageStore::apply(ImageIndex next, const std::set<std::string>& cha
       if (old != before->names.end() && old->second == id) continue;
       TRY(database_.execute("INSERT OR REPLACE INTO image_names(name, image_id) VALUES(?1, ?2)", {name, id}));
     }
+    for (const std::string& id : changed_ids)
+      if (auto found = next.images.find(id); found != next.images.end() && !before->images.contains(id))
+        for (const std::string& digest : found->second->blobs) TRY(release_blob(digest, std::string(kPullHolder)));
     return layers_.record(new_layers);
   };
   TRY(database_.transaction(write));
@@ -237,16 +264,21 @@ Usage DiskImageStore::usage() {
     for (const std::string& key : each(stored->layer_keys)) ++layers[key].users;
     for (const std::string& digest : each(stored->blobs)) ++blobs[digest].users;
   }
+  for (const auto& [id, stored] : index->kept)
+    for (const std::string& key : each(stored->layer_keys)) ++layers[key].users;
   for (auto& [key, layer] : layers) out.layers_size += layer.size = layers_.size(key);
   // A blob that an image names need not be here: it is what its registry calls the layer.
   for (auto& [digest, blob] : blobs) out.blobs_size += blob.size = blobs_.size(digest).value_or(0);
   for (const auto& [id, stored] : index->images) {
     Usage::PerImage entry{.id = id, .size = stored->image.size};
-    for (const std::string& key : each(stored->layer_keys))
+    for (const std::string& key : each(stored->layer_keys)) {
       if (layers[key].users > 1) entry.shared_size += layers[key].size;
+      entry.parts.emplace_back("layer " + key, layers[key].size);
+    }
     for (const std::string& digest : each(stored->blobs)) {
       entry.blobs_size += blobs[digest].size;
       if (blobs[digest].users > 1) entry.shared_blobs_size += blobs[digest].size;
+      entry.parts.emplace_back("blob " + digest, blobs[digest].size);
     }
     out.images.push_back(std::move(entry));
   }
@@ -273,6 +305,18 @@ Result<> DiskImageStore::add_blob(const std::string& digest, ByteSource& bytes) 
                 blob.digest().c_str());
   return publish(blob);
 }
+
+Result<std::unique_ptr<BlobIntake>> DiskImageStore::begin_blob(const std::string& digest, int64_t max_size) {
+  return partial_.begin(digest, max_size, [this, digest](const std::string& path) -> Result<> {
+    TRY(adopt_blob(digest, path));
+    // Without a hold the next start would take it for garbage.
+    if (auto held = hold_blobs({digest}, std::string(kPullHolder), Hold::kUntilReboot); !held)
+      log_warn("holding the blob of a pull: %s, ignoring", held.error().message.c_str());
+    return {};
+  });
+}
+
+int64_t DiskImageStore::drop_partial_blobs() { return partial_.drop(nullptr, 0); }
 
 Result<> DiskImageStore::publish(SpooledBlob& blob) {
   protect_blob(blob.digest());
@@ -337,7 +381,7 @@ Result<std::shared_ptr<StoredImage>> DiskImageStore::read_image(const std::strin
 }
 
 Result<std::string> DiskImageStore::commit_image(const std::string& manifest_digest, const std::string& repo_tag,
-                                                 const std::string& repo_digest) {
+                                                 const std::string& repo_digest, const std::string& parent) {
   std::vector<std::string> new_names;
   if (!repo_tag.empty()) {
     auto reference = TRY(spec::parse_reference_with_default_tag(repo_tag));
@@ -356,10 +400,13 @@ Result<std::string> DiskImageStore::commit_image(const std::string& manifest_dig
   auto stored = TRY(read_image(manifest_digest));
   std::string id = stored->image.id;
   stored->image.last_tagged_ns = now_ns();
+  stored->image.parent = parent;
   ImageIndex next = *snapshot();
+  next.kept.erase(id);
   std::set<std::string> changed = {id};
   // The manifest of a registry is worth more than a made-up one: with it a push sends the same blobs again.
   auto known = next.images.find(id);
+  if (known != next.images.end() && parent.empty()) stored->image.parent = known->second->image.parent;
   if (known == next.images.end() || !repo_digest.empty()) next.images[id] = std::move(stored);
   for (const std::string& name : new_names) {
     auto& owner = next.names[name];

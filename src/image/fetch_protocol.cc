@@ -9,6 +9,7 @@ namespace caisson::image {
 namespace {
 
 constexpr size_t kMaxText = 4096;
+constexpr size_t kMaxIdentityToken = 16 << 10;
 
 void clean(std::string& text) {
   if (text.size() > kMaxText) text.resize(kMaxText);
@@ -24,6 +25,9 @@ Result<FetchReply> parse_fetch_reply(const std::string& message) {
   FetchReply reply = TRY_CTX(json::decode<FetchReply>(message), "message of the fetch worker");
   for (std::string* text : {&reply.error_kind, &reply.message, &reply.code, &reply.media_type, &reply.note})
     clean(*text);
+  for (char c : reply.identity_token)
+    if (static_cast<unsigned char>(c) < 0x20 || reply.identity_token.size() > kMaxIdentityToken)
+      return fail(ErrorKind::kCorrupt, "message of the fetch worker: malformed identity token");
   if (!is_absent_or_digest(reply.digest))
     return fail(ErrorKind::kCorrupt, "message of the fetch worker: malformed digest");
   if (reply.done && !reply.ok && reply.message.empty()) reply.message = "fetch worker failed without a reason";

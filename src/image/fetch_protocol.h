@@ -5,10 +5,11 @@
 //
 //   kind          descriptors with the job                     what the worker does
 //   setup         -                                            first message: registry, repository, credentials
-//   login         -                                            tries the credentials: GET /v2/
+//   login         -                                            tries the credentials: GET /v2/; says `identity_token`
 //   manifest      [0] pipe for the document                    GET by `reference` (tag or digest)
 //   head          -                                            HEAD of manifest `reference`
 //   tags          [0] pipe for the document                    GET tags/list
+//   search        [0] pipe for the document                    GET `reference`: "/v1/search?q=..."
 //   blob          [0] pipe for the bytes as stored, [1] pipe for the decompressed tar (optional); with `offset` only
 //   the
 //                 bytes from there on are fetched and stored, and [2] is a file with those before (where [1] is)
@@ -21,13 +22,14 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "wire/json.h"
 
 namespace caisson::image {
 
-inline constexpr size_t kMaxFetchMessage = 128 << 10;  // below the default socket buffer
+inline constexpr size_t kMaxFetchMessage = 160 << 10;  // below the default socket buffer
 inline constexpr int64_t kMaxManifestBytes = 4 << 20;
 inline constexpr int64_t kMaxConfigBytes = 8 << 20;
 
@@ -36,8 +38,12 @@ struct FetchSetup {
   bool insecure = false;
   std::string repository;  // "library/busybox"
   bool push = false;
-  std::string auth;    // Docker's AuthConfig JSON, "" for none
-  std::string ca_pem;  // additional trusted certificates
+  bool offline_token = false;  // login: ask for an identity token
+  std::string auth;            // Docker's AuthConfig JSON, "" for none
+  std::string ca_pem;          // additional trusted certificates
+  std::string client_cert_pem, client_key_pem;
+  std::vector<std::string> insecure_networks;  // hosts with an address in there are insecure
+  int64_t timeout_s = 60;                      // longest silence
 };
 
 struct FetchJob {
@@ -55,12 +61,15 @@ struct FetchReply {
   bool ok = false;
   std::string error_kind, message, code;  // code: the registry's own ("MANIFEST_UNKNOWN")
   std::string digest, media_type, note;   // note: "mounted" after an upload that was a mount
+  std::string identity_token;             // after a login
   int64_t size = -1;
 };
 
 CAISSON_JSON(FetchSetup, CAISSON_FIELD("host", host), CAISSON_FIELD("insecure", insecure),
              CAISSON_FIELD("repository", repository), CAISSON_FIELD("push", push), CAISSON_FIELD_OMIT("auth", auth),
-             CAISSON_FIELD_OMIT("ca_pem", ca_pem))
+             CAISSON_FIELD_OMIT("ca_pem", ca_pem), CAISSON_FIELD_OMIT("client_cert_pem", client_cert_pem),
+             CAISSON_FIELD_OMIT("client_key_pem", client_key_pem), CAISSON_FIELD("offline_token", offline_token),
+             CAISSON_FIELD_OMIT("insecure_networks", insecure_networks), CAISSON_FIELD("timeout_s", timeout_s))
 CAISSON_JSON(FetchJob, CAISSON_FIELD("id", id), CAISSON_FIELD("kind", kind), CAISSON_FIELD_OMIT("reference", reference),
              CAISSON_FIELD_OMIT("digest", digest), CAISSON_FIELD_OMIT("media_type", media_type),
              CAISSON_FIELD_OMIT("mount_from", mount_from), CAISSON_FIELD("size", size), CAISSON_FIELD("offset", offset),
@@ -69,7 +78,7 @@ CAISSON_JSON(FetchReply, CAISSON_FIELD("id", id), CAISSON_FIELD("done", done), C
              CAISSON_FIELD_OMIT("error_kind", error_kind), CAISSON_FIELD_OMIT("message", message),
              CAISSON_FIELD_OMIT("code", code), CAISSON_FIELD_OMIT("digest", digest),
              CAISSON_FIELD_OMIT("media_type", media_type), CAISSON_FIELD_OMIT("note", note),
-             CAISSON_FIELD("size", size))
+             CAISSON_FIELD_OMIT("identity_token", identity_token), CAISSON_FIELD("size", size))
 
 // What the engine takes from a worker: shortens texts, removes control bytes, refuses malformed digests.
 Result<FetchReply> parse_fetch_reply(const std::string& message);

@@ -11,17 +11,14 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "sys/files.h"
+#include "image/fetch_certs.h"
 #include "sys/process.h"
 #include "sys/unix_socket.h"
-#include "wire/registry_proxy.h"
-#include "wire/registry_url.h"
 
 namespace caisson::image {
 namespace {
 
 constexpr int kCancelPollMs = 50;
-constexpr size_t kMaxCaPem = 64 << 10;
 
 struct PendingCall {
   FetchReply reply;
@@ -143,32 +140,7 @@ class WorkerSession : public FetchSession {
   std::thread reader_;
 };
 
-// Docker's certs.d/<host:port>/*.crt: roots for this registry only.
-std::string read_extra_roots(const FetchConfig& config, const std::string& host) {
-  if (config.certs_dir.empty() || host.contains('/')) return "";
-  std::string directory = config.certs_dir + "/" + host, out;
-  auto names = sys::list_dir(directory);
-  if (!names) return "";
-  for (auto& name : *names) {
-    if (!name.ends_with(".crt")) continue;
-    auto text = sys::read_file(directory + "/" + name, kMaxCaPem);
-    if (text && out.size() + text->size() < kMaxCaPem) out += *text + "\n";
-  }
-  return out;
-}
-
 }  // namespace
-
-bool is_insecure_registry(const FetchConfig& config, const std::string& host) {
-  auto url = registry::parse_url("http://" + host);
-  if (!url) return false;
-  if (registry::is_loopback_name(url->host)) return true;
-  for (auto& entry : config.insecure_registries)
-    if (equals_ignore_case(entry, host) || equals_ignore_case(entry, url->host) ||
-        registry::is_in_network(url->host, entry))
-      return true;
-  return false;
-}
 
 Result<std::unique_ptr<FetchSession>> FetchSession::adopt(UniqueFd control, const FetchSetup& setup,
                                                           const std::atomic<bool>* cancel) {
@@ -192,7 +164,11 @@ Result<std::unique_ptr<FetchSession>> FetchSession::start(const FetchConfig& con
   sockets.second.reset();
   auto session = std::make_unique<WorkerSession>(std::move(sockets.first), std::move(child), cancel);
   FetchJob first{.kind = "setup", .setup = setup};
-  first.setup.ca_pem = read_extra_roots(config, setup.host);
+  RegistryCerts certs = TRY(read_registry_certs(config.certs_dirs, setup.host));
+  first.setup.ca_pem = std::move(certs.ca_pem);
+  first.setup.client_cert_pem = std::move(certs.client_cert_pem);
+  first.setup.client_key_pem = std::move(certs.client_key_pem);
+  first.setup.timeout_s = config.timeout_s;
   TRY(session->call(std::move(first), {}, {}, nullptr));
   return session;
 }

@@ -15,20 +15,25 @@
 
 namespace caisson::image {
 
+struct RegistriesConfig;
+
 // What pull and push need to know of the engine's configuration.
 struct FetchConfig {
-  std::string fetch_program;                     // path of caisson-fetch
-  std::vector<std::string> insecure_registries;  // "host[:port]" or CIDR; loopback is always among them
-  std::vector<std::string> mirrors;              // "https://mirror:5000", tried before Docker Hub, pulls only
-  std::string certs_dir;                         // Docker's certs.d: <dir>/<host:port>/*.crt, "" for none
-  std::string tmp_dir = "/tmp";                  // for layers compressed during a push; unnamed files only
-  int max_parallel = 3;                          // layers at once
+  std::string fetch_program;                           // path of caisson-fetch
+  std::vector<std::string> insecure_registries;        // "host[:port]" or CIDR; loopback is always among them
+  std::vector<std::string> mirrors;                    // "https://mirror:5000", tried before Docker Hub, pulls only
+  std::vector<std::string> certs_dirs;                 // Docker's certs.d, see fetch_certs.h
+  std::shared_ptr<const RegistriesConfig> registries;  // registries.conf; may be null
+  std::string tmp_dir = "/tmp";                        // for layers compressed during a push; unnamed files only
+  int max_parallel = 3;                                // layers at once
+  int timeout_s = 60;                                  // longest silence of a registry
 };
 
 class FetchSession {
  public:
-  // Spawns the worker and gives it `setup`. The calling thread must outlive the session: the worker dies with it.
-  // `cancel` is polled; once true the worker is killed and every call ends with kCancelled.
+  // Spawns the worker and gives it `setup`, certificates of config.certs_dirs added. The calling thread must outlive
+  // the session: the worker dies with it. `cancel` is polled; once true the worker is killed and every call ends with
+  // kCancelled.
   static Result<std::unique_ptr<FetchSession>> start(const FetchConfig& config, const FetchSetup& setup,
                                                      const std::atomic<bool>* cancel);
   // Over a socket to something that speaks the protocol already: tests run the worker on a thread.

@@ -1,49 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/fetch_transfer.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
+#include "base/clock.h"
 #include "base/text.h"
+#include "image/fetch_exchange.h"
 #include "image/fetch_protocol.h"
 #include "spec/oci_image.h"
 #include "wire/digest.h"
 
 namespace caisson::image {
+
+struct TagPage {
+  std::vector<std::string> tags;
+};
+CAISSON_JSON(TagPage, CAISSON_FIELD("tags", tags))
+
 namespace {
 
-constexpr size_t kMaxErrorBody = 64 << 10;
 constexpr size_t kMaxTagList = 8 << 20;
-
-std::unexpected<TransferError> failed(Error error) { return std::unexpected(TransferError{std::move(error), ""}); }
-
-std::unexpected<TransferError> failed_response(registry::RegistryResponse& response) {
-  auto body = response.read_all(kMaxErrorBody);
-  auto failure = registry::failure_of_response(response.status, body ? *body : "");
-  return std::unexpected(TransferError{std::move(failure.error), std::move(failure.code)});
-}
-
-void sleep_before_try(const RetryPolicy& policy, int failures) {
-  int64_t delay = static_cast<int64_t>(policy.first_delay_ms) << std::min(failures - 1, 6);
-  std::this_thread::sleep_for(std::chrono::milliseconds(delay));
-}
-
-bool worth_retrying(const Error& error) {
-  return error.kind == ErrorKind::kUnavailable || error.kind == ErrorKind::kIo || error.kind == ErrorKind::kTimeout;
-}
+constexpr size_t kMaxSearchAnswer = 2 << 20;
+constexpr size_t kMaxTags = 10'000;
+constexpr int kMaxTagPages = 1000;
+constexpr int64_t kWorthwhile = 64 << 10;    // so many new bytes make a new start of a blob count as progress
+constexpr int64_t kMinBytesPerSecond = 128;  // below that a blob is not arriving
+constexpr int64_t kNsPerSecond = 1'000'000'000;
 
 // "bytes 500-999/1000" must begin where we asked.
 bool continues_at(const registry::RegistryResponse& response, int64_t offset) {
   auto range = response.headers.find("Content-Range");
   return range && range->starts_with("bytes " + std::to_string(offset) + "-");
-}
-
-std::string header_or_empty(const registry::RegistryResponse& response, std::string_view name) {
-  auto value = response.headers.find(name);
-  return value ? std::string(*value) : "";
 }
 
 Result<> skip_bytes(ByteSource& source, int64_t count) {
@@ -57,27 +44,16 @@ Result<> skip_bytes(ByteSource& source, int64_t count) {
   return {};
 }
 
-// Reads a file by position: the descriptor's own offset is shared with the engine and with other tries.
-class PositionedSource : public ByteSource {
- public:
-  PositionedSource(int fd, int64_t size, const std::function<void(int64_t)>& on_progress)
-      : fd_(fd), size_(size), on_progress_(on_progress) {}
-  Result<size_t> read(std::span<char> buffer) override {
-    size_t wanted = static_cast<size_t>(std::min<int64_t>(static_cast<int64_t>(buffer.size()), size_ - offset_));
-    if (wanted == 0) return size_t{0};
-    ssize_t got = pread(fd_, buffer.data(), wanted, offset_);
-    if (got < 0) return fail_errno("reading the blob");
-    if (got == 0) return fail(ErrorKind::kCorrupt, "blob is shorter than its recorded size");
-    offset_ += got;
-    if (on_progress_) on_progress_(offset_);
-    return static_cast<size_t>(got);
-  }
-
- private:
-  int fd_;
-  int64_t size_, offset_ = 0;
-  const std::function<void(int64_t)>& on_progress_;
-};
+// Target of `<...>; rel="next"`, "" without one.
+std::string next_page(const registry::RegistryResponse& response) {
+  std::string link = header_or_empty(response, "Link");
+  size_t open = link.find('<'), close = link.find('>');
+  if (open == std::string::npos || close == std::string::npos || close < open) return "";
+  std::string rest = link.substr(close);
+  if (!rest.contains("rel=\"next\"") && !rest.contains("rel=next")) return "";
+  auto url = registry::resolve_location(response.url, link.substr(open + 1, close - open - 1));
+  return url && url->same_origin(response.url) ? url->text() : "";
+}
 
 }  // namespace
 
@@ -95,13 +71,13 @@ TransferResult<> check_login(registry::RegistryClient& client) {
 }
 
 TransferResult<ManifestAnswer> get_manifest(registry::RegistryClient& client, const std::string& repository,
-                                            const std::string& reference, bool head_only) {
+                                            const std::string& reference, bool head_only, RetryPolicy policy) {
   registry::RegistryRequest request;
   request.method = head_only ? "HEAD" : "GET";
   request.target = "/v2/" + repository + "/manifests/" + reference;
   for (auto type : {spec::kOciIndex, spec::kOciManifest, spec::kDockerManifestList, spec::kDockerManifest})
     request.headers.add("Accept", std::string(type));
-  auto response = client.send(request);
+  auto response = send_patiently(client, request, policy);
   if (!response) return failed(std::move(response).error());
   if ((*response)->status != 200) return failed_response(**response);
   ManifestAnswer out;
@@ -119,13 +95,40 @@ TransferResult<ManifestAnswer> get_manifest(registry::RegistryClient& client, co
   return out;
 }
 
-TransferResult<std::string> get_tags(registry::RegistryClient& client, const std::string& repository) {
+TransferResult<std::string> get_tags(registry::RegistryClient& client, const std::string& repository,
+                                     RetryPolicy policy) {
+  TagPage all;
   registry::RegistryRequest request;
   request.target = "/v2/" + repository + "/tags/list";
-  auto response = client.send(request);
+  for (int pages = 0; !request.target.empty(); ++pages) {
+    auto response = send_patiently(client, request, policy);
+    if (!response) return failed(std::move(response).error());
+    if ((*response)->status != 200) return failed_response(**response);
+    auto body = (*response)->read_all(kMaxTagList);
+    if (!body) return failed(std::move(body).error());
+    auto page = json::decode<TagPage>(*body);
+    if (!page) return failed(with_context(std::move(page).error(), "list of tags").error());
+    std::move(page->tags.begin(), page->tags.end(), std::back_inserter(all.tags));
+    if (all.tags.size() > kMaxTags || pages == kMaxTagPages)
+      return failed(Error{ErrorKind::kInvalid, 0, format("repository has more than %zu tags", kMaxTags)});
+    request.target = next_page(**response);
+  }
+  return json::encode(all);
+}
+
+TransferResult<std::string> get_search(registry::RegistryClient& client, const std::string& target,
+                                       RetryPolicy policy) {
+  registry::RegistryRequest request;
+  request.target = target;
+  auto response = send_patiently(client, request, policy);
   if (!response) return failed(std::move(response).error());
-  if ((*response)->status != 200) return failed_response(**response);
-  auto body = (*response)->read_all(kMaxTagList);
+  if ((*response)->status != 200) {
+    auto error = failed_response(**response);
+    if (error.error().code.empty())
+      return failed(Error{ErrorKind::kUnavailable, 0, format("Unexpected status code %d", (*response)->status)});
+    return error;
+  }
+  auto body = (*response)->read_all(kMaxSearchAnswer);
   if (!body) return failed(std::move(body).error());
   return std::move(*body);
 }
@@ -151,12 +154,26 @@ Result<> BlobSource::connect() {
     TRY(skip_bytes(*response, offset_));
   } else {
     auto body = response->read_all(kMaxErrorBody);
-    auto failure = registry::failure_of_response(response->status, body ? *body : "");
+    auto failure = registry::failure_of_response(response->status, body ? *body : "", &response->headers);
     code_ = failure.code;
+    wait_s_ = asked_wait(*response);
+    if (wait_s_ > policy_.max_wait_s) failure.error.kind = ErrorKind::kExhausted;
     return std::unexpected(std::move(failure.error));
   }
   response_ = std::move(response);
   return {};
+}
+
+Result<> BlobSource::check_rate() {
+  int64_t now = monotonic_ns();
+  if (window_start_ns_ == 0) window_start_ns_ = now;
+  int64_t passed_s = (now - window_start_ns_) / kNsPerSecond, came = offset_ - window_offset_;
+  if (passed_s < policy_.window_s) return {};
+  window_start_ns_ = now;
+  window_offset_ = offset_;
+  if (came >= passed_s * kMinBytesPerSecond) return {};
+  return fail(ErrorKind::kTimeout, "blob %s: only %lld bytes in %lld s", digest_.c_str(), static_cast<long long>(came),
+              static_cast<long long>(passed_s));
 }
 
 Result<size_t> BlobSource::read(std::span<char> buffer) {
@@ -177,21 +194,28 @@ Result<size_t> BlobSource::read(std::span<char> buffer) {
       if (offset_ > size_)
         return fail(ErrorKind::kCorrupt, "blob %s is larger than the %lld bytes of its descriptor", digest_.c_str(),
                     static_cast<long long>(size_));
-      failures_ = 0;
-      return got;
+      // A registry that gives a few bytes per connection would otherwise keep us for ever.
+      if (offset_ - failed_at_ >= kWorthwhile) failures_ = 0;
+      auto fast_enough = check_rate();
+      if (fast_enough) return got;
+      offset_ -= static_cast<int64_t>(*got);
+      got = std::unexpected(std::move(fast_enough).error());
     }
     response_.reset();
     if (!worth_retrying(got.error()) || ++failures_ >= policy_.tries) return got;
-    sleep_before_try(policy_, failures_);
+    failed_at_ = offset_;
+    sleep_before_try(policy_, failures_, std::exchange(wait_s_, std::nullopt));
+    window_start_ns_ = 0;
+    window_offset_ = offset_;
   }
 }
 
 TransferResult<int64_t> find_blob(registry::RegistryClient& client, const std::string& repository,
-                                  const std::string& digest) {
+                                  const std::string& digest, RetryPolicy policy) {
   registry::RegistryRequest request;
   request.method = "HEAD";
   request.target = "/v2/" + repository + "/blobs/" + digest;
-  auto response = client.send(request);
+  auto response = send_patiently(client, request, policy);
   if (!response) return failed(std::move(response).error());
   int status = (*response)->status;
   if (status == 404) return int64_t{-1};
@@ -200,71 +224,15 @@ TransferResult<int64_t> find_blob(registry::RegistryClient& client, const std::s
   return size ? *size : int64_t{0};
 }
 
-namespace {
-
-// POST that opens an upload: the address to send to, or "" when the blob was mounted.
-TransferResult<std::string> begin_upload(registry::RegistryClient& client, const UploadRequest& upload) {
-  registry::RegistryRequest request;
-  request.method = "POST";
-  request.target = "/v2/" + upload.repository + "/blobs/uploads/";
-  if (!upload.mount_from.empty()) {
-    http::Query query;
-    query.add("mount", upload.digest);
-    query.add("from", upload.mount_from);
-    request.target += "?" + query.encode();
-  }
-  auto response = client.send(request);
-  if (!response) return failed(std::move(response).error());
-  int status = (*response)->status;
-  if (status == 201) return std::string();
-  if (status != 202) return failed_response(**response);
-  (void)(*response)->read_all(kMaxErrorBody);
-  auto location = registry::resolve_location((*response)->url, header_or_empty(**response, "Location"));
-  if (!location) return failed(Error{ErrorKind::kUnavailable, 0, "registry gave no place for the upload"});
-  return location->text();
-}
-
-}  // namespace
-
-TransferResult<bool> upload_blob(registry::RegistryClient& client, const UploadRequest& upload,
-                                 const std::function<void(int64_t)>& on_progress, RetryPolicy policy) {
-  for (int failures = 0;;) {
-    auto location = begin_upload(client, upload);
-    if (location && location->empty()) return true;
-    std::optional<TransferError> error;
-    if (!location) {
-      error = std::move(location).error();
-    } else {
-      registry::RegistryRequest request;
-      request.method = "PUT";
-      request.target =
-          *location + (location->contains('?') ? "&" : "?") + "digest=" + http::percent_encode(upload.digest);
-      request.headers.set("Content-Type", "application/octet-stream");
-      request.body_size = upload.size;
-      request.open_body = [&]() -> Result<std::unique_ptr<ByteSource>> {
-        return std::make_unique<PositionedSource>(upload.fd, upload.size, on_progress);
-      };
-      auto response = client.send(request);
-      if (response && ((*response)->status == 201 || (*response)->status == 204)) {
-        (void)(*response)->read_all(kMaxErrorBody);
-        return false;
-      }
-      error = response ? failed_response(**response).error() : TransferError{std::move(response).error(), ""};
-    }
-    if (!worth_retrying(error->error) || ++failures >= policy.tries) return std::unexpected(std::move(*error));
-    sleep_before_try(policy, failures);
-  }
-}
-
 TransferResult<std::string> put_manifest(registry::RegistryClient& client, const std::string& repository,
-                                         const std::string& reference, const std::string& media_type,
-                                         std::string body) {
+                                         const std::string& reference, const std::string& media_type, std::string body,
+                                         RetryPolicy policy) {
   registry::RegistryRequest request;
   request.method = "PUT";
   request.target = "/v2/" + repository + "/manifests/" + reference;
   request.headers.set("Content-Type", media_type);
   request.body = std::move(body);
-  auto response = client.send(request);
+  auto response = send_patiently(client, request, policy);
   if (!response) return failed(std::move(response).error());
   if ((*response)->status != 201 && (*response)->status != 200) return failed_response(**response);
   (void)(*response)->read_all(kMaxErrorBody);

@@ -133,6 +133,13 @@ class Worker {
     options.host = setup.host;
     options.insecure = setup.insecure;
     options.ca_pem = setup.ca_pem;
+    options.client_cert_pem = setup.client_cert_pem;
+    options.client_key_pem = setup.client_key_pem;
+    options.insecure_networks = setup.insecure_networks;
+    options.offline_token = setup.offline_token;
+    options.idle_timeout_s = static_cast<int>(std::clamp<int64_t>(setup.timeout_s, 1, 3600));
+    options.connect_timeout_ms = std::min(options.connect_timeout_ms, options.idle_timeout_s * 1000);
+    retries_.window_s = options.idle_timeout_s;
     options.repository = setup.repository;
     options.push = setup.push;
     options.credentials = std::move(*credentials);
@@ -150,6 +157,7 @@ class Worker {
     if (job.kind == "manifest" && needs(1)) return manifest(job, fds[0].get());
     if (job.kind == "head") return head(job);
     if (job.kind == "tags" && needs(1)) return tags(fds[0].get());
+    if (job.kind == "search" && needs(1)) return search(job, fds[0].get());
     if (job.kind == "blob" && needs(1)) return blob(job, fds);
     if (job.kind == "unpack" && needs(2)) return unpack(fds[0].get(), fds[1].get());
     if (job.kind == "compress" && needs(2)) return gzip(fds[0].get(), fds[1].get());
@@ -161,11 +169,14 @@ class Worker {
 
   FetchReply login() {
     auto accepted = check_login(*client_);
-    return accepted ? success() : failure(accepted.error());
+    if (!accepted) return failure(accepted.error());
+    FetchReply reply = success();
+    reply.identity_token = client_->identity_token();
+    return reply;
   }
 
   FetchReply manifest(const FetchJob& job, int out) {
-    auto answer = get_manifest(*client_, repository_, job.reference, false);
+    auto answer = get_manifest(*client_, repository_, job.reference, false, retries_);
     if (!answer) return failure(answer.error());
     if (auto written = sys::write_all(out, answer->body); !written) return failure(written.error());
     FetchReply reply = success();
@@ -175,7 +186,7 @@ class Worker {
   }
 
   FetchReply head(const FetchJob& job) {
-    auto answer = get_manifest(*client_, repository_, job.reference, true);
+    auto answer = get_manifest(*client_, repository_, job.reference, true, retries_);
     if (!answer) return failure(answer.error());
     FetchReply reply = success();
     reply.digest = answer->digest;
@@ -184,7 +195,14 @@ class Worker {
   }
 
   FetchReply tags(int out) {
-    auto body = get_tags(*client_, repository_);
+    auto body = get_tags(*client_, repository_, retries_);
+    if (!body) return failure(body.error());
+    if (auto written = sys::write_all(out, *body); !written) return failure(written.error());
+    return success();
+  }
+
+  FetchReply search(const FetchJob& job, int out) {
+    auto body = get_search(*client_, job.reference, retries_);
     if (!body) return failure(body.error());
     if (auto written = sys::write_all(out, *body); !written) return failure(written.error());
     return success();
@@ -238,7 +256,7 @@ class Worker {
   }
 
   FetchReply exists(const FetchJob& job) {
-    auto size = find_blob(*client_, repository_, job.digest);
+    auto size = find_blob(*client_, repository_, job.digest, retries_);
     if (!size) return failure(size.error());
     FetchReply reply = success();
     reply.size = *size;
@@ -264,7 +282,7 @@ class Worker {
   FetchReply put(const FetchJob& job, int document) {
     auto body = sys::read_fd(document, kMaxManifestBytes);
     if (!body) return failure(body.error());
-    auto digest = put_manifest(*client_, repository_, job.reference, job.media_type, std::move(*body));
+    auto digest = put_manifest(*client_, repository_, job.reference, job.media_type, std::move(*body), retries_);
     if (!digest) return failure(digest.error());
     FetchReply reply = success();
     reply.digest = *digest;
@@ -272,7 +290,7 @@ class Worker {
   }
 
   const int control_;
-  const RetryPolicy retries_;
+  RetryPolicy retries_;
   std::unique_ptr<registry::RegistryClient> client_;
   std::string repository_;
   std::mutex mutex_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/image_index.h"
 
+#include <algorithm>
+
 #include "spec/reference.h"
 #include "wire/digest.h"
 
@@ -53,6 +55,10 @@ std::vector<std::string> ImageIndex::names_of(const std::string& id) const {
   return out;
 }
 
+bool ImageIndex::has_children(const std::string& id) const {
+  return std::any_of(images.begin(), images.end(), [&](const auto& entry) { return entry.second->image.parent == id; });
+}
+
 void ImageIndex::refresh(const std::set<std::string>& ids) {
   for (const std::string& id : ids) {
     auto found = images.find(id);
@@ -75,11 +81,9 @@ std::string ImageIndex::to_oci_index() const {
   index.media_type = spec::kOciIndex;
   for (const auto& [id, stored] : images) {
     spec::Descriptor descriptor;
-    auto manifest = json::decode<spec::Manifest>(stored->manifest_json);
-    descriptor.media_type =
-        manifest && !manifest->media_type.empty() ? manifest->media_type : std::string(spec::kOciManifest);
+    descriptor.media_type = stored->image.manifest_type;
     descriptor.digest = stored->image.manifest_digest;
-    descriptor.size = static_cast<int64_t>(stored->manifest_json.size());
+    descriptor.size = stored->image.manifest_size;
     if (stored->image.repo_tags.empty()) index.manifests.push_back(descriptor);
     for (const std::string& tag : stored->image.repo_tags) {
       descriptor.annotations = {{std::string(spec::kRefNameAnnotation), tag}};

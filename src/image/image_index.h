@@ -30,6 +30,8 @@ struct StoredImage {
 
 struct ImageIndex {
   std::map<std::string, std::shared_ptr<const StoredImage>> images;  // by id
+  // Removed by force, but containers stand on their layers. Not found by anybody, without names and blobs.
+  std::map<std::string, std::shared_ptr<const StoredImage>> kept;
   // Full names ("docker.io/library/busybox:latest", "...@sha256:...") to image ids.
   std::map<std::string, std::string> names;
 
@@ -40,6 +42,7 @@ struct ImageIndex {
   // kNotFound `No such image: x:latest`, kInvalid for what is no reference.
   Result<Found> find(const std::string& reference) const;
   std::vector<std::string> names_of(const std::string& id) const;  // sorted
+  bool has_children(const std::string& id) const;
   // Fills in the images' repo_tags and repo_digests after names were changed.
   void refresh(const std::set<std::string>& ids);
   // The layout's index.json.

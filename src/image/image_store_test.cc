@@ -54,8 +54,12 @@ struct Store {
     auto found = store->find(name);
     return found ? found->id : found.error().message;
   }
-  std::vector<std::string> remove(const std::string& name, bool force = false, const std::string& user = "") {
-    auto removed = store->remove(name, force, [&](const std::string&) { return user; });
+  std::vector<std::string> remove(const std::string& name, bool force = false, const std::string& user = "",
+                                  const std::string& running = "", bool prune_parents = true) {
+    std::string used = id(name);
+    auto removed = store->remove(name, {.force = force, .prune_parents = prune_parents}, [&](const std::string& asked) {
+      return asked == used ? ImageUsers{running, user} : ImageUsers{};
+    });
     std::vector<std::string> out;
     if (!removed) return {removed.error().message};
     for (const RemovedImage& entry : *removed)
@@ -159,7 +163,10 @@ TEST_CASE("store: Docker's rules and words for removal" NEEDS_ROOT) {
   CHECK(s.remove(shown, false, user) ==
         Lines{"conflict: unable to delete " + shown +
               " (must be forced) - image is being used by stopped container eeeeeeeeeeee"});
-  CHECK(s.remove("other:v1", true, user) == Lines{"Untagged: other:v1"});
+  CHECK(s.remove(id, true, "", user) == Lines{"conflict: unable to delete " + shown +
+                                              " (cannot be forced) - image is being used by running container "
+                                              "eeeeeeeeeeee"});
+  CHECK(s.remove("other:v1", true, "", user) == Lines{"Untagged: other:v1"});
   CHECK(s.id(id) == id);
   CHECK(s.store->find(id)->repo_tags.empty());
   CHECK(s.remove(id) == Lines{"Deleted: " + id, "Deleted: " + digest::sha256(base_tar())});
@@ -176,12 +183,74 @@ TEST_CASE("store: Docker's rules and words for removal" NEEDS_ROOT) {
                                                  "Deleted: " + id, "Deleted: " + digest::sha256(base_tar())});
 }
 
+TEST_CASE("store: what is removed by force from under a stopped container is lost but for its layers" NEEDS_ROOT) {
+  Store s;
+  REQUIRE(s.load(docker_archive({{{base_tar()}, "busybox:latest", ""}})));
+  std::string id = s.id("busybox");
+  CHECK(s.remove("busybox", true, std::string(64, 'e')) == Lines{"Untagged: busybox:latest", "Deleted: " + id});
+  CHECK(s.id(id) == "No such image: " + id);
+  CHECK(s.store->list().empty());
+  CHECK(s.blobs() == 0);
+  auto chain = s.store->layers(id);
+  REQUIRE(chain);
+  CHECK(sys::path_exists(chain->directories[0]));
+  chain->lease.reset();
+  s.reopen();
+  REQUIRE(s.store->layers(id));
+  s.store->forget_unused([&](const std::string&) { return ImageUsers{"", "somebody"}; });
+  CHECK(s.count("layers") == 1);
+  s.store->forget_unused([&](const std::string&) { return ImageUsers{}; });
+  CHECK(s.count("layers") == 0);
+  CHECK(!s.store->layers(id));
+
+  // Loaded again meanwhile it is an image like any other.
+  REQUIRE(s.load(docker_archive({{{base_tar()}, "busybox:latest", ""}})));
+  CHECK(s.remove(id, true, std::string(64, 'e')).size() == 2);
+  REQUIRE(s.load(docker_archive({{{base_tar()}, "busybox:latest", ""}})));
+  s.store->forget_unused([&](const std::string&) { return ImageUsers{}; });
+  CHECK(s.id("busybox") == id);
+  CHECK(s.count("layers") == 1);
+}
+
+TEST_CASE("store: an image with children stays, ancestors without names go with the last of them" NEEDS_ROOT) {
+  Store s;
+  REQUIRE(s.load(docker_archive({{{base_tar()}, "base:1", ""}})));
+  REQUIRE(s.load(docker_archive({{{base_tar(), app_tar()}, "middle:1", ""}})));
+  REQUIRE(s.load(docker_archive({{{base_tar(), app_tar(), web_tar()}, "top:1", ""}})));
+  std::string base = s.id("base:1"), middle = s.id("middle:1"), top = s.id("top:1");
+  auto adopt = [&](const std::string& name, const std::string& parent) {
+    REQUIRE(s.store->commit_image(s.store->find(name)->manifest_digest, "", name + "@" + digest::sha256(name), parent));
+  };
+  adopt("middle", base);
+  adopt("top", middle);
+  s.reopen();
+  CHECK(s.store->find("middle:1")->parent == base);
+  CHECK(s.remove(middle, true) == Lines{"conflict: unable to delete " + middle.substr(7, 12) +
+                                        " (cannot be forced) - image has dependent child images"});
+  // Only the names go: who asked by name is not told that the image itself stays.
+  CHECK(s.remove("middle:1") == Lines{"Untagged: middle:1", "Untagged: middle@" + digest::sha256("middle")});
+  CHECK(s.id(middle) == middle);
+  std::string layer = digest::sha256(base_tar());
+  auto chain = [&](size_t count) {
+    return "Deleted: " + spec::chain_id({layer, digest::sha256(app_tar()), digest::sha256(web_tar())}, count);
+  };
+  SUBCASE("pruned") {
+    CHECK(s.remove("top:1") == Lines{"Untagged: top:1", "Untagged: top@" + digest::sha256("top"), "Deleted: " + top,
+                                     chain(3), "Deleted: " + middle, chain(2)});
+    CHECK(s.id("base:1") == base);
+  }
+  SUBCASE("noprune") {
+    CHECK(s.remove("top:1", false, "", "", false).back() == chain(3));
+    CHECK(s.id(middle) == middle);
+  }
+}
+
 TEST_CASE("store: layers in use survive the image's removal until the lease goes" NEEDS_ROOT) {
   Store s;
   REQUIRE(s.load(docker_archive({{{base_tar()}, "busybox:latest", ""}})));
   auto chain = s.store->layers(s.id("busybox"));
   REQUIRE(chain);
-  REQUIRE(s.store->remove("busybox", true, nullptr));
+  REQUIRE(s.store->remove("busybox", {.force = true}, nullptr));
   CHECK(sys::path_exists(chain->directories[0]));
   chain->lease.reset();
   CHECK(!sys::path_exists(chain->directories[0]));

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "image/image_store.h"
+#include "image/vfs.h"
 #include "sys/files.h"
 #include "sys/mount.h"
 
@@ -51,7 +52,10 @@ Result<UniqueFd> mount_overlay(const std::vector<std::string>& lowers, const std
   for (auto lower = lowers.rbegin(); lower != lowers.rend(); ++lower)
     layered.push_back({"lowerdir+", TRY(option_path(*lower, held, false))});
   layered.insert(layered.end(), common.begin(), common.end());
-  auto mount = sys::make_mount("overlay", layered, attributes);
+  // CAISSON_OVERLAY_MOUNT, for tests, takes a step of the ladder away: "list", or "page" for mount(2).
+  const char* forced = getenv("CAISSON_OVERLAY_MOUNT");
+  bool by_page = forced && std::string_view(forced) == "page";
+  auto mount = forced ? Result<UniqueFd>(fail_errno_of(EINVAL, "forced")) : sys::make_mount("overlay", layered, attributes);
   if (mount || mount.error().err != EINVAL) return mount;
 
   // COMPAT(linux<6.7): no "lowerdir+". From 6.5 on the option itself is refused; before, overlay is behind
@@ -64,9 +68,16 @@ Result<UniqueFd> mount_overlay(const std::vector<std::string>& lowers, const std
     list += (list.empty() ? "" : ":") + TRY(option_path(*lower, held, true));
   std::vector<sys::FsOption> listed = {{"lowerdir", list}};
   listed.insert(listed.end(), common.begin(), common.end());
-  if (list.size() <= kMaxOption) return sys::make_mount("overlay", listed, attributes);
+  if (list.size() <= kMaxOption && !by_page) return sys::make_mount("overlay", listed, attributes);
   const std::string& near = work.empty() ? lowers.back() : work;
   return sys::make_mount_by_page("overlay", listed, attributes, near.substr(0, near.rfind('/')));
+}
+
+Result<UniqueFd> mount_root(const LayerChain& chain, const std::string& upper, const std::string& work,
+                            const OverlayOptions& options) {
+  if (!chain.vfs_cache.empty())
+    return mount_vfs(chain.directories, chain.vfs_cache, upper, work, options.read_only);
+  return mount_overlay(chain.directories, upper, work, options);
 }
 
 }  // namespace caisson::image

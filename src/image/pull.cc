@@ -3,12 +3,13 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "image/fetch_endpoints.h"
 #include "image/pull_layers.h"
 #include "image/pull_progress.h"
 #include "image/pull_select.h"
 #include "image/pull_stream.h"
+#include "sys/files.h"
 #include "wire/digest.h"
-#include "wire/registry_url.h"
 
 namespace caisson::image {
 
@@ -19,6 +20,7 @@ CAISSON_JSON(TagList, CAISSON_FIELD("tags", tags))
 
 namespace {
 
+constexpr int kFollowMs = 100;
 constexpr size_t kMaxTags = 10'000;
 constexpr size_t kMaxAuth = 32 << 10;  // must fit into one message to the worker, certificates beside it
 constexpr int64_t kMaxTagListBytes = 8 << 20;
@@ -29,20 +31,12 @@ Error translate(Error error, const std::string& code, const spec::Reference& ref
     error.kind = ErrorKind::kNotFound;
     error.message = "pull access denied for " + reference.familiar_name() +
                     ", repository does not exist or may require 'docker login': " + error.message;
-  } else if (code == "UNAUTHORIZED") {
-    error.kind = ErrorKind::kNotFound;
-    error.message = "pull access denied for " + reference.familiar_name() +
-                    ", repository does not exist or may require 'docker login': " + error.message;
   } else if (code == "MANIFEST_UNKNOWN") {
     error.kind = ErrorKind::kNotFound;
     error.message = "manifest for " + reference.familiar() + " not found: " + error.message;
   } else if (code == "NAME_UNKNOWN") {
     error.kind = ErrorKind::kNotFound;
     error.message = "repository " + reference.familiar_name() + " not found: " + error.message;
-  } else if (error.kind == ErrorKind::kDenied && error.message.starts_with("unauthorized: ")) {
-    error.message = "pull access denied for " + reference.familiar_name() +
-                    ", repository does not exist or may require 'docker login': " + error.message;
-    error.kind = ErrorKind::kNotFound;
   }
   return error;
 }
@@ -55,8 +49,14 @@ struct FetchedManifest {
 class ImagePuller {
  public:
   ImagePuller(ImageStore& store, FetchSession& session, const FetchConfig& config, const spec::Reference& reference,
-              const spec::Platform& platform, ProgressSink& sink)
-      : store_(store), session_(session), config_(config), reference_(reference), platform_(platform), sink_(sink) {}
+              const spec::Platform& platform, const std::atomic<bool>* cancel, ProgressSink& sink)
+      : store_(store),
+        session_(session),
+        config_(config),
+        reference_(reference),
+        platform_(platform),
+        cancel_(cancel),
+        sink_(sink) {}
 
   Result<std::string> run() {
     const std::string& wanted = reference_.digest.empty() ? reference_.tag : reference_.digest;
@@ -105,15 +105,32 @@ class ImagePuller {
       TRY(store_.add_repo_digest(known->id, repo_digest));
       return !before || before->id != known->id;
     }
-    spec::ImageConfig config = TRY(fetch_config(manifest));
-    TRY(pull_layers(store_, session_, config_.max_parallel, manifest, config, sink_));
+    spec::ImageConfig config = TRY(bring_in_config(manifest));
+    TRY(pull_layers(store_, session_, {config_.max_parallel, cancel_}, manifest, config, sink_));
     StringSource manifest_bytes(image.body);
     TRY(store_.add_blob(image.digest, manifest_bytes));
     TRY(store_.commit_image(image.digest, repo_tag, repo_digest));
     return true;
   }
 
+  // Another pull may be fetching it at this moment.
+  Result<spec::ImageConfig> bring_in_config(const spec::Manifest& manifest) {
+    while (true) {
+      auto seat = store_.transfers().join(manifest.config.digest);
+      if (seat.is_pilot()) return fetch_config(manifest);
+      while (!seat.wait(kFollowMs))
+        if (cancel_ && cancel_->load()) return fail(ErrorKind::kCancelled, "context canceled");
+    }
+  }
+
   Result<spec::ImageConfig> fetch_config(const spec::Manifest& manifest) {
+    if (store_.has_blob(manifest.config.digest)) {
+      UniqueFd blob = TRY(store_.open_blob(manifest.config.digest));
+      auto config =
+          TRY_CTX(json::decode<spec::ImageConfig>(TRY(sys::read_fd(blob.get(), kMaxConfigBytes))), "image config");
+      TRY(check_image(manifest, config));
+      return config;
+    }
     FetchReply refused;
     auto document = fetch_document(
         session_, FetchJob{.kind = "blob", .digest = manifest.config.digest, .size = manifest.config.size},
@@ -134,6 +151,7 @@ class ImagePuller {
   const FetchConfig& config_;
   const spec::Reference& reference_;
   const spec::Platform& platform_;
+  const std::atomic<bool>* cancel_;
   ProgressSink& sink_;
 };
 
@@ -154,11 +172,12 @@ Result<std::string> pull_all(ImageStore& store, FetchSession& session, const Fet
   spec::Platform platform = TRY(parse_platform(request.platform));
   auto lease = store.lease();
   spec::Reference one = request.reference;
-  if (!one.tag.empty() || !one.digest.empty()) return ImagePuller(store, session, config, one, platform, sink).run();
+  if (!one.tag.empty() || !one.digest.empty())
+    return ImagePuller(store, session, config, one, platform, request.cancel, sink).run();
   std::string last;
   for (auto& tag : TRY(fetch_tags(session, request.reference))) {
     one.tag = tag;
-    last = TRY(ImagePuller(store, session, config, one, platform, sink).run());
+    last = TRY(ImagePuller(store, session, config, one, platform, request.cancel, sink).run());
   }
   return last;
 }
@@ -171,29 +190,6 @@ Result<> check_request(const TransferRequest& request) {
   return {};
 }
 
-FetchSetup setup_for(const FetchConfig& config, const TransferRequest& request, bool is_push) {
-  FetchSetup setup;
-  // Docker Hub's registry lives under another name than its references.
-  setup.host = request.reference.domain == "docker.io" ? "registry-1.docker.io" : request.reference.domain;
-  setup.insecure = is_insecure_registry(config, setup.host);
-  setup.repository = request.reference.path;
-  setup.push = is_push;
-  setup.auth = request.auth_json;
-  return setup;
-}
-
-Result<> check_login(const FetchConfig& config, const std::string& server, const std::string& auth_json) {
-  std::string host = server;
-  if (size_t scheme = host.find("://"); scheme != std::string::npos) host.erase(0, scheme + 3);
-  host = host.substr(0, host.find('/'));
-  if (host.empty() || host == "docker.io" || host == "index.docker.io") host = "docker.io";
-  TransferRequest request{.reference = {.domain = host}, .auth_json = auth_json};
-  TRY(check_request(request));
-  auto session = TRY(FetchSession::start(config, setup_for(config, request, false), nullptr));
-  TRY(session->call(FetchJob{.kind = "login"}, {}));
-  return {};
-}
-
 Result<std::string> pull_over(ImageStore& store, FetchSession& session, const FetchConfig& config,
                               const TransferRequest& request, const Progress& progress) {
   ProgressSink sink(progress);
@@ -203,48 +199,27 @@ Result<std::string> pull_over(ImageStore& store, FetchSession& session, const Fe
   return outcome;
 }
 
-namespace {
-
-// What the hub's mirrors are told: nobody's credentials, and plain http only where the mirror's own address says so.
-std::vector<FetchSetup> mirror_setups(const FetchConfig& config, const TransferRequest& request) {
-  std::vector<FetchSetup> out;
-  if (request.reference.domain != "docker.io") return out;
-  for (auto& text : config.mirrors) {
-    auto url = registry::parse_url(text);
-    if (!url) {
-      log_warn("registry mirror %s is no address, ignoring", quoted(text).c_str());
-      continue;
-    }
-    FetchSetup setup = setup_for(config, request, false);
-    setup.host = url->host_header();
-    if (!url->secure && url->port == 80) setup.host += ":80";
-    setup.insecure = !url->secure || is_insecure_registry(config, setup.host);
-    setup.auth.clear();
-    out.push_back(std::move(setup));
-  }
-  return out;
-}
-
-}  // namespace
-
 Result<std::string> pull(ImageStore& store, const FetchConfig& config, const TransferRequest& request,
                          const Progress& progress) {
   TRY(parse_platform(request.platform));
   TRY(check_request(request));
-  for (auto& setup : mirror_setups(config, request)) {
+  auto endpoints = TRY(pull_endpoints(config, request));
+  for (size_t i = 0;; ++i) {
     bool started = false;
     Progress watched = [&](const std::string& line) {
       started = true;
       if (progress) progress(line);
     };
-    auto session = FetchSession::start(config, setup, request.cancel);
+    auto session = FetchSession::start(config, endpoints[i], request.cancel);
     auto outcome =
         session ? pull_over(store, **session, config, request, watched) : std::unexpected(std::move(session).error());
-    if (outcome || started || outcome.error().kind == ErrorKind::kCancelled) return outcome;
-    log_info("registry mirror '%s': %s, trying the hub", setup.host.c_str(), outcome.error().message.c_str());
+    if (outcome) return outcome;
+    bool last = i + 1 == endpoints.size();
+    if (last || started || outcome.error().kind == ErrorKind::kCancelled)
+      return std::unexpected(as_registry_error(std::move(outcome).error()));
+    log_info("pulling from '%s': %s, trying the next place", endpoints[i].host.c_str(),
+             outcome.error().message.c_str());
   }
-  auto session = TRY(FetchSession::start(config, setup_for(config, request, false), request.cancel));
-  return pull_over(store, *session, config, request, progress);
 }
 
 }  // namespace caisson::image

@@ -18,6 +18,7 @@ struct TransferRequest {
   std::string auth_json;      // decoded X-Registry-Auth, "" for none
   std::string platform;       // pull: "linux/arm64/v8", "" for this machine
   const std::atomic<bool>* cancel = nullptr;  // set from another thread: the worker is killed within 50 ms
+  bool is_short = false;  // the user's name had no registry: aliases and search list of registries.conf apply
 };
 
 // The id of the image. Blocks on network and disk. An error that comes after the first line was given to
@@ -31,10 +32,6 @@ Result<std::string> pull(ImageStore& store, const FetchConfig& config, const Tra
 Result<std::string> push(ImageStore& store, const FetchConfig& config, const TransferRequest& request,
                          const Progress& progress);
 
-// For POST /auth: tries credentials against the registry at `server` ("localhost:5000", "https://index.docker.io/v1/",
-// "" for Docker Hub). kDenied if they are refused.
-Result<> check_login(const FetchConfig& config, const std::string& server, const std::string& auth_json);
-
 // The same over a session that exists already; tests use it with a worker on a thread.
 Result<std::string> pull_over(ImageStore& store, FetchSession& session, const FetchConfig& config,
                               const TransferRequest& request, const Progress& progress);
@@ -43,7 +40,4 @@ Result<std::string> push_over(ImageStore& store, FetchSession& session, const Fe
 
 // kInvalid for credentials that no registry would take.
 Result<> check_request(const TransferRequest& request);
-// What the worker must know for this request.
-FetchSetup setup_for(const FetchConfig& config, const TransferRequest& request, bool is_push);
-
 }  // namespace caisson::image

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/pull_layers.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
@@ -13,18 +16,26 @@
 namespace caisson::image {
 namespace {
 
+constexpr size_t kPiece = 256 << 10;
+constexpr int kFollowMs = 100;
+
 struct LayerTask {
   const spec::Descriptor* blob = nullptr;
   std::string diff_id;
   std::vector<std::string> parents;
   std::string id;  // short form for progress lines
-  bool has_blob = false, has_layer = false;
 };
 
 class LayerPuller {
  public:
-  LayerPuller(ImageStore& store, FetchSession& session, ProgressSink& sink, std::vector<LayerTask> tasks)
-      : store_(store), session_(session), sink_(sink), tasks_(std::move(tasks)), unpacked_(tasks_.size()) {}
+  LayerPuller(ImageStore& store, FetchSession& session, const std::atomic<bool>* cancel, ProgressSink& sink,
+              std::vector<LayerTask> tasks)
+      : store_(store),
+        session_(session),
+        cancel_(cancel),
+        sink_(sink),
+        tasks_(std::move(tasks)),
+        unpacked_(tasks_.size()) {}
 
   Result<> run(int threads) {
     std::vector<std::thread> pool;
@@ -39,8 +50,7 @@ class LayerPuller {
     while (true) {
       size_t index = next_++;
       if (index >= tasks_.size() || failed_) return;
-      auto done = tasks_[index].has_blob ? unpack(index) : download(index);
-      if (!done) return give_up(std::move(done).error());
+      if (auto done = bring(index); !done) return give_up(std::move(done).error());
     }
   }
 
@@ -53,45 +63,128 @@ class LayerPuller {
     session_.abort();
   }
 
-  Result<> download(size_t index) {
+  Result<> bring(size_t index) {
     const LayerTask& task = tasks_[index];
+    bool is_unpacked = false;
+    while (true) {
+      auto seat = store_.transfers().join(task.blob->digest + " " + task.diff_id);
+      if (!seat.is_pilot()) {
+        TRY(follow(task, seat));
+        continue;
+      }
+      is_unpacked = store_.has_layer(task.diff_id);
+      if (!store_.has_blob(task.blob->digest)) is_unpacked = TRY(download(task, is_unpacked, seat.flight()));
+      break;
+    }
+    // Without the seat: who waits for parents must not be waited for, or two pulls could wait for each other.
+    return is_unpacked ? complete(index) : unpack(index);
+  }
+
+  // Another pull brings this layer in: its progress is ours. The end of it says nothing about its success.
+  Result<> follow(const LayerTask& task, const TransferBoard::Seat& seat) {
+    TransferMeter meter(sink_, "Downloading", task.id, task.blob->size);
+    bool is_downloaded = false;
+    while (!seat.wait(kFollowMs)) {
+      if (failed_ || (cancel_ && cancel_->load())) return fail(ErrorKind::kCancelled, "context canceled");
+      if (seat.flight().phase == TransferBoard::Phase::kDownloading) {
+        meter.at(seat.flight().bytes);
+      } else if (!std::exchange(is_downloaded, true)) {
+        say_downloaded(task);
+      }
+    }
+    if (!is_downloaded && store_.has_blob(task.blob->digest)) say_downloaded(task);
+    return {};
+  }
+
+  void say_downloaded(const LayerTask& task) {
+    sink_.send(layer_line("Verifying Checksum", task.id));
+    sink_.send(layer_line("Download complete", task.id));
+  }
+
+  // True if the layer is unpacked afterwards, false if that must wait for its parents. The blob is here in both cases.
+  Result<bool> download(const LayerTask& task, bool has_layer, TransferBoard::Flight& flight) {
+    auto intake = TRY(store_.begin_blob(task.blob->digest, task.blob->size));
+    bool was_resumed = intake->size() > 0;
+    auto done = download_from(*intake, task, has_layer, flight);
+    if (done || done.error().kind != ErrorKind::kCorrupt) return done;
+    // What an earlier try has left may be what is wrong: after a power cut, for one.
+    TRY(intake->restart());
+    if (was_resumed) done = download_from(*intake, task, has_layer, flight);
+    if (!done && done.error().kind == ErrorKind::kCorrupt) TRY(intake->restart());
+    return done;
+  }
+
+  Result<bool> download_from(BlobIntake& intake, const LayerTask& task, bool has_layer, TransferBoard::Flight& flight) {
+    int64_t offset = intake.size();
+    flight.bytes = offset;
+    if (offset == task.blob->size && offset > 0) {
+      TRY(finish_blob(intake, task, flight));
+      return has_layer;
+    }
     Pipe blob = TRY(make_pipe());
     Pipe tar;
     std::vector<UniqueFd> fds;
     fds.push_back(std::move(blob.write_end));
-    if (!task.has_layer) {
+    if (!has_layer) {
       tar = TRY(make_pipe());
       fds.push_back(std::move(tar.write_end));
+      if (offset > 0) fds.push_back(TRY(intake.open()));
     }
     Result<FetchReply> reply;
     std::thread caller([&] {
-      reply =
-          session_.call(FetchJob{.kind = "blob", .digest = task.blob->digest, .size = task.blob->size}, std::move(fds));
+      reply = session_.call(
+          FetchJob{.kind = "blob", .digest = task.blob->digest, .size = task.blob->size, .offset = offset},
+          std::move(fds));
     });
     Result<> stored, unpacked;
     std::thread storer([&] {
-      TransferMeter meter(sink_, "Downloading", task.id, task.blob->size);
-      MeteredSource source(blob.read_end.get(), task.blob->size, "blob " + task.blob->digest,
-                           [&](int64_t bytes) { meter.at(bytes); });
-      stored = store_.add_blob(task.blob->digest, source);
+      stored = store_blob(intake, task, blob.read_end.get(), flight);
       blob.read_end.reset();
-      if (stored) {
-        sink_.send(layer_line("Verifying Checksum", task.id));
-        sink_.send(layer_line("Download complete", task.id));
-      }
     });
-    if (!task.has_layer) unpacked = add_layer(task, std::move(tar.read_end));
+    if (!has_layer) unpacked = add_layer(task, std::move(tar.read_end));
     storer.join();
     caller.join();
     // A blob that was cut or refused is explained by the worker; a worker that met a closed pipe is explained by us.
     if (!stored && (reply || reply.error().kind == ErrorKind::kIo)) return blob_error(task, std::move(stored).error());
     if (!reply && stored && !unpacked) return std::unexpected(std::move(unpacked).error());
     if (!reply) return std::unexpected(std::move(reply).error());
-    return finish(index, std::move(unpacked));
+    // The layer leans on a lower one (a hard link into it, a directory it does not list) that was not there yet.
+    // Its blob is in the store by now, so it is unpacked from there in its turn.
+    bool too_early =
+        !unpacked && (unpacked.error().kind == ErrorKind::kConflict || unpacked.error().kind == ErrorKind::kNotFound);
+    if (too_early && !task.parents.empty()) return false;
+    if (!unpacked) return std::unexpected(std::move(unpacked).error());
+    sink_.send(transfer_line("Extracting", task.id, task.blob->size, task.blob->size));
+    return true;
   }
 
-  Result<> add_layer(const LayerTask& task, UniqueFd tar) {
-    MeteredSource source(tar.get(), unpacked_limit(task.blob->size), "layer " + task.blob->digest + " unpacked");
+  Result<> store_blob(BlobIntake& intake, const LayerTask& task, int pipe, TransferBoard::Flight& flight) {
+    TransferMeter meter(sink_, "Downloading", task.id, task.blob->size);
+    MeteredSource source(pipe, task.blob->size - intake.size(), "blob " + task.blob->digest);
+    std::string buffer(kPiece, '\0');
+    while (size_t got = TRY(source.read(buffer))) {
+      TRY(intake.write(std::string_view(buffer).substr(0, got)));
+      flight.bytes = intake.size();
+      meter.at(intake.size());
+    }
+    // What is there of it stays for the next try.
+    if (intake.size() < task.blob->size)
+      return fail(ErrorKind::kUnavailable, "blob %s: unexpected EOF after %lld of %lld bytes",
+                  task.blob->digest.c_str(), static_cast<long long>(intake.size()),
+                  static_cast<long long>(task.blob->size));
+    return finish_blob(intake, task, flight);
+  }
+
+  Result<> finish_blob(BlobIntake& intake, const LayerTask& task, TransferBoard::Flight& flight) {
+    TRY(intake.finish());
+    flight.phase = TransferBoard::Phase::kUnpacking;
+    say_downloaded(task);
+    return {};
+  }
+
+  Result<> add_layer(const LayerTask& task, UniqueFd tar, std::function<void(int64_t)> on_bytes = {}) {
+    MeteredSource source(tar.get(), unpacked_limit(task.blob->size), "layer " + task.blob->digest + " unpacked",
+                         std::move(on_bytes));
     return store_.add_layer(task.diff_id, task.parents, source);
   }
 
@@ -99,30 +192,23 @@ class LayerPuller {
   Result<> unpack(size_t index) {
     TRY(wait_for_parents(index));
     const LayerTask& task = tasks_[index];
-    sink_.send(transfer_line("Extracting", task.id, task.blob->size, task.blob->size));
     UniqueFd blob = TRY(store_.open_blob(task.blob->digest));
+    // The worker reads by way of the same open file, so its position tells how far it is.
+    UniqueFd position(fcntl(blob.get(), F_DUPFD_CLOEXEC, 0));
+    TransferMeter meter(sink_, "Extracting", task.id, task.blob->size);
     Pipe tar = TRY(make_pipe());
     std::vector<UniqueFd> fds;
     fds.push_back(std::move(blob));
     fds.push_back(std::move(tar.write_end));
     Result<FetchReply> reply;
     std::thread caller([&] { reply = session_.call(FetchJob{.kind = "unpack"}, std::move(fds)); });
-    auto unpacked = add_layer(task, std::move(tar.read_end));
+    auto unpacked = add_layer(task, std::move(tar.read_end), [&](int64_t) {
+      meter.at(std::clamp<int64_t>(lseek(position.get(), 0, SEEK_CUR), 0, task.blob->size));
+    });
     caller.join();
     if (!reply) return std::unexpected(std::move(reply).error());
     if (!unpacked) return unpacked;
-    return complete(index);
-  }
-
-  Result<> finish(size_t index, Result<> unpacked) {
-    const LayerTask& task = tasks_[index];
-    // The layer leans on a lower one (a hard link into it, a directory it does not list) that was not there yet.
-    // Its blob is in the store by now, so it is unpacked from there in its turn.
-    bool too_early =
-        !unpacked && (unpacked.error().kind == ErrorKind::kConflict || unpacked.error().kind == ErrorKind::kNotFound);
-    if (too_early && !task.parents.empty()) return unpack(index);
-    if (!unpacked) return unpacked;
-    sink_.send(transfer_line("Extracting", task.id, task.blob->size, task.blob->size));
+    meter.at(task.blob->size);
     return complete(index);
   }
 
@@ -145,7 +231,7 @@ class LayerPuller {
     return {};
   }
 
-  static Result<> blob_error(const LayerTask& task, Error error) {
+  static std::unexpected<Error> blob_error(const LayerTask& task, Error error) {
     if (error.kind == ErrorKind::kCorrupt)
       return fail(ErrorKind::kCorrupt, "filesystem layer verification failed for digest %s", task.blob->digest.c_str());
     return std::unexpected(std::move(error));
@@ -153,6 +239,7 @@ class LayerPuller {
 
   ImageStore& store_;
   FetchSession& session_;
+  const std::atomic<bool>* cancel_;
   ProgressSink& sink_;
   const std::vector<LayerTask> tasks_;
   std::atomic<size_t> next_ = 0;
@@ -171,8 +258,8 @@ int64_t unpacked_limit(int64_t compressed_size) {
                   (int64_t{1} << 20) + std::min(compressed_size, kMaxLayerUnpacked / kMaxLayerRatio) * kMaxLayerRatio);
 }
 
-Result<> pull_layers(ImageStore& store, FetchSession& session, int max_parallel, const spec::Manifest& manifest,
-                     const spec::ImageConfig& config, ProgressSink& sink) {
+Result<> pull_layers(ImageStore& store, FetchSession& session, const PullOptions& options,
+                     const spec::Manifest& manifest, const spec::ImageConfig& config, ProgressSink& sink) {
   std::vector<LayerTask> tasks;
   std::set<std::string> seen;
   for (size_t i = 0; i < manifest.layers.size(); ++i) {
@@ -181,19 +268,18 @@ Result<> pull_layers(ImageStore& store, FetchSession& session, int max_parallel,
                    config.rootfs.diff_ids[i],
                    {first, first + static_cast<ptrdiff_t>(i)},
                    short_digest(manifest.layers[i].digest)};
-    task.has_blob = store.has_blob(task.blob->digest);
-    task.has_layer = store.has_layer(task.diff_id);
+    bool is_here = store.has_blob(task.blob->digest) && store.has_layer(task.diff_id);
     bool repeated = !seen.insert(task.diff_id).second;
-    if (repeated || (task.has_blob && task.has_layer)) {
+    if (repeated || is_here) {
       if (!repeated) sink.send(layer_line("Already exists", task.id));
       continue;
     }
     sink.send(layer_line("Pulling fs layer", task.id));
     tasks.push_back(std::move(task));
   }
-  int threads = std::clamp(static_cast<int>(tasks.size()), 0, std::max(1, max_parallel));
+  int threads = std::clamp(static_cast<int>(tasks.size()), 0, std::max(1, options.max_parallel));
   for (size_t i = static_cast<size_t>(threads); i < tasks.size(); ++i) sink.send(layer_line("Waiting", tasks[i].id));
-  return LayerPuller(store, session, sink, std::move(tasks)).run(threads);
+  return LayerPuller(store, session, options.cancel, sink, std::move(tasks)).run(threads);
 }
 
 }  // namespace caisson::image

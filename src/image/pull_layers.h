@@ -19,8 +19,15 @@ inline constexpr int64_t kMaxLayerRatio = 1100;
 inline constexpr int64_t kMaxLayerUnpacked = int64_t{64} << 30;
 int64_t unpacked_limit(int64_t compressed_size);
 
-// Brings in every layer that the store lacks. `max_parallel` threads. On the first error the session is aborted.
-Result<> pull_layers(ImageStore& store, FetchSession& session, int max_parallel, const spec::Manifest& manifest,
-                     const spec::ImageConfig& config, ProgressSink& sink);
+struct PullOptions {
+  int max_parallel = 3;                       // layers at once
+  const std::atomic<bool>* cancel = nullptr;  // may be null
+};
+
+// Brings in every layer that the store lacks, going on from what earlier tries have left and sharing the work with
+// other pulls of this process. On the first error the session is aborted; what has been fetched by then stays for the
+// next try.
+Result<> pull_layers(ImageStore& store, FetchSession& session, const PullOptions& options,
+                     const spec::Manifest& manifest, const spec::ImageConfig& config, ProgressSink& sink);
 
 }  // namespace caisson::image

@@ -70,6 +70,11 @@ int fitness(spec::Platform offered, const spec::Platform& wanted) {
   return offer >= 0 && offer <= wish ? offer : -1;
 }
 
+bool is_foreign(const spec::Descriptor& layer) {
+  return layer.media_type.starts_with("application/vnd.docker.image.rootfs.foreign.") ||
+         layer.media_type.starts_with("application/vnd.oci.image.layer.nondistributable.") || !layer.urls.empty();
+}
+
 Result<> check_descriptor(const spec::Descriptor& descriptor, int64_t limit, const char* what) {
   if (!digest::is_valid(descriptor.digest))
     return fail(ErrorKind::kInvalid, "manifest: malformed digest %s of %s", quoted(descriptor.digest).c_str(), what);
@@ -119,10 +124,10 @@ Result<DocumentKind> classify_document(const std::string& body, const std::strin
   DocumentShape shape = TRY_CTX(json::decode<DocumentShape>(body), "manifest");
   const std::string& type = shape.media_type.empty() ? content_type : shape.media_type;
   if (is_schema1(type) || shape.schema_version == 1 || is_present(shape.fs_layers))
-    return fail(ErrorKind::kUnsupported,
+    return fail(ErrorKind::kInvalid,
                 "manifest version 2, schema 1 is not supported: the image must be pushed again in a current format");
   if (shape.schema_version != 2)
-    return fail(ErrorKind::kUnsupported, "manifest: unsupported schema version %lld",
+    return fail(ErrorKind::kInvalid, "manifest: unsupported schema version %lld",
                 static_cast<long long>(shape.schema_version));
   bool like_index = is_present(shape.manifests), like_manifest = is_present(shape.layers) || is_present(shape.config);
   if (like_index && like_manifest) return fail(ErrorKind::kInvalid, "manifest: index and image manifest at once");
@@ -131,7 +136,7 @@ Result<DocumentKind> classify_document(const std::string& body, const std::strin
   bool untyped = shape.media_type.empty() && !spec::is_index_type(type) && !spec::is_manifest_type(type);
   if (untyped && like_index) return DocumentKind::kIndex;
   if (untyped && like_manifest) return DocumentKind::kManifest;
-  return fail(ErrorKind::kUnsupported, "unsupported manifest media type %s", quoted(type).c_str());
+  return fail(ErrorKind::kInvalid, "unsupported manifest media type %s", quoted(type).c_str());
 }
 
 bool platform_fits(const spec::Platform& own, const spec::Platform& wanted) { return fitness(own, wanted) >= 0; }
@@ -158,9 +163,15 @@ Result<spec::Descriptor> select_platform(const spec::Index& index, const spec::P
 Result<> check_manifest(const spec::Manifest& manifest) {
   TRY(check_descriptor(manifest.config, kMaxConfigBytes, "the config"));
   if (manifest.config.media_type != spec::kOciConfig && manifest.config.media_type != spec::kDockerConfig)
-    return fail(ErrorKind::kUnsupported, "unsupported media type %s: not a container image",
+    return fail(ErrorKind::kInvalid, "unsupported media type %s: not a container image",
                 quoted(manifest.config.media_type).c_str());
-  for (auto& layer : manifest.layers) TRY(check_descriptor(layer, kMaxLayerBytes, "a layer"));
+  for (auto& layer : manifest.layers) {
+    TRY(check_descriptor(layer, kMaxLayerBytes, "a layer"));
+    // Their bytes lie elsewhere, at addresses that a manifest may not make us visit.
+    if (is_foreign(layer))
+      return fail(ErrorKind::kInvalid, "foreign layer %s (%s) is not supported: its content is not in the registry",
+                  layer.digest.c_str(), layer.media_type.c_str());
+  }
   return {};
 }
 
@@ -170,7 +181,7 @@ Result<> check_image(const spec::Manifest& manifest, const spec::ImageConfig& co
     return fail(ErrorKind::kInvalid, "image config names %zu layers, its manifest %zu", config.rootfs.diff_ids.size(),
                 manifest.layers.size());
   if (!config.os.empty() && config.os != "linux")
-    return fail(ErrorKind::kUnsupported, "image operating system %s cannot be used on this platform",
+    return fail(ErrorKind::kInvalid, "image operating system %s cannot be used on this platform",
                 quoted(config.os).c_str());
   return {};
 }

@@ -19,7 +19,7 @@ std::string platform_text(const spec::Platform& platform);
 enum class DocumentKind : unsigned char { kManifest, kIndex };
 // From the document's own mediaType where it has one, else from the answer's Content-Type, else from its shape. The two
 // must not contradict each other (a document that is both would be read differently by different engines).
-// kUnsupported for schema 1 and for anything that is no image.
+// kInvalid for schema 1 and for anything that is no image.
 Result<DocumentKind> classify_document(const std::string& body, const std::string& content_type);
 
 // Whether what is made for `own` runs where `wanted` is asked for.
@@ -29,7 +29,7 @@ bool platform_fits(const spec::Platform& own, const spec::Platform& wanted);
 // words.
 Result<spec::Descriptor> select_platform(const spec::Index& index, const spec::Platform& wanted);
 
-// Bounds of a manifest: sha256 digests, sizes, number of layers, a config that is an image config.
+// Bounds of a manifest: sha256 digests, sizes, number of layers, no foreign layers, a config that is an image config.
 Result<> check_manifest(const spec::Manifest& manifest);
 // As many layers as diff-ids, Linux, sound config.
 Result<> check_image(const spec::Manifest& manifest, const spec::ImageConfig& config);

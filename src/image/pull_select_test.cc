@@ -81,7 +81,7 @@ TEST_CASE("documents are told apart, never both") {
   for (auto schema1 : {R"({"schemaVersion":1,"fsLayers":[]})", R"({"schemaVersion":2,"fsLayers":[{}]})"}) {
     auto refused = classify_document(schema1, "application/vnd.docker.distribution.manifest.v1+prettyjws");
     REQUIRE(!refused);
-    CHECK(refused.error().kind == ErrorKind::kUnsupported);
+    CHECK(refused.error().kind == ErrorKind::kInvalid);
     CHECK(refused.error().message.contains("schema 1 is not supported"));
   }
 }
@@ -102,7 +102,7 @@ TEST_CASE("bounds of manifests") {
   CHECK(!check_manifest(changed));
   changed = manifest;
   changed.config.media_type = "application/vnd.cncf.helm.config.v1+json";
-  CHECK(check_manifest(changed).error().kind == ErrorKind::kUnsupported);
+  CHECK(check_manifest(changed).error().kind == ErrorKind::kInvalid);
 }
 
 TEST_CASE("a layer may unpack to 1100 times its size, and to 64 GiB") {

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "image/fetch_endpoints.h"
 #include "image/pull.h"
 #include "image/pull_progress.h"
 #include "image/pull_stream.h"
@@ -308,8 +309,10 @@ Result<std::string> push(ImageStore& store, const FetchConfig& config, const Tra
                          const Progress& progress) {
   if (!request.reference.digest.empty()) return fail(ErrorKind::kInvalid, "cannot push a digest reference");
   TRY(check_request(request));
-  auto session = TRY(FetchSession::start(config, setup_for(config, request, true), request.cancel));
-  return push_over(store, *session, config, request, progress);
+  auto session = TRY(FetchSession::start(config, TRY(push_endpoint(config, request)), request.cancel));
+  auto outcome = push_over(store, *session, config, request, progress);
+  if (!outcome) return std::unexpected(as_registry_error(std::move(outcome).error()));
+  return outcome;
 }
 
 }  // namespace caisson::image

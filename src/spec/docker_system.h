@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "spec/docker_container.h"
+#include "spec/oci_image.h"
 
 namespace caisson::spec {
 
@@ -16,12 +17,34 @@ struct ErrorResponse {
   std::string message;
 };
 
+struct ContentSize {
+  int64_t content = 0, total = 0;
+};
+struct UnpackedSize {
+  int64_t unpacked = 0;
+};
+struct ManifestImageData {
+  Platform platform;
+  std::vector<std::string> containers;
+  UnpackedSize size;
+};
+// What an image has for one platform.
+struct ImageManifestSummary {
+  std::string id;
+  Descriptor descriptor;
+  bool available = true;
+  ContentSize size;
+  std::string kind = "image";
+  ManifestImageData image_data;
+};
 struct ImageSummary {
   std::string id, parent_id;
   std::vector<std::string> repo_tags, repo_digests;
   int64_t created = 0, size = 0, shared_size = -1;
   StringMap labels;
   int64_t containers = -1;
+  std::vector<ImageManifestSummary> manifests;
+  std::optional<Descriptor> descriptor;
 };
 struct ImageRootFs {
   std::string type = "layers";
@@ -32,8 +55,10 @@ struct ImageMetadata {
 };
 struct ImageInspect {
   std::string id;
+  std::optional<Descriptor> descriptor;
+  std::vector<ImageManifestSummary> manifests;
   std::vector<std::string> repo_tags, repo_digests;
-  std::string parent, comment, created, docker_version, author, architecture, variant, os;
+  std::string parent, comment, created, docker_version, author, architecture, variant, os, os_version;
   int64_t size = 0;
   GraphDriver graph_driver;
   ImageRootFs root_fs;
@@ -134,18 +159,28 @@ struct DiskUsage {
 };
 
 CAISSON_JSON(ErrorResponse, CAISSON_FIELD("message", message))
+CAISSON_JSON(ContentSize, CAISSON_FIELD("Content", content), CAISSON_FIELD("Total", total))
+CAISSON_JSON(UnpackedSize, CAISSON_FIELD("Unpacked", unpacked))
+CAISSON_JSON(ManifestImageData, CAISSON_FIELD("Platform", platform), CAISSON_FIELD("Containers", containers),
+             CAISSON_FIELD("Size", size))
+CAISSON_JSON(ImageManifestSummary, CAISSON_FIELD("ID", id), CAISSON_FIELD("Descriptor", descriptor),
+             CAISSON_FIELD("Available", available), CAISSON_FIELD("Size", size), CAISSON_FIELD("Kind", kind),
+             CAISSON_FIELD("ImageData", image_data))
 CAISSON_JSON(ImageSummary, CAISSON_FIELD("Id", id), CAISSON_FIELD("ParentId", parent_id),
              CAISSON_FIELD("RepoTags", repo_tags), CAISSON_FIELD("RepoDigests", repo_digests),
              CAISSON_FIELD("Created", created), CAISSON_FIELD("Size", size), CAISSON_FIELD("SharedSize", shared_size),
-             CAISSON_FIELD_NULL("Labels", labels), CAISSON_FIELD("Containers", containers))
+             CAISSON_FIELD_NULL("Labels", labels), CAISSON_FIELD("Containers", containers),
+             CAISSON_FIELD_OMIT("Manifests", manifests), CAISSON_FIELD_OMIT("Descriptor", descriptor))
 CAISSON_JSON(ImageRootFs, CAISSON_FIELD("Type", type), CAISSON_FIELD("Layers", layers))
 CAISSON_JSON(ImageMetadata, CAISSON_FIELD("LastTagTime", last_tag_time))
-CAISSON_JSON(ImageInspect, CAISSON_FIELD("Id", id), CAISSON_FIELD("RepoTags", repo_tags),
+CAISSON_JSON(ImageInspect, CAISSON_FIELD("Id", id), CAISSON_FIELD_OMIT("Descriptor", descriptor),
+             CAISSON_FIELD_OMIT("Manifests", manifests), CAISSON_FIELD("RepoTags", repo_tags),
              CAISSON_FIELD("RepoDigests", repo_digests), CAISSON_FIELD("Parent", parent),
              CAISSON_FIELD("Comment", comment), CAISSON_FIELD("Created", created),
              CAISSON_FIELD("DockerVersion", docker_version), CAISSON_FIELD("Author", author),
              CAISSON_FIELD("Config", config), CAISSON_FIELD("Architecture", architecture),
-             CAISSON_FIELD_OMIT("Variant", variant), CAISSON_FIELD("Os", os), CAISSON_FIELD("Size", size),
+             CAISSON_FIELD_OMIT("Variant", variant), CAISSON_FIELD("Os", os),
+             CAISSON_FIELD_OMIT("OsVersion", os_version), CAISSON_FIELD("Size", size),
              CAISSON_FIELD("GraphDriver", graph_driver), CAISSON_FIELD("RootFS", root_fs),
              CAISSON_FIELD("Metadata", metadata))
 CAISSON_JSON(ImageHistoryItem, CAISSON_FIELD("Id", id), CAISSON_FIELD("Created", created),

@@ -35,6 +35,8 @@ class Transport : public ByteSource, public ByteSink {
  public:
   virtual int fd() const = 0;
   virtual UniqueFd release() = 0;  // plain sockets only; an empty fd for TLS
+  // What TLS agreed on to be spoken inside ("h2", "http/1.1"), "" where nothing was.
+  virtual std::string protocol() const { return ""; }
 };
 Result<std::unique_ptr<Transport>> connect_unix_transport(const std::string& path);
 Result<std::unique_ptr<Transport>> connect_tcp_transport(const std::string& host, uint16_t port, int timeout_ms);

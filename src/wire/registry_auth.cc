@@ -20,11 +20,11 @@ CAISSON_JSON(AuthConfigDocument, CAISSON_FIELD("username", username), CAISSON_FI
              CAISSON_FIELD("registrytoken", registry_token))
 
 struct TokenDocument {
-  std::string token, access_token;
+  std::string token, access_token, refresh_token;
   int64_t expires_in = 0;
 };
 CAISSON_JSON(TokenDocument, CAISSON_FIELD("token", token), CAISSON_FIELD("access_token", access_token),
-             CAISSON_FIELD("expires_in", expires_in))
+             CAISSON_FIELD("refresh_token", refresh_token), CAISSON_FIELD("expires_in", expires_in))
 
 struct ErrorEntry {
   std::string code, message;
@@ -199,19 +199,31 @@ std::string repository_scope(std::string_view repository, std::string_view actio
   return "repository:" + std::string(repository) + ":" + std::string(actions);
 }
 
-std::string token_query(const Challenge& challenge, const std::vector<std::string>& scopes, std::string_view account) {
+std::string token_query(const Challenge& challenge, const std::vector<std::string>& scopes, std::string_view account,
+                        bool offline) {
   http::Query query;
   if (!account.empty()) query.add("account", std::string(account));
+  if (offline) {
+    query.add("client_id", "caisson");
+    query.add("offline_token", "true");
+  }
   for (auto& scope : scopes) query.add("scope", scope);
   if (std::string service = challenge.get("service"); !service.empty()) query.add("service", service);
   return query.encode();
 }
 
-std::string refresh_form(const Challenge& challenge, const std::vector<std::string>& scopes,
-                         const Credentials& credentials) {
+std::string token_form(const Challenge& challenge, const std::vector<std::string>& scopes,
+                       const Credentials& credentials, bool offline) {
   http::Query form;
-  form.add("grant_type", "refresh_token");
-  form.add("refresh_token", credentials.identity_token);
+  if (!credentials.identity_token.empty()) {
+    form.add("grant_type", "refresh_token");
+    form.add("refresh_token", credentials.identity_token);
+  } else {
+    form.add("grant_type", "password");
+    form.add("username", credentials.username);
+    form.add("password", credentials.password);
+    if (offline) form.add("access_type", "offline");
+  }
   form.add("client_id", "caisson");
   form.add("service", challenge.get("service"));
   form.add("scope", join(scopes, " "));
@@ -226,6 +238,8 @@ Result<Token> parse_token(const std::string& json) {
     return fail(ErrorKind::kUnavailable, "authorization server did not include a token in the response");
   if (token.value.size() > kMaxToken || has_control_bytes(token.value))
     return fail(ErrorKind::kUnavailable, "token answer: malformed token");
+  if (document->refresh_token.size() <= kMaxToken / 4 && !has_control_bytes(document->refresh_token))
+    token.identity_token = document->refresh_token;
   if (document->expires_in > token.expires_in_s) token.expires_in_s = std::min<int64_t>(document->expires_in, 3600);
   return token;
 }

@@ -42,15 +42,17 @@ std::string basic_authorization(const Credentials& credentials);
 // "repository:library/busybox:pull"
 std::string repository_scope(std::string_view repository, std::string_view actions);
 
-// Query of the GET that asks a realm for a token.
-std::string token_query(const Challenge& challenge, const std::vector<std::string>& scopes, std::string_view account);
-// Form body of the POST that trades an identity token for one.
-std::string refresh_form(const Challenge& challenge, const std::vector<std::string>& scopes,
-                         const Credentials& credentials);
+// Query of the GET that asks a realm for a token; `offline` asks for an identity token as well.
+std::string token_query(const Challenge& challenge, const std::vector<std::string>& scopes, std::string_view account,
+                        bool offline = false);
+// Form body of the POST that trades an identity token for one, or, without one, name and password.
+std::string token_form(const Challenge& challenge, const std::vector<std::string>& scopes,
+                       const Credentials& credentials, bool offline = false);
 
 struct Token {
   std::string value;
-  int64_t expires_in_s = 60;  // the specification's default
+  std::string identity_token;  // for later logins, "" without one
+  int64_t expires_in_s = 60;   // the specification's default
 };
 Result<Token> parse_token(const std::string& json);
 

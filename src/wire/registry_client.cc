@@ -3,6 +3,9 @@
 // the address of every host that the registry (not the user) named is judged before a byte goes there.
 #include "wire/registry_client.h"
 
+#include <time.h>
+
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -11,19 +14,20 @@
 #include "base/text.h"
 #include "wire/http.h"
 #include "wire/registry_dial.h"
+#include "wire/registry_tokens.h"
 
 namespace caisson::registry {
 namespace {
 
 constexpr size_t kMaxTokenAnswer = 256 << 10;
-constexpr size_t kMaxErrorBody = 64 << 10;
+constexpr size_t kMaxPingBody = 64 << 10;
 constexpr size_t kMaxIdleConnections = 8;
 constexpr const char* kUserAgent = "caisson-fetch/0.1";
 
 // Connections that may serve another request, by origin.
 class ConnectionPool {
  public:
-  std::unique_ptr<http::Client> take(const std::string& origin) {
+  std::unique_ptr<Connection> take(const std::string& origin) {
     std::lock_guard lock(mutex_);
     auto found = idle_.find(origin);
     if (found == idle_.end()) return nullptr;
@@ -31,24 +35,31 @@ class ConnectionPool {
     idle_.erase(found);
     return client;
   }
-  void give(const std::string& origin, std::unique_ptr<http::Client> client) {
+  void give(const std::string& origin, std::unique_ptr<Connection> client) {
     std::lock_guard lock(mutex_);
     if (idle_.size() < kMaxIdleConnections) idle_.emplace(origin, std::move(client));
   }
 
  private:
   std::mutex mutex_;
-  std::multimap<std::string, std::unique_ptr<http::Client>> idle_;
+  std::multimap<std::string, std::unique_ptr<Connection>> idle_;
 };
 
 class PooledResponse : public RegistryResponse {
  public:
-  PooledResponse(std::shared_ptr<ConnectionPool> pool, std::unique_ptr<http::Client> client)
-      : pool_(std::move(pool)), client_(std::move(client)) {}
+  PooledResponse(std::shared_ptr<ConnectionPool> pool, std::unique_ptr<Connection> client, int idle_timeout_s)
+      : pool_(std::move(pool)), client_(std::move(client)), idle_timeout_s_(idle_timeout_s) {}
 
   Result<size_t> read(std::span<char> buffer) override {
     if (!client_) return size_t{0};
-    size_t size = TRY(client_->read(buffer));
+    auto got = client_->read(buffer);
+    if (!got) {
+      client_.reset();
+      Error error = std::move(got).error();
+      if (error.kind == ErrorKind::kTimeout) error.message = format("no data within %d s", idle_timeout_s_);
+      return with_context(std::move(error), "reading \"" + url.text() + "\"");
+    }
+    size_t size = *got;
     if (size == 0) {
       if (client_->reusable()) pool_->give(url.origin(), std::move(client_));
       client_.reset();
@@ -59,8 +70,11 @@ class PooledResponse : public RegistryResponse {
   Result<std::string> read_all(size_t limit) override {
     std::string out;
     char buffer[16 << 10];
+    int64_t deadline = monotonic_ns() + int64_t{idle_timeout_s_} * 2'000'000'000;
     while (true) {
       size_t size = TRY(read(buffer));
+      if (monotonic_ns() > deadline)
+        return fail(ErrorKind::kTimeout, "reading \"%s\": no end within %d s", url.text().c_str(), 2 * idle_timeout_s_);
       if (size == 0) return out;
       if (out.size() + size > limit)
         return fail(ErrorKind::kExhausted, "answer of %s is larger than %zu bytes", quoted(url.text()).c_str(), limit);
@@ -70,7 +84,8 @@ class PooledResponse : public RegistryResponse {
 
  private:
   std::shared_ptr<ConnectionPool> pool_;
-  std::unique_ptr<http::Client> client_;
+  std::unique_ptr<Connection> client_;
+  const int idle_timeout_s_;
 };
 
 bool is_redirect(int status) {
@@ -85,16 +100,14 @@ std::unexpected<Error> exchange_error(const std::string& method, const Url& url,
   return std::unexpected(std::move(error));
 }
 
-std::string scheme_names(const std::vector<Challenge>& challenges) {
-  std::vector<std::string> names;
-  for (auto& challenge : challenges) names.push_back(challenge.scheme);
-  return join(names, ", ");
-}
-
 class HttpRegistryClient : public RegistryClient {
  public:
   HttpRegistryClient(RegistryOptions options, std::unique_ptr<Dialer> dialer)
-      : options_(std::move(options)), dialer_(std::move(dialer)), pool_(std::make_shared<ConnectionPool>()) {}
+      : options_(std::move(options)),
+        dialer_(std::move(dialer)),
+        pool_(std::make_shared<ConnectionPool>()),
+        tokens_(options_.credentials, options_.offline_token,
+                [this](const Url& realm, const RealmRequest& request) { return ask_realm(realm, request); }) {}
 
   Result<> start() {
     auto url = parse_url("https://" + options_.host);
@@ -129,13 +142,20 @@ class HttpRegistryClient : public RegistryClient {
     // Once a request has left the registry's origin it carries no credentials, wherever it is sent afterwards.
     bool at_registry = url.same_origin(base_);
     bool challenged = false;
+    auto scopes = scopes_of(request);
     for (int hops = 0;;) {
       std::string authorization;
-      if (at_registry) authorization = TRY(current_authorization(request.method, url));
+      if (at_registry) {
+        auto value = tokens_.authorization(scopes);
+        if (!value) return exchange_error(request.method, url, std::move(value).error());
+        authorization = std::move(*value);
+      }
       auto response = TRY(exchange(request, url, authorization));
       if (response->status == 401 && at_registry && !challenged) {
         challenged = true;
-        if (!TRY(answer_challenge(*response, request.method, url))) return response;
+        auto again = tokens_.challenged(challenges_of(*response), scopes, authorization);
+        if (!again) return exchange_error(request.method, url, std::move(again).error());
+        if (!*again) return response;
         continue;
       }
       auto location = response->headers.find("Location");
@@ -151,15 +171,24 @@ class HttpRegistryClient : public RegistryClient {
     }
   }
 
+  std::string identity_token() override { return tokens_.identity_token(); }
+
  private:
+  std::vector<std::string> scopes_of(const RegistryRequest& request) const {
+    std::vector<std::string> scopes;
+    if (!options_.repository.empty())
+      scopes.push_back(repository_scope(options_.repository, options_.push ? "pull,push" : "pull"));
+    if (!request.more_scope.empty()) scopes.push_back(request.more_scope);
+    return scopes;
+  }
+
   Result<> try_ping(const Url& base) {
     Url url = base;
     url.target = "/v2/";
     auto response = TRY(exchange(RegistryRequest{}, url, ""));
     registry_scope_ = dialer_->last_scope();
-    std::lock_guard lock(auth_mutex_);
-    if (response->status == 401) challenges_ = challenges_of(*response);
-    (void)response->read_all(kMaxErrorBody);
+    tokens_.begin(base, response->status == 401 ? challenges_of(*response) : std::vector<Challenge>());
+    (void)response->read_all(kMaxPingBody);
     return {};
   }
 
@@ -186,7 +215,7 @@ class HttpRegistryClient : public RegistryClient {
       wire.headers.set("Proxy-Authorization", proxy);
     wire.body = request.body;
     for (bool fresh = false;; fresh = true) {
-      std::unique_ptr<http::Client> client = fresh ? nullptr : pool_->take(url.origin());
+      std::unique_ptr<Connection> client = fresh ? nullptr : pool_->take(url.origin());
       bool kept = client != nullptr;
       if (!client) {
         bool by_user = !pinged_ || url.same_origin(base_);
@@ -206,7 +235,7 @@ class HttpRegistryClient : public RegistryClient {
       auto head = client->open(wire);
       if (!head && kept) continue;
       if (!head) return exchange_error(request.method, url, std::move(head).error());
-      auto response = std::make_unique<PooledResponse>(pool_, std::move(client));
+      auto response = std::make_unique<PooledResponse>(pool_, std::move(client), options_.idle_timeout_s);
       response->status = head->status;
       response->headers = std::move(head->headers);
       response->url = url;
@@ -214,87 +243,16 @@ class HttpRegistryClient : public RegistryClient {
     }
   }
 
-  Result<std::string> current_authorization(const std::string& method, const Url& url) {
-    std::lock_guard lock(auth_mutex_);
-    if (!options_.credentials.registry_token.empty()) return "Bearer " + options_.credentials.registry_token;
-    for (auto& challenge : challenges_) {
-      if (challenge.scheme == "bearer") {
-        if (!token_ || monotonic_ns() >= token_deadline_ns_) TRY(fetch_token(challenge));
-        return "Bearer " + token_->value;
-      }
-    }
-    for (auto& challenge : challenges_) {
-      if (challenge.scheme == "basic") {
-        if (options_.credentials.username.empty())
-          return exchange_error(method, url, Error{ErrorKind::kDenied, 0, "no basic auth credentials"});
-        return basic_authorization(options_.credentials);
-      }
-    }
-    return std::string();
-  }
-
-  // True if the request is worth repeating: the challenge is new, or our token had run out early.
-  Result<bool> answer_challenge(RegistryResponse& response, const std::string& method, const Url& url) {
-    auto challenges = challenges_of(response);
-    std::lock_guard lock(auth_mutex_);
-    if (!options_.credentials.registry_token.empty()) return false;
-    bool known = !challenges_.empty();
-    bool bearer = false, basic = false;
-    for (auto& challenge : challenges) {
-      bearer |= challenge.scheme == "bearer";
-      basic |= challenge.scheme == "basic";
-    }
-    if (!bearer && !basic) {
-      if (challenges.empty()) return false;
-      return exchange_error(
-          method, url,
-          Error{ErrorKind::kUnsupported, 0, "no supported authentication scheme: " + scheme_names(challenges)});
-    }
-    if (known && !bearer) return false;
-    challenges_ = std::move(challenges);
-    token_.reset();
-    return true;
-  }
-
-  Result<> fetch_token(const Challenge& challenge) {
-    auto realm = parse_url(challenge.get("realm"));
-    if (!realm) return fail(ErrorKind::kDenied, "malformed token realm %s", quoted(challenge.get("realm")).c_str());
-    TRY_CTX(check_redirect(base_, *realm, 0), "token realm");
-    const Credentials& credentials = options_.credentials;
-    bool trusted = may_send_credentials(base_, *realm, true);
-    std::vector<std::string> scopes;
-    if (!options_.repository.empty())
-      scopes.push_back(repository_scope(options_.repository, options_.push ? "pull,push" : "pull"));
+  // No redirects here: a realm that moves is named anew by the registry.
+  Result<RealmAnswer> ask_realm(const Url& realm, const RealmRequest& asked) {
     RegistryRequest request;
-    std::string authorization;
-    if (trusted && !credentials.identity_token.empty()) {
-      request.method = "POST";
-      request.headers.set("Content-Type", "application/x-www-form-urlencoded");
-      request.body = refresh_form(challenge, scopes, credentials);
-    } else {
-      bool named = trusted && !credentials.username.empty();
-      if (named) authorization = basic_authorization(credentials);
-      realm->target += realm->target.contains('?') ? '&' : '?';
-      realm->target += token_query(challenge, scopes, named ? credentials.username : "");
-    }
-    // No redirects here: a realm that moves is named anew by the registry.
-    auto response = TRY(exchange(request, *realm, authorization));
-    std::string body = TRY(response->read_all(kMaxTokenAnswer));
-    if (response->status == 401 || response->status == 403) {
-      std::string reason =
-          response->status == 401 ? "incorrect username or password" : "access denied by the authorization server";
-      if (auto named = parse_registry_error(body)) reason = named->message;
-      return fail(ErrorKind::kDenied, "unauthorized: %s", reason.c_str());
-    }
-    if (response->status != 200)
-      return exchange_error(request.method, *realm,
-                            Error{ErrorKind::kUnavailable, 0,
-                                  format("unexpected status from the authorization server: %d %s", response->status,
-                                         http::status_text(response->status))});
-    token_ = TRY(parse_token(body));
-    // Used up to 90 % of its life, so that it does not end between our check and the registry's.
-    token_deadline_ns_ = monotonic_ns() + token_->expires_in_s * 900'000'000;
-    return {};
+    request.method = asked.method;
+    request.body = asked.body;
+    if (!asked.body.empty()) request.headers.set("Content-Type", "application/x-www-form-urlencoded");
+    auto response = TRY(exchange(request, realm, asked.authorization));
+    RealmAnswer answer{.status = response->status};
+    answer.body = TRY(response->read_all(kMaxTokenAnswer));
+    return answer;
   }
 
   const RegistryOptions options_;
@@ -304,10 +262,7 @@ class HttpRegistryClient : public RegistryClient {
   bool pinged_ = false;
   Url base_;
   AddressScope registry_scope_ = AddressScope::kPublic;
-  std::mutex auth_mutex_;  // held while a token is fetched, so that it is fetched once
-  std::vector<Challenge> challenges_;
-  std::optional<Token> token_;
-  int64_t token_deadline_ns_ = 0;
+  TokenKeeper tokens_;
 };
 
 }  // namespace
@@ -315,8 +270,11 @@ class HttpRegistryClient : public RegistryClient {
 Result<std::unique_ptr<RegistryClient>> RegistryClient::create(RegistryOptions options) {
   auto host = parse_url("https://" + options.host);
   // As Docker: a registry on loopback counts as insecure, so its certificate is not checked either.
+  if (host && !options.insecure) options.insecure = resolves_into(host->host, options.insecure_networks);
   bool accept_any = options.insecure || (host && is_loopback_name(host->host));
   auto dialer = TRY(Dialer::create({.ca_pem = options.ca_pem,
+                                    .client_cert_pem = options.client_cert_pem,
+                                    .client_key_pem = options.client_key_pem,
                                     .accept_any_certificate = accept_any,
                                     .connect_timeout_ms = options.connect_timeout_ms,
                                     .idle_timeout_s = options.idle_timeout_s,
@@ -326,25 +284,51 @@ Result<std::unique_ptr<RegistryClient>> RegistryClient::create(RegistryOptions o
   return client;
 }
 
-RegistryFailure failure_of_response(int status, const std::string& body) {
+RegistryFailure failure_of_response(int status, const std::string& body, const http::Headers* headers) {
   auto named = parse_registry_error(body);
   RegistryFailure out;
   out.error.message =
       named ? named->text() : format("received unexpected HTTP status: %d %s", status, http::status_text(status));
   out.code = named ? named->code : "";
+  auto take = [&](const char* code, const char* message) {
+    out.code = code;
+    out.error.message = message;
+  };
   switch (status) {
     case 401:
-      if (!named) out.code = "UNAUTHORIZED", out.error.message = "unauthorized: authentication required";
-      [[fallthrough]];
+      if (!named) take("UNAUTHORIZED", "unauthorized: authentication required");
+      // A good token with too few rights is a refusal, not a missing login.
+      if (headers)
+        for (auto& [name, value] : headers->list())
+          if (equals_ignore_case(name, "WWW-Authenticate"))
+            for (auto& challenge : parse_challenges(value))
+              if (challenge.get("error") == "insufficient_scope")
+                take("DENIED", "denied: requested access to the resource is denied");
+      out.error.kind = ErrorKind::kDenied;
+      break;
     case 403:
-      if (!named && status == 403)
-        out.code = "DENIED", out.error.message = "denied: requested access to the resource is denied";
+      if (!named) take("DENIED", "denied: requested access to the resource is denied");
       out.error.kind = ErrorKind::kDenied;
       break;
     case 404: out.error.kind = ErrorKind::kNotFound; break;
-    default: out.error.kind = ErrorKind::kUnavailable; break;
+    case 429:
+      if (!named) take("TOOMANYREQUESTS", "toomanyrequests: too many requests to this registry");
+      out.error.kind = ErrorKind::kUnavailable;
+      break;
+    default: out.error.kind = status >= 500 ? ErrorKind::kUnavailable : ErrorKind::kInternal; break;
   }
   return out;
+}
+
+std::optional<int64_t> retry_after_s(const http::Headers& headers, int64_t now_s) {
+  auto value = headers.find("Retry-After");
+  if (!value) return std::nullopt;
+  std::string text(trim(*value));
+  if (auto number = parse_uint(text)) return static_cast<int64_t>(std::min<uint64_t>(*number, 1'000'000));
+  tm parts{};
+  const char* end = strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  if (!end || *end) return std::nullopt;
+  return std::clamp<int64_t>(timegm(&parts) - now_s, 0, 1'000'000);
 }
 
 }  // namespace caisson::registry

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,11 +18,14 @@
 namespace caisson::registry {
 
 struct RegistryOptions {
-  std::string host;        // "localhost:5000", "registry-1.docker.io"
-  bool insecure = false;   // plain http, or https with any certificate, is allowed
-  std::string ca_pem;      // additional trusted certificates, "" for none
-  std::string repository;  // "library/busybox": the token scope
+  std::string host;                             // "localhost:5000", "registry-1.docker.io"
+  bool insecure = false;                        // plain http, or https with any certificate, is allowed
+  std::string ca_pem;                           // additional trusted certificates, "" for none
+  std::string client_cert_pem, client_key_pem;  // shown to the registry, "" for none
+  std::vector<std::string> insecure_networks;   // "10.0.0.0/8": a host with an address in there is insecure
+  std::string repository;                       // "library/busybox": the token scope
   bool push = false;
+  bool offline_token = false;  // ask for an identity token
   Credentials credentials;
   int connect_timeout_ms = 15000;
   int idle_timeout_s = 60;  // longest silence while a byte is awaited
@@ -35,6 +39,7 @@ struct RegistryRequest {
   // A fresh body for each try (a challenge or redirect repeats the request); body_size bytes.
   std::function<Result<std::unique_ptr<ByteSource>>()> open_body;
   int64_t body_size = -1;
+  std::string more_scope;  // beside the repository's own: "repository:other:pull" for a mount from there
 };
 
 // A response whose body has not been read. Reading to the end gives the connection back.
@@ -43,7 +48,7 @@ class RegistryResponse : public ByteSource {
   int status = 0;
   http::Headers headers;
   Url url;  // where the answer came from, after redirects
-  // At most `limit` bytes, kExhausted beyond.
+  // At most `limit` bytes, kExhausted beyond; kTimeout for what trickles in over more than twice the idle timeout.
   virtual Result<std::string> read_all(size_t limit) = 0;
 };
 
@@ -58,6 +63,8 @@ class RegistryClient {
   // errors of transport are kUnavailable in Docker's wording (`Get "https://h/v2/": dial tcp ...`), refused
   // redirects kDenied.
   virtual Result<std::unique_ptr<RegistryResponse>> send(const RegistryRequest& request) = 0;
+  // What a token realm gave for later logins; "" without one.
+  virtual std::string identity_token() = 0;
 };
 
 // The error a final status stands for, from the registry's error document where there is one; `code` is the
@@ -66,6 +73,8 @@ struct RegistryFailure {
   Error error;
   std::string code;
 };
-RegistryFailure failure_of_response(int status, const std::string& body);
+RegistryFailure failure_of_response(int status, const std::string& body, const http::Headers* headers = nullptr);
+// Retry-After in seconds (RFC 9110 section 10.2.3: a number or a date), nullopt without one.
+std::optional<int64_t> retry_after_s(const http::Headers& headers, int64_t now_s);
 
 }  // namespace caisson::registry

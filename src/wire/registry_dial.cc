@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "sys/files.h"
+#include "wire/registry_http2.h"
 #include "wire/registry_proxy.h"
 #include "wire/tls.h"
 
@@ -48,10 +49,31 @@ std::string dial_reason(const Error& error) {
   return "connect: " + (error.err ? to_lower(errno_text(error.err)) : error.message);
 }
 
+class Http1Connection : public Connection {
+ public:
+  Http1Connection(std::unique_ptr<http::Transport> transport, std::string host)
+      : client_(std::move(transport), std::move(host)) {}
+  Result<http::ClientResponse> open(const http::ClientRequest& request) override { return client_.open(request); }
+  Result<size_t> read(std::span<char> buffer) override { return client_.read(buffer); }
+  bool reusable() const override { return client_.reusable(); }
+
+ private:
+  http::Client client_;
+};
+
+// PEM texts come over the control socket, since this process may read hardly any file; OpenSSL wants files.
+Result<UniqueFd> pem_file(const std::string& text, std::string& path) {
+  UniqueFd fd(memfd_create("registry-pem", MFD_CLOEXEC));
+  if (!fd) return fail_errno("memfd_create");
+  TRY(sys::write_all(fd.get(), text));
+  path = format("/proc/self/fd/%d", fd.get());
+  return fd;
+}
+
 class TlsDialer : public Dialer {
  public:
   explicit TlsDialer(DialOptions options)
-      : options_(std::move(options)), system_tls_(http::TlsClientOptions{}), trusted_tls_(nullptr) {}
+      : options_(std::move(options)), system_tls_(http::TlsClientOptions{.offer_http2 = true}), trusted_tls_(nullptr) {}
 
   Result<> start() {
     proxies_ = TRY(ProxySettings::read([](const char* name) -> const char* { return getenv(name); }));
@@ -60,18 +82,17 @@ class TlsDialer : public Dialer {
     trusted_ = *trusted;
     http::TlsClientOptions tls;
     tls.skip_verify = options_.accept_any_certificate;
-    if (!options_.ca_pem.empty()) {
-      // The roots come over the control socket, since this process may read hardly any file.
-      roots_ = UniqueFd(memfd_create("registry-roots", MFD_CLOEXEC));
-      if (!roots_) return fail_errno("memfd_create");
-      TRY(sys::write_all(roots_.get(), options_.ca_pem));
-      tls.ca_file = format("/proc/self/fd/%d", roots_.get());
+    tls.offer_http2 = true;
+    if (!options_.ca_pem.empty()) roots_ = TRY(pem_file(options_.ca_pem, tls.ca_file));
+    if (!options_.client_cert_pem.empty()) {
+      certificate_ = TRY(pem_file(options_.client_cert_pem, tls.cert_file));
+      key_ = TRY(pem_file(options_.client_key_pem, tls.key_file));
     }
     trusted_tls_ = std::make_unique<http::TlsClient>(tls);
     return {};
   }
 
-  Result<std::unique_ptr<http::Client>> dial(const Url& url, const AddressJudge& judge) override {
+  Result<std::unique_ptr<Connection>> dial(const Url& url, const AddressJudge& judge) override {
     const Proxy* proxy = proxies_.find(url);
     if (proxy) TRY(judge_name(url, judge));
     auto transport = proxy ? connect(proxy->url, [](AddressScope) -> Result<> { return {}; }) : connect(url, judge);
@@ -83,7 +104,8 @@ class TlsDialer : public Dialer {
     setsockopt((*transport)->fd(), SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
     if (proxy && url.secure) TRY(tunnel(**transport, *proxy, url));
     if (url.secure) transport = TRY(secure(std::move(*transport), url));
-    return std::make_unique<http::Client>(std::move(*transport), url.host_header());
+    if ((*transport)->protocol() == "h2") return open_http2(std::move(*transport), url.host_header());
+    return std::make_unique<Http1Connection>(std::move(*transport), url.host_header());
   }
 
   AddressScope last_scope() const override { return scope_; }
@@ -139,7 +161,7 @@ class TlsDialer : public Dialer {
   const DialOptions options_;
   Url trusted_;
   ProxySettings proxies_;
-  UniqueFd roots_;
+  UniqueFd roots_, certificate_, key_;
   http::TlsClient system_tls_;
   std::unique_ptr<http::TlsClient> trusted_tls_;
   std::atomic<AddressScope> scope_ = AddressScope::kPublic;
@@ -151,6 +173,16 @@ Result<std::unique_ptr<Dialer>> Dialer::create(DialOptions options) {
   auto dialer = std::make_unique<TlsDialer>(std::move(options));
   TRY(dialer->start());
   return dialer;
+}
+
+bool resolves_into(const std::string& host, const std::vector<std::string>& networks) {
+  if (networks.empty()) return false;
+  auto addresses = look_up(host);
+  if (!addresses) return false;
+  for (auto& address : *addresses)
+    for (auto& network : networks)
+      if (is_in_network(address, network)) return true;
+  return false;
 }
 
 }  // namespace caisson::registry

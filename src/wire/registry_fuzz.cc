@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Headers a registry sends: challenges, locations, error documents.
+// Headers a registry sends: challenges, locations, error documents; and the credentials a client sends.
 #include <cstdint>
 #include <cstdlib>
 
@@ -16,6 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     auto again = parse_url(url->text());
     if (!again || !again->same_origin(*url)) abort();
   }
+  if (auto credentials = parse_auth_config(text)) (void)token_query(Challenge{}, {text}, credentials->username);
+  for (auto& challenge : challenges) (void)token_form(challenge, {text}, Credentials{.username = text});
   (void)scope_of_address(text);
   (void)parse_registry_error(text);
   (void)parse_token(text);

@@ -68,6 +68,12 @@ class TlsTransport : public Transport {
 
   int fd() const override { return wire_->plain->fd(); }
   UniqueFd release() override { return {}; }
+  std::string protocol() const override {
+    const unsigned char* name = nullptr;
+    unsigned size = 0;
+    SSL_get0_alpn_selected(session_.get(), &name, &size);
+    return std::string(reinterpret_cast<const char*>(name), size);
+  }
 
   Result<size_t> read(std::span<char> buffer) override {
     size_t got = 0;
@@ -176,8 +182,10 @@ Result<std::unique_ptr<Transport>> TlsClient::wrap(std::unique_ptr<Transport> pl
                                 SSL_set1_host(session.get(), server_name.c_str()) == 1;
   if (!named || server_name.empty())
     return fail(ErrorKind::kInvalid, "tls: server name %s is not usable", quoted(server_name).c_str());
-  static constexpr unsigned char kProtocols[] = "\x08http/1.1";
-  SSL_set_alpn_protos(session.get(), kProtocols, sizeof kProtocols - 1);
+  static constexpr unsigned char kProtocols[] = "\x02h2\x08http/1.1";
+  static constexpr unsigned kHttp2Size = 3;
+  unsigned skipped = state_->options.offer_http2 ? 0 : kHttp2Size;
+  SSL_set_alpn_protos(session.get(), kProtocols + skipped, sizeof kProtocols - 1 - skipped);
 
   auto transport = std::make_unique<TlsTransport>(std::move(session), std::move(wire));
   TRY(transport->handshake(server_name));

@@ -18,6 +18,7 @@ struct TlsClientOptions {
   std::string key_file;
   bool skip_verify = false;
   bool only_ca_file = false;  // trust nothing but ca_file (Docker's --tlscacert)
+  bool offer_http2 = false;   // Transport::protocol() says whether the server took it
 };
 
 // Thread-safe; the transports it makes are used by one thread each. The server name of the options is

@@ -20,12 +20,12 @@ def find_program():
 
 
 class Registry:
-    def __init__(self, root, netns, port=5000):
+    def __init__(self, root, netns, port=5000, more=""):
         self.root, self.netns, self.port = str(root), netns, port
         self.address = f"127.0.0.1:{port}"
         os.makedirs(self.root, exist_ok=True)
         with open(self.root + "/config.yml", "w", encoding="ascii") as file:
-            file.write(CONFIG.format(root=self.root, port=port))
+            file.write(CONFIG.format(root=self.root, port=port) + more)
         self.log = open(self.root + "/registry.log", "ab")
         self.process = subprocess.Popen(netns.enter([find_program(), "serve", self.root + "/config.yml"]), stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log, start_new_session=True,
@@ -34,7 +34,7 @@ class Registry:
 
     def answers(self):
         assert self.process.poll() is None, "the registry ended: " + open(self.root + "/registry.log", encoding="utf-8").read()[-1000:]
-        return subprocess.run(self.netns.enter(["curl", "-sf", "--noproxy", "*", f"http://{self.address}/v2/"]), capture_output=True, check=False).returncode == 0
+        return subprocess.run(self.netns.enter(["curl", "-s", "--noproxy", "*", f"http://{self.address}/v2/"]), capture_output=True, check=False).returncode == 0
 
     def stop(self):
         self.process.kill()

@@ -28,6 +28,10 @@ STATUSES = {
     ("POST /exec/{id}/start", 500),
     ("POST /exec/{id}/resize", 409),  # it does not run
     ("POST /images/{name}/tag", 409),
+    ("GET /distribution/{name}/json", 403),  # the registry's own status
+    ("GET /distribution/{name}/json", 404),
+    ("GET /distribution/{name}/json", 429),
+    ("POST /auth", 401),
     ("POST /volumes/create", 404),  # the driver
     ("POST /secrets/{id}/update", 404),
 }
@@ -35,6 +39,9 @@ STATUSES = {
 # Ours beside Docker's: (method, path as a regular expression).
 OWN_ROUTES = {
     ("DELETE", "/containers/[^/]+/logs"),
+    ("GET", "/distribution/.+/manifest"),
+    ("POST", "/caisson/check"), ("GET", "/caisson/prunable"), ("GET", "/caisson/image-gc"), ("POST", "/caisson/image-gc"),
+    ("GET", "/caisson/registry"), ("POST", "/caisson/registry"), ("DELETE", "/caisson/registry"), ("POST", "/caisson/registry/prune"),
 }
 
 CONTENT_TYPES = {

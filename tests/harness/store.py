@@ -52,11 +52,11 @@ def archive(name, layers, **config):
     return layer(members)
 
 
-def checked_image(name, seeds, size):
+def checked_image(name, seeds, size, **config):
     """An archive of busybox and a layer of random bytes for each seed; `sha256sum -c -s /sums` succeeds in it."""
     made = [random_layer(seed, size) for seed in seeds]
     sums = layer({"sums": "".join(line for _, line in made).encode()})
-    return archive(name, [busybox_layer(), *(data for data, _ in made), sums])
+    return archive(name, [busybox_layer(), *(data for data, _ in made), sums], **config)
 
 
 def orphans(engine):
@@ -91,6 +91,6 @@ def orphans(engine):
 def resumable(engine):
     """Finished blobs of pulls that were cut short: a repeated pull takes them."""
     with contextlib.closing(sqlite3.connect(f"file:{engine.data_root}/state.db?mode=ro", uri=True)) as database:
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name='resumable_blobs'").fetchall():
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name='held_blobs'").fetchall():
             return set()
-        return {row[0] for row in database.execute("SELECT digest FROM resumable_blobs")}
+        return {row[0] for row in database.execute("SELECT digest FROM held_blobs")}

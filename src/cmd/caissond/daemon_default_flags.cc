@@ -6,11 +6,6 @@
 
 namespace caisson {
 
-namespace {
-
-constexpr std::string_view kLimits[] = {"as",   "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue",
-                                        "nice", "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
-
 Result<int64_t> parse_size(const std::string& value) {
   size_t digits = value.find_first_not_of("0123456789");
   auto number = parse_uint(value.substr(0, digits));
@@ -23,6 +18,11 @@ Result<int64_t> parse_size(const std::string& value) {
     return fail(ErrorKind::kInvalid, "invalid size: %s", quoted(value).c_str());
   return static_cast<int64_t>(*number << (10 * at));
 }
+
+namespace {
+
+constexpr std::string_view kLimits[] = {"as",   "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue",
+                                        "nice", "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
 
 // "nofile=1024:2048", "nofile=1024"; -1 for none.
 Result<> add_ulimit(DaemonOptions& options, const std::string& text) {
@@ -212,14 +212,6 @@ constexpr Flag kFlags[] = {
        return {};
      },
      .reloadable = true},
-    {.name = "storage-driver",
-     .key = "storage-driver",
-     .argument = "NAME",
-     .help = "overlay2, which is the only one",
-     .apply = [](DaemonOptions&, const std::string& v) -> Result<> {
-       if (v == "overlay2" || v == "overlay" || v == "overlayfs") return {};
-       return fail(ErrorKind::kUnsupported, "storage driver not supported: %s", quoted(v).c_str());
-     }},
 };
 
 }  // namespace

@@ -136,6 +136,18 @@ constexpr Flag kFlags[] = {
      }},
     {"pidfile", "pidfile", "FILE", "Write the process id there",
      [](DaemonOptions& o, const std::string& v) -> Result<> { return absolute_path(v, o.pidfile); }},
+    {"registries-conf", "registries-conf", "FILE",
+     "Mirrors, rewrites and blocks of registries (default /etc/caisson/registries.conf; see "
+     "containers-registries.conf(5))",
+     [](DaemonOptions& o, const std::string& v) -> Result<> { return absolute_path(v, o.engine.registries_conf); },
+     FlagForm::kSingle, true},
+    {"registry-certs-dir", "registry-certs-dirs", "DIR",
+     "Certificates for registries, DIR/host:port/*.crt, *.cert, *.key; may be repeated (default /etc/caisson/certs.d "
+     "and /etc/docker/certs.d)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       return absolute_path(v, o.engine.registry_certs_dirs.emplace_back());
+     },
+     FlagForm::kList, false},
     {"registry-mirror", "registry-mirrors", "URL", "Tried before Docker Hub for pulls; may be repeated",
      [](DaemonOptions& o, const std::string& v) -> Result<> {
        if (!v.starts_with("https://") && !v.starts_with("http://"))
@@ -144,6 +156,14 @@ constexpr Flag kFlags[] = {
        return {};
      },
      FlagForm::kList, true},
+    {"registry-timeout", "registry-timeout", "SECONDS", "Longest silence of a registry in a transfer (default 60)",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       auto value = parse_uint(v);
+       if (!value || *value < 1 || *value > 3600)
+         return fail(ErrorKind::kInvalid, "expected 1 to 3600, got %s", quoted(v).c_str());
+       o.engine.registry_timeout_s = static_cast<int>(*value);
+       return {};
+     }},
     {"version", nullptr, nullptr, "Print the version and quit",
      [](DaemonOptions& o, const std::string&) -> Result<> {
        o.show_version = true;
@@ -160,7 +180,7 @@ constexpr Flag kFlags[] = {
 
 std::span<const Flag> core_flags() { return kFlags; }
 
-std::vector<std::span<const Flag>> all_flags() { return {core_flags(), access_flags(), default_flags()}; }
+std::vector<std::span<const Flag>> all_flags() { return {core_flags(), access_flags(), default_flags(), store_flags()}; }
 
 const Flag* find_flag(std::string_view name) {
   if (name == "D") name = "debug";

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "cmd/caissond/daemon_flags.h"
+#include "image/fetch_registries.h"
 #include "logs/log_options.h"
 #include "sys/files.h"
 #include "wire/json.h"
@@ -142,6 +143,10 @@ Result<> finish(DaemonOptions& options) {
   if (options.engine.hosts.empty()) options.engine.hosts.push_back(kDefaultHost);
   options.engine.program_dir = TRY(sys::program_dir());
   fill_tls(options.tls);
+  if (options.engine.registry_certs_dirs.empty())
+    options.engine.registry_certs_dirs = {"/etc/caisson/certs.d", "/etc/docker/certs.d"};
+  options.engine.registries =
+      std::make_shared<const image::RegistriesConfig>(TRY(image::load_registries_conf(options.engine.registries_conf)));
   return {};
 }
 

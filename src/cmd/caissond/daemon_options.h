@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "api/registry_server.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "engine/options.h"
@@ -24,6 +25,7 @@ struct DaemonOptions {
   std::vector<std::string> read_only_hosts;
   std::optional<std::string> group;  // of unix sockets; none: `docker` if there is one
   TlsFlags tls;
+  api::RegistrySettings registry;  // with an empty address: not served
   LogLevel log_level = LogLevel::kInfo;
   bool log_json = false;
   int request_timeout_s = -1;  // that requests under way have when the engine stops; -1: the default

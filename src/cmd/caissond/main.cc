@@ -25,6 +25,7 @@
 #include "cmd/caissond/access.h"
 #include "cmd/caissond/daemon_options.h"
 #include "cmd/caissond/listeners.h"
+#include "cmd/caissond/registry_service.h"
 #include "cmd/caissond/reload.h"
 #include "engine/engine.h"
 #include "sys/files.h"
@@ -81,7 +82,8 @@ Result<> run(const DaemonOptions& options, int argc, char** argv) {
   // arrive before run().
   auto server = TRY(http::Server::create([&late](const http::Request& head) { return late.router(head); }));
   engine = TRY(engine::Engine::open(options.engine, server->loop()));
-  api::Context context{*engine, follower, server->loop(), stats};
+  auto registry = TRY(RegistryService::open(*engine));
+  api::Context context{*engine, follower, server->loop(), stats, registry.get()};
   late.router = guard_router(api::make_router(context));
   http::Headers headers;
   headers.add("Server", format("Caisson/%s (linux)", api::kEngineVersion));
@@ -93,6 +95,7 @@ Result<> run(const DaemonOptions& options, int argc, char** argv) {
   for (const auto& notice : options.notices) log_warn("%s", notice.c_str());
   Listeners listeners = TRY(open_listeners(options, *server, std::move(activated)));
   const std::vector<std::string>& sockets = listeners.socket_files;
+  if (!options.registry.listen.empty()) TRY(registry->serve(options.registry));
   int request_timeout_s = options.request_timeout_s;
   if (!options.pidfile.empty()) TRY(sys::replace_file(options.pidfile, format("%d\n", getpid())));
   TRY(server->loop().add(signals.get(), EPOLLIN, [&](uint32_t) {
