@@ -23,7 +23,7 @@ namespace caisson::network {
 namespace {
 
 constexpr int kAnswerMs = 2000;  // an answer takes microseconds; a machine that swaps may take longer
-constexpr int kEndMs = 2000;
+constexpr int kEndMs = 2000, kLastStepsMs = 500;
 constexpr int64_t kRestartPauseMs = 1000;  // a program that dies at once is not started in a tight loop
 
 struct Connection {
@@ -209,10 +209,13 @@ void Client::recover() {
 
 void Client::disconnect(bool hangs) {
   connection_.socket.reset();
-  if (hangs)
+  if (hangs) {
     end_process(connection_.pidfd);
-  else if (connection_.pidfd && sys::wait_readable(connection_.pidfd.get(), 0))
+  } else if (connection_.pidfd) {
+    // A process closes its sockets before it has ended.
+    (void)sys::wait_readable(connection_.pidfd.get(), kLastStepsMs).has_value();
     (void)sys::reap_child(connection_.pidfd.get()).has_value();
+  }
   connection_ = {};
   wake_watcher();
 }

@@ -144,6 +144,7 @@ TEST_CASE("dns client: a program that dies is replaced, told everything, and goe
   REQUIRE(kill(first, SIGKILL) == 0);
   // Without any call of ours.
   REQUIRE(another_runs(*client, first));
+  CHECK(kill(first, 0) < 0);  // not even a zombie
   CHECK(bed.ask("web") == "172.18.0.2");
   // By a call, should it come first.
   pid_t second = client->program_pid();
