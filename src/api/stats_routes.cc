@@ -4,6 +4,7 @@
 #include "api/stats_streams.h"
 #include "base/clock.h"
 #include "engine/engine.h"
+#include "engine/lifecycle.h"
 #include "engine/prune.h"
 #include "engine/stats.h"
 
@@ -36,6 +37,12 @@ void update(Context& context, Call& call) {
   auto change = call.body<spec::HostConfig>(true);
   if (!change) return;
   if (call.version < 40) change->pids_limit.reset();
+  auto ports = call.body<spec::PortChange>(true);
+  if (!ports) return;
+  // Before the limits: what can be refused most likely.
+  if (!ports->publish.empty() || !ports->unpublish.empty())
+    if (auto done = context.engine.lifecycle().change_ports(container, *ports); !done)
+      return call.reply_error(done.error());
   auto warnings = context.engine.update(container, *change);
   if (!warnings) return call.reply_error(warnings.error());
   call.reply_with(200, UpdateResponse{std::move(*warnings)});

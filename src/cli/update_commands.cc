@@ -5,6 +5,7 @@
 #include "cli/containers.h"
 #include "cli/host_config.h"
 #include "cli/json_value.h"
+#include "cli/network_spec.h"
 
 namespace caisson::cli {
 
@@ -74,11 +75,38 @@ constexpr FlagSpec kUpdateFlags[] = {
      .kind = FlagKind::kInt,
      .type_name = "int",
      .usage = "Tune container pids limit (set -1 for unlimited)"},
+    {.name = "publish",
+     .shorthand = 'p',
+     .kind = FlagKind::kList,
+     .type_name = "list",
+     .usage = "Publish more of the container's ports"},
     {.name = "restart",
      .kind = FlagKind::kString,
      .type_name = "string",
      .usage = "Restart policy to apply when a container exits"},
+    {.name = "unpublish",
+     .kind = FlagKind::kList,
+     .type_name = "list",
+     .usage = "Take ports back: a container port, or as they were published"},
 };
+
+// "80/tcp" or "8080:80": what --publish takes, in the form of PortBindings.
+Result<JsonValue> port_map(const std::vector<std::string>& texts, bool container_port_alone) {
+  JsonValue out = JsonValue::object();
+  for (const std::string& text : texts)
+    for (const PortBinding& binding : TRY(parse_publish(text))) {
+      JsonValue list = out.at(binding.container_port);
+      if (!list.is_array()) list = JsonValue::array();
+      if (!container_port_alone || !binding.host_port.empty() || !binding.host_ip.empty()) {
+        JsonValue entry = JsonValue::object();
+        entry.set("HostIp", binding.host_ip);
+        entry.set("HostPort", binding.host_port);
+        list.push(entry);
+      }
+      out.set(binding.container_port, list);
+    }
+  return out;
+}
 
 Result<int> update(App& app, const Invocation& call) {
   const ParsedFlags& flags = call.flags;
@@ -90,6 +118,8 @@ Result<int> update(App& app, const Invocation& call) {
   for (const auto& [flag, member] : {std::pair{"cpuset-cpus", "CpusetCpus"}, std::pair{"cpuset-mems", "CpusetMems"}})
     if (!flags.text(flag).empty()) body.set(member, std::string(flags.text(flag)));
   TRY(set_policy(body, flags.text("restart")));
+  if (auto ports = flags.list("publish"); !ports.empty()) body.set("PublishPorts", TRY(port_map(ports, false)));
+  if (auto ports = flags.list("unpublish"); !ports.empty()) body.set("UnpublishPorts", TRY(port_map(ports, true)));
   std::string text = body.dump(), warnings;
   int failed = 0;
   std::string errors;

@@ -43,6 +43,8 @@ class Lifecycle {
   Result<> remove(const ContainerPtr& container, RemoveOptions options);
   Result<> resize(const ContainerPtr& container, uint16_t rows, uint16_t columns);
   Result<> rename(const ContainerPtr& container, const std::string& name);
+  // Published ports of a container that runs, and of its next run.
+  Result<> change_ports(const ContainerPtr& container, const spec::PortChange& change);
   // kDenied when it is on that network already, or is not.
   Result<> connect(const ContainerPtr& container, const NetworkRecord& network, spec::EndpointSettings settings);
   Result<> disconnect(const ContainerPtr& container, const NetworkRecord& network);

@@ -40,4 +40,11 @@ Result<> Lifecycle::disconnect(const ContainerPtr& container, const NetworkRecor
   return done;
 }
 
+Result<> Lifecycle::change_ports(const ContainerPtr& container, const spec::PortChange& change) {
+  auto operation = container->begin_operation();
+  ContainerRecord record = *container->snapshot();
+  TRY(engine::change_ports(services_, record, change));
+  return services_.containers.save(*container, record, db::Durability::kFull);
+}
+
 }  // namespace caisson::engine

@@ -10,8 +10,10 @@
 #include "base/log.h"
 #include "base/rollback.h"
 #include "base/text.h"
+#include "engine/create_rules.h"
 #include "engine/links.h"
 #include "engine/networks.h"
+#include "engine/start_facts.h"
 #include "network/dns_client.h"
 #include "network/ipv4.h"
 #include "sys/files.h"
@@ -388,6 +390,62 @@ Result<> disconnect_network(const Services& services, ContainerRecord& record, c
   TRY(choose_gateway(services, record, sandbox, ports));
   TRY(renew_names(services, record, sandbox.netns.get()));
   return change_host_files(record, services.options, services.paths, before, facts_of(record));
+}
+
+Result<> change_ports(const Services& services, ContainerRecord& record, const spec::PortChange& change) {
+  auto& host = record.host_config;
+  if (!has_networks(host))
+    return fail(ErrorKind::kConflict, "container %s has no network of its own, so it publishes no ports",
+                record.name.c_str());
+  if (record.status() == Status::kRestarting)
+    return fail(ErrorKind::kConflict, "container %s is restarting, wait until it runs", record.name.c_str());
+  // What `create` checks, for these alone.
+  ContainerRecord added;
+  added.id = record.id;
+  added.host_config.port_bindings = change.publish;
+  auto publish = TRY(plan_ports(added, services.containers));
+  for (const auto& [text, bindings] : change.unpublish) TRY(parse_container_ports(text));
+  auto is_meant = [&](const std::string& port, const std::string& address, const std::string& number) {
+    for (const auto& text : {port, port.substr(0, port.find('/'))}) {
+      auto found = change.unpublish.find(text);
+      if (found == change.unpublish.end() || (text != port && !port.ends_with("/tcp"))) continue;
+      if (!found->second || found->second->empty()) return true;
+      for (const auto& binding : *found->second)
+        if ((binding.host_port.empty() || binding.host_port == number) &&
+            (binding.host_ip.empty() || binding.host_ip == address))
+          return true;
+    }
+    return false;
+  };
+  StoredEndpoint* main = nullptr;
+  for (auto& endpoint : record.endpoints)
+    if (endpoint.is_gateway) main = &endpoint;
+  if (record.running() && main) {
+    auto endpoint = load_endpoint(record.id, *main);
+    std::vector<network::PortMapping> gone;
+    for (const auto& port : endpoint.ports)
+      if (is_meant(std::to_string(port.container_port) + "/" + port.protocol, port.host_ip,
+                   std::to_string(port.host_port)))
+        gone.push_back(port);
+    // The new ones first: should one be taken, nothing has changed.
+    TRY(services.network.publish(endpoint, publish));
+    services.network.unpublish(endpoint, gone);
+    main->ports = store_endpoint(endpoint).ports;
+  }
+  for (auto& [port, bindings] : host.port_bindings)
+    if (bindings)
+      std::erase_if(*bindings, [&](const spec::PortBinding& binding) {
+        return is_meant(port.find('/') == std::string::npos ? port + "/tcp" : port, binding.host_ip, binding.host_port);
+      });
+  std::erase_if(host.port_bindings, [](const auto& entry) { return !entry.second || entry.second->empty(); });
+  for (const auto& [text, bindings] : change.publish) {
+    std::string port = text.find('/') == std::string::npos ? text + "/tcp" : text;
+    auto& list = host.port_bindings[port];
+    if (!list) list.emplace();
+    if (bindings) list->insert(list->end(), bindings->begin(), bindings->end());
+    record.config.exposed_ports[port];
+  }
+  return {};
 }
 
 void forget_names(const Services& services, const ContainerRecord& record) {

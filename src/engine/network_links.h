@@ -33,6 +33,9 @@ Result<> connect_network(const Services& services, ContainerRecord& record, cons
                          spec::EndpointSettings settings);
 Result<> disconnect_network(const Services& services, ContainerRecord& record, const NetworkRecord& network);
 
+// Publishes and unpublishes, of one that runs and one that does not. record is changed, not saved.
+Result<> change_ports(const Services& services, ContainerRecord& record, const spec::PortChange& change);
+
 // Names by which others on the same network find the container: its own, aliases, short id, host name.
 std::vector<std::string> dns_names(const ContainerRecord& record, const spec::EndpointSettings& settings);
 

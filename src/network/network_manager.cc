@@ -81,6 +81,7 @@ class Manager final : public NetworkManager {
   Result<> disconnect(const std::string& container_id, const std::string& network_id) override;
   Result<> publish(Endpoint& endpoint, const std::vector<PortMapping>& ports) override;
   void unpublish(Endpoint& endpoint) override;
+  void unpublish(Endpoint& endpoint, const std::vector<PortMapping>& ports) override;
   Result<> set_default_route(Sandbox& sandbox, const std::string& gateway) override;
   Result<> restore(const Endpoint& endpoint) override;
   Result<> finish_restore() override;
@@ -585,6 +586,30 @@ void Manager::unpublish(Endpoint& endpoint) {
   rules_.unpublish(ports);
   ports_.release(ports);
   endpoint.ports.clear();
+}
+
+void Manager::unpublish(Endpoint& endpoint, const std::vector<PortMapping>& mappings) {
+  const Key key{endpoint.container_id, endpoint.network_id};
+  auto address = parse_ipv4(endpoint.address);
+  if (!address) return;
+  auto wanted = parse_ports(mappings, *address);
+  if (!wanted) return;
+  std::vector<PublishedPort> gone;
+  {
+    std::lock_guard lock(mutex_);
+    auto found = endpoints_.find(key);
+    if (found == endpoints_.end() || found->second.busy) return;
+    std::erase_if(found->second.ports, [&](const PublishedPort& port) {
+      bool is_one = std::find(wanted->begin(), wanted->end(), port) != wanted->end();
+      if (is_one) gone.push_back(port);
+      return is_one;
+    });
+  }
+  rules_.unpublish(gone);
+  ports_.release(gone);
+  std::erase_if(endpoint.ports, [&](const PortMapping& port) {
+    return std::find(mappings.begin(), mappings.end(), port) != mappings.end();
+  });
 }
 
 Result<> Manager::set_default_route(Sandbox& sandbox, const std::string& gateway) {

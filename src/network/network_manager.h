@@ -52,6 +52,7 @@ struct PortMapping {
   uint16_t container_port = 0;
   std::string host_ip = "0.0.0.0";
   uint16_t host_port = 0;  // 0: a free port is chosen
+  bool operator==(const PortMapping&) const = default;
 };
 
 struct Endpoint {
@@ -117,7 +118,9 @@ class NetworkManager {
   virtual Result<> disconnect(const std::string& container_id, const std::string& network_id) = 0;
   // Publishes in addition to what the endpoint has; its list grows.
   virtual Result<> publish(Endpoint& endpoint, const std::vector<PortMapping>& ports) = 0;
-  virtual void unpublish(Endpoint& endpoint) = 0;
+  virtual void unpublish(Endpoint& endpoint) = 0;  // all of it
+  // Those of `ports` alone; what is not published is passed over.
+  virtual void unpublish(Endpoint& endpoint, const std::vector<PortMapping>& ports) = 0;
   // Makes the default route of the namespace that by `gateway`; none when empty.
   virtual Result<> set_default_route(Sandbox& sandbox, const std::string& gateway) = 0;
 

@@ -57,6 +57,12 @@ struct NetworkDisconnect {
   bool force = false;
 };
 
+// Of POST /containers/{id}/update, beside Docker's members: ours.
+struct PortChange {
+  PortMap publish, unpublish;
+};
+CAISSON_JSON(PortChange, CAISSON_FIELD("PublishPorts", publish), CAISSON_FIELD("UnpublishPorts", unpublish))
+
 CAISSON_JSON(NetworkIpamConfig, CAISSON_FIELD_OMIT("Subnet", subnet), CAISSON_FIELD_OMIT("IPRange", ip_range),
              CAISSON_FIELD_OMIT("Gateway", gateway), CAISSON_FIELD_OMIT("AuxiliaryAddresses", auxiliary))
 CAISSON_JSON(NetworkIpam, CAISSON_FIELD("Driver", driver), CAISSON_FIELD_NULL("Options", options),

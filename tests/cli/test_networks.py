@@ -335,3 +335,31 @@ def test_events(cli, net, api):
     assert [e["Action"] for e in events] == ["create", "connect", "disconnect", "destroy"]
     assert {e["Actor"]["ID"] for e in events} == {ident}
     assert events[1]["Actor"]["Attributes"] == {"container": one, "name": "own", "type": "bridge"}
+
+
+def test_update_publishes_live(caisson, engine):
+    cli = caisson
+    cli("run", "-d", "--name", "web", "-p", "18411:80", "busybox", "sh", "-c", "mkdir /w; echo hello > /w/index.html; httpd -f -h /w -p 80")
+
+    def fetch(port):
+        return engine.netns.fetch(f"http://127.0.0.1:{port}/", rc=None)
+    wait_for(lambda: fetch(18411) == "hello\n", "the page")
+    before = inspect(cli, "web")["State"]["Pid"]
+    cli("update", "--publish", "18412:80", "--publish", "127.0.0.1:18413:80", "web")
+    assert fetch(18411) == fetch(18412) == fetch(18413) == "hello\n"
+    assert inspect(cli, "web")["State"]["Pid"] == before
+    cli("create", "--name", "other", "-p", "18412:80", "busybox", "true")
+    assert "port is already allocated" in cli("start", "other", rc=1).err
+    failed = cli("update", "--publish", "18413:81", "--publish", "18414:80", "web", rc=1)
+    assert "already allocated" in failed.err and not fetch(18414)
+    cli("update", "--unpublish", "18411:80", "web")
+    assert not fetch(18411) and fetch(18412) == "hello\n"
+    cli("restart", "-t", "0", "web")
+    wait_for(lambda: fetch(18412) == "hello\n", "the page")
+    assert not fetch(18411) and "18413" in cli.out("port", "web")
+    cli("update", "--unpublish", "80", "web")
+    assert not fetch(18412) and not fetch(18413) and cli.out("port", "web") == ""
+    cli("start", "other")
+    assert cli("update", "--publish", "x", "web", rc=1).err
+    cli("run", "-d", "--name", "hostly", "--network", "host", "busybox", "sleep", "99")
+    assert "no network of its own" in cli("update", "--publish", "18415:80", "hostly", rc=1).err
