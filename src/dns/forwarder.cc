@@ -110,7 +110,8 @@ void Forwarder::on_reply(uint64_t attempt, std::string_view message, bool tcp) {
   cache_.keep(request.cache_space, request.query, message, *facts);
   std::string reply(message);
   adapt_reply(reply, request.query, 0);
-  cut_reply(reply, request.query, facts->whole ? request.query.reply_limit(request.tcp) : 0);
+  // One that is longer than the client said goes on as it came: there are servers that know no EDNS0 and no TCP.
+  if (!facts->whole) cut_reply(reply, request.query, 0);
   finish(entry, std::move(reply));
 }
 

@@ -64,7 +64,7 @@ class Forwarder {
 
   static constexpr int64_t kStepNs = 1'000'000'000;   // until the next server is asked, or the only one again
   static constexpr int64_t kTotalNs = 4'500'000'000;  // below the 5 s of common resolvers
-  static constexpr size_t kMaxOutstanding = 1024, kMaxPerScope = 256;
+  static constexpr size_t kMaxOutstanding = 4096, kMaxPerScope = 256;
 
  private:
   struct Attempt {

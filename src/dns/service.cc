@@ -21,11 +21,16 @@ uint64_t random_number() {
   return value;
 }
 
+int family_of(int fd) {
+  int family = 0;
+  socklen_t size = sizeof family;
+  return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0 ? -1 : family;
+}
+
 Result<> check_socket(int fd, int type, const char* what) {
-  int found = 0, family = 0;
+  int found = 0, family = family_of(fd);
   socklen_t size = sizeof found;
   if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &found, &size) < 0) return fail_errno("getsockopt '%s'", what);
-  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0) return fail_errno("getsockopt '%s'", what);
   if (found != type || (family != AF_INET && family != AF_INET6))
     return fail(ErrorKind::kInvalid, "descriptor '%s': not such a socket", what);
   int flags = fcntl(fd, F_GETFL);
@@ -136,7 +141,10 @@ Result<> Service::attach(const ControlRequest& request, std::vector<UniqueFd>& f
   TRY(update(*scope, request));
   scope->udp = std::move(fds[0]);
   scope->tcp = std::move(fds[1]);
-  for (size_t i = 2; i < fds.size(); ++i) scope->query.push_back(std::move(fds[i]));
+  for (size_t i = 2; i < fds.size(); ++i) {
+    (family_of(fds[i].get()) == AF_INET ? scope->asks_v4 : scope->asks_v6) = true;
+    scope->query.push_back(std::move(fds[i]));
+  }
   scope->listener = std::make_unique<ScopeListener>(loop_, shared_, static_cast<QueryHandler&>(*this), scope->number,
                                                     scope->udp.get(), scope->tcp.get());
   TRY(scope->listener->start());
@@ -189,9 +197,12 @@ void Service::synchronize() {
 
 std::vector<Upstream> Service::usable_upstreams(const Scope& scope) const {
   std::vector<Upstream> out = scope.upstreams ? *scope.upstreams : upstreams_;
-  // Without sockets inside the container there is only the host's way.
-  if (scope.query.empty())
-    for (auto& upstream : out) upstream.from_host = true;
+  // Without sockets inside the container there is only the host's way; so there is to the host's own servers where
+  // the container does not speak their protocol.
+  for (auto& upstream : out) {
+    bool reachable = upstream.address.size == 4 ? scope.asks_v4 : scope.asks_v6;
+    if (scope.query.empty() || (!scope.upstreams && !reachable)) upstream.from_host = true;
+  }
   // What the container's own routes and rules let through may be asked from there even on an internal network: a
   // server in that network. By the host's way nothing would stop it.
   if (!scope.forward) std::erase_if(out, [](const Upstream& upstream) { return upstream.from_host; });

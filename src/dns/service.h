@@ -40,6 +40,7 @@ class Service : private QueryHandler {
     bool forward = false, ndots_set = false;
     UniqueFd udp, tcp;
     std::vector<UniqueFd> query;
+    bool asks_v4 = false, asks_v6 = false;  // what `query` is for
     std::unique_ptr<ScopeListener> listener;
   };
 

@@ -228,6 +228,21 @@ def test_without_forwarding_nothing_leaves(server, side, upstream):
     assert side.ask("www.example.com").data == ["192.0.2.1"]
 
 
+def test_ipv6_servers_of_the_host_for_a_container_without_ipv6(server, container, upstream):
+    try:
+        outside = upstream(answers={"www.example.com": "192.0.2.1"}, address="::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6 on loopback")
+    side = ContainerSide(container, queries=True)
+    server.tell("upstreams", upstreams=[outside.entry(from_host=False)])
+    server.attach("me", side)
+    assert side.ask("www.example.com").data == ["192.0.2.1"]
+    # The container's own choice is its own way.
+    server.tell("scope", scope="me", networks=[], forward=True, upstreams=[outside.entry(from_host=False)])
+    assert side.ask("www.example.com").code == SERVFAIL
+    side.close()
+
+
 def test_ndots_keeps_single_labels(server, side, upstream):
     outside = upstream(answers={"single": "192.0.2.2", "a.b": "192.0.2.3"})
     server.attach("me", side, upstreams=[outside.entry()], ndots=True)
