@@ -36,6 +36,13 @@ int64_t log_bytes(const engine::Paths& paths, const std::string& id) {
 void add_images(Context& context, spec::DiskUsage& out) {
   auto usage = context.engine.images().usage();
   out.layers_size = usage.layers_size + usage.blobs_size;
+  const std::string& root = context.engine.options().data_root;
+  out.other_blobs_size = std::max<int64_t>(bytes_below(root + "/images/blobs") - usage.blobs_size, 0);
+  out.partial_size = bytes_below(root + "/partial");
+  if (auto names = sys::list_dir(context.engine.paths().temporary()))
+    for (const auto& name : *names)
+      if (name.starts_with("image-")) out.partial_size += bytes_below(context.engine.paths().temporary() + "/" + name);
+  out.copies_size = bytes_below(root + "/vfs");
   std::map<std::string, int64_t> users;
   for (const auto& container : context.engine.containers().list()) ++users[container->snapshot()->image_id];
   std::map<std::string, image::Usage::PerImage> sizes;

@@ -24,9 +24,10 @@ TEST_CASE("registry: what a path asks for") {
   is("/v2/a/blobs/uploads/xyz", Kind::kUpload, "a", "xyz");
   is("/v2/manifests/blobs/uploads/manifests/1", Kind::kManifest, "manifests/blobs/uploads", "1");
   is("/v2/a/referrers/sha256:00", Kind::kReferrers, "a", "sha256:00");
-  for (const char* path : {"/", "", "/v1/", "/v3/a/tags/list", "/v2/a", "/v2/a/tags", "/v2//manifests/", "/v2/manifests/1"})
-    CHECK_MESSAGE((parse_registry_path(path).kind == Kind::kNone ||
-                   !is_repository_name(parse_registry_path(path).name)), path);
+  for (const char* path :
+       {"/", "", "/v1/", "/v3/a/tags/list", "/v2/a", "/v2/a/tags", "/v2//manifests/", "/v2/manifests/1"})
+    CHECK_MESSAGE(
+        (parse_registry_path(path).kind == Kind::kNone || !is_repository_name(parse_registry_path(path).name)), path);
 }
 
 TEST_CASE("registry: names of repositories") {

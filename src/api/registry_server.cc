@@ -209,9 +209,9 @@ void get_blob(Talk& talk) {
     if (range) {
       part = *range;
       status = 206;
-      headers.add("Content-Range", format("bytes %lld-%lld/%lld", static_cast<long long>(part.first),
-                                          static_cast<long long>(part.first + part.length - 1),
-                                          static_cast<long long>(st.st_size)));
+      headers.add("Content-Range",
+                  format("bytes %lld-%lld/%lld", static_cast<long long>(part.first),
+                         static_cast<long long>(part.first + part.length - 1), static_cast<long long>(st.st_size)));
     }
   }
   headers.set("Content-Length", std::to_string(part.length));
@@ -354,7 +354,8 @@ void referrers(Talk& talk) {
     found[entry.digest] = {entry.media_type, entry.digest, entry.size, entry.artifact_type, entry.annotations};
   // What clients wrote down that knew of no such list: an index under a tag made of the digest.
   std::string tag = "sha256-" + std::string(digest::hex_of(digest));
-  if (auto index = talk.server.store.find_manifest(talk.path.name, tag); index && spec::is_index_type(index->media_type))
+  if (auto index = talk.server.store.find_manifest(talk.path.name, tag);
+      index && spec::is_index_type(index->media_type))
     if (auto text = talk.server.store.read_manifest(*index))
       if (auto list = json::decode<spec::Index>(*text))
         for (auto& entry : list->manifests)

@@ -19,7 +19,9 @@ namespace caisson::api {
 namespace {
 
 void check_store(Context& context, Call& call) {
-  call.reply_with(200, context.engine.images().check(call.query().flag("deep")));
+  call.reply_with(200, context.engine.images().check(call.query().flag("deep"), [&](const std::string& id) {
+    return context.engine.containers().users_of_image(id);
+  }));
 }
 
 // --- what would go -----------------------------------------------------------------------------------
@@ -87,9 +89,9 @@ Result<> plan_images(Context& context, const std::string& filters, PrunePlan& pl
   for (auto& entry : engine::choose_garbage(std::move(images), {.keep_used_ns = 1}, now_ns())) {
     const auto& image = taken.at(entry.id);
     plan.size += entry.size;
-    plan.images.push_back({entry.id, std::move(entry.names),
-                           image.repo_tags.empty() ? "it has no name, and no container uses it" : "no container uses it",
-                           entry.size});
+    plan.images.push_back(
+        {entry.id, std::move(entry.names),
+         image.repo_tags.empty() ? "it has no name, and no container uses it" : "no container uses it", entry.size});
   }
   return {};
 }
@@ -113,7 +115,9 @@ Result<> plan_volumes(Context& context, const std::string& filters, bool all, Pr
         std::any_of(not_labels.begin(), not_labels.end(), has))
       continue;
     auto size = sys::tree_size(volume.mountpoint);
-    Prunable entry{volume.name, {volume.name}, is_anonymous ? "it has no name, and no container uses it" : "no container uses it",
+    Prunable entry{volume.name,
+                   {volume.name},
+                   is_anonymous ? "it has no name, and no container uses it" : "no container uses it",
                    size ? static_cast<int64_t>(size->bytes) : 0};
     plan.size += entry.size;
     plan.volumes.push_back(std::move(entry));
@@ -190,14 +194,10 @@ void registry_prune(Context& context, Call& call) {
 }
 
 constexpr Route kRoutes[] = {
-    {"POST", "/caisson/check", check_store},
-    {"GET", "/caisson/prunable", prune_plan},
-    {"GET", "/caisson/image-gc", gc_plan},
-    {"POST", "/caisson/image-gc", gc_run},
-    {"GET", "/caisson/registry", registry_status},
-    {"POST", "/caisson/registry", registry_serve},
-    {"DELETE", "/caisson/registry", registry_stop},
-    {"POST", "/caisson/registry/prune", registry_prune},
+    {"POST", "/caisson/check", check_store},        {"GET", "/caisson/prunable", prune_plan},
+    {"GET", "/caisson/image-gc", gc_plan},          {"POST", "/caisson/image-gc", gc_run},
+    {"GET", "/caisson/registry", registry_status},  {"POST", "/caisson/registry", registry_serve},
+    {"DELETE", "/caisson/registry", registry_stop}, {"POST", "/caisson/registry/prune", registry_prune},
 };
 
 }  // namespace

@@ -97,6 +97,16 @@ Usage log_usage(const JsonValue& df) {
   return out;
 }
 
+// What is in the store and in no image.
+Usage rest_usage(const JsonValue& df) {
+  Usage out{.type = "Other Data", .percent = false};
+  for (const char* part : {"OtherBlobsSize", "PartialSize", "CopiesSize"}) {
+    out.size += df.at(part).as_int();
+    out.total += df.at(part).as_int() > 0;
+  }
+  return out;
+}
+
 constexpr Column kColumns[] = {
     {"Type", "TYPE"}, {"TotalCount", "TOTAL"}, {"Active", "ACTIVE"}, {"Size", "SIZE"}, {"Reclaimable", "RECLAIMABLE"}};
 
@@ -222,7 +232,8 @@ Result<int> disk_usage(App& app, const Invocation& call) {
     app.out.print(TRY(format_one(format, all, "formatter.DiskUsageContext")));
     return 0;
   }
-  for (const Usage& usage : {image_usage(df), container_usage(df), volume_usage(df), cache_usage(df), log_usage(df)}) {
+  for (const Usage& usage : {image_usage(df), container_usage(df), volume_usage(df), cache_usage(df), log_usage(df),
+                             rest_usage(df)}) {
     JsonValue row = JsonValue::object();
     row.set("Active", std::to_string(usage.active));
     row.set("Reclaimable", reclaimable_text(usage));

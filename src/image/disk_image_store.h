@@ -54,7 +54,7 @@ class DiskImageStore : public ImageStore {
   Result<> adopt_blob(const std::string& digest, const std::string& path) override;
   void collect_garbage() override { collect(); }
   Result<> release_blob(const std::string& digest, const std::string& holder) override;
-  StoreCheck check(bool deep) override;
+  StoreCheck check(bool deep, const FindUsers& find_users) override;
   void note_use(const std::string& image_id) override;
   int64_t last_use(const Image& image) override;
   Result<> write_uses() override;
@@ -84,7 +84,8 @@ class DiskImageStore : public ImageStore {
   std::string blob_problem(const std::string& digest, int64_t wanted_size, bool deep) const;
   Result<bool> restore_document(const std::string& digest);
   void check_blobs(StoreCheck& out);
-  void check_layer(const StoredImage& stored, size_t number, StoreCheck& out);
+  void check_layer(const StoredImage& stored, size_t number, const FindUsers& find_users, StoreCheck& out);
+  bool is_under_container(const std::string& key, const FindUsers& find_users) const;
   Result<std::string> unpack_again(const StoredImage& stored, size_t number, const std::string& target);
   int64_t remove_strays();
   // Under change_mutex_ and the leases' lock: merged trees that no image and no container needs; paths to delete.

@@ -167,7 +167,7 @@ class ImageStore {
   virtual int64_t last_use(const Image& image) = 0;
   virtual Result<> write_uses() = 0;  // makes them durable
   // Looks for what is missing or damaged, repairs what can be repaired, and tells. `deep` reads every byte.
-  virtual StoreCheck check(bool deep) = 0;
+  virtual StoreCheck check(bool deep, const FindUsers& find_users) = 0;
 
  private:
   TransferBoard transfers_;

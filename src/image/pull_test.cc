@@ -139,10 +139,18 @@ class MemoryStore : public ImageStore {
       if (image.id == id) image.repo_tags.push_back(repo + ":" + tag);
     return {};
   }
-  Result<std::vector<RemovedImage>> remove(const std::string&, bool,
-                                           const std::function<std::string(const std::string&)>&) override {
+  Result<std::vector<RemovedImage>> remove(const std::string&, const RemoveOptions&, const FindUsers&) override {
     return unused();
   }
+  void forget_unused(const FindUsers&) override {}
+  Result<> hold_blobs(const std::vector<std::string>&, const std::string&, Hold) override { return {}; }
+  Result<> release_blob(const std::string&, const std::string&) override { return {}; }
+  Result<> adopt_blob(const std::string&, const std::string&) override { return unused(); }
+  void collect_garbage() override {}
+  void note_use(const std::string&) override {}
+  int64_t last_use(const Image&) override { return 0; }
+  Result<> write_uses() override { return {}; }
+  StoreCheck check(bool, const FindUsers&) override { return {}; }
   Result<std::vector<HistoryEntry>> history(const std::string&) override { return unused(); }
   Result<LayerChain> layers(const std::string&) override { return unused(); }
   Usage usage() override { return {}; }
@@ -185,7 +193,7 @@ class MemoryStore : public ImageStore {
     return {};
   }
   Result<std::string> commit_image(const std::string& manifest_digest, const std::string& repo_tag,
-                                   const std::string& repo_digest) override {
+                                   const std::string& repo_digest, const std::string&) override {
     Image image;
     image.manifest_digest = manifest_digest;
     auto manifest = TRY(json::decode<spec::Manifest>(blobs[manifest_digest]));

@@ -19,7 +19,8 @@ namespace {
 constexpr int64_t kUnnamedNs = int64_t{24} * 3600 * 1'000'000'000;
 
 const std::vector<std::string> kRegistrySchema = {
-    "CREATE TABLE registry_manifests(repository TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, document "
+    "CREATE TABLE registry_manifests(repository TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, "
+    "document "
     "TEXT NOT NULL, PRIMARY KEY(repository, digest));"
     "CREATE TABLE registry_tags(repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY "
     "KEY(repository, tag));"
@@ -86,8 +87,8 @@ Result<PushedManifest> parse_pushed(const std::string& media_type, const std::st
 }
 
 bool is_image_layer(std::string_view media_type) {
-  for (std::string_view known : {spec::kOciLayerTar, spec::kOciLayerGzip, spec::kOciLayerZstd, spec::kDockerLayerTar,
-                                 spec::kDockerLayerGzip})
+  for (std::string_view known :
+       {spec::kOciLayerTar, spec::kOciLayerGzip, spec::kOciLayerZstd, spec::kDockerLayerTar, spec::kDockerLayerGzip})
     if (media_type == known) return true;
   return false;
 }
@@ -312,7 +313,7 @@ Result<RegistryManifest> RegistryStore::put_manifest(const std::string& reposito
   if (body.size() > kMaxRegistryManifest)
     return fail(ErrorKind::kExhausted, "manifests of more than %zu bytes are not taken", kMaxRegistryManifest);
   PushedManifest parsed = TRY(parse_pushed(media_type, body));
-  const std::string& digest = parsed.about.digest;
+  const std::string digest = parsed.about.digest;
   bool by_digest = digest::is_valid(reference);
   if (by_digest && reference != digest)
     return fail(ErrorKind::kCorrupt, "the manifest's digest is '%s'", digest.c_str());

@@ -29,8 +29,10 @@ Result<> check_entry_types(const std::string& directory) {
   while (dirent* entry = readdir(dir)) has_types = has_types && entry->d_type != DT_UNKNOWN;
   closedir(dir);
   if (has_types) return {};
-  return fail(ErrorKind::kUnsupported, "the file system of '%s' does not tell the types of directory entries (d_type); "
-                                       "xfs has to be made with ftype=1", directory.c_str());
+  return fail(ErrorKind::kUnsupported,
+              "the file system of '%s' does not tell the types of directory entries (d_type); "
+              "xfs has to be made with ftype=1",
+              directory.c_str());
 }
 
 }  // namespace
@@ -45,7 +47,8 @@ Result<> probe_overlay(const std::string& root) {
   TRY(sys::write_file(base + "/lower/file", "x", 0600));
   TRY(check_entry_types(base));
   struct statfs info {};
-  bool is_overlay = statfs(base.c_str(), &info) == 0 && static_cast<unsigned long>(info.f_type) == OVERLAYFS_SUPER_MAGIC;
+  bool is_overlay =
+      statfs(base.c_str(), &info) == 0 && static_cast<unsigned long>(info.f_type) == OVERLAYFS_SUPER_MAGIC;
   auto try_it = [&]() -> Result<> {
     auto mount = TRY(mount_overlay({base + "/lower", base + "/lower2"}, base + "/upper", base + "/work", {}));
     if (unlinkat(mount.get(), "file", 0) < 0) return fail_errno("remove a file");
@@ -57,7 +60,8 @@ Result<> probe_overlay(const std::string& root) {
   auto done = try_it();
   if (done) return {};
   if (is_overlay)
-    return fail(ErrorKind::kUnsupported, "'%s' lies on an overlay itself, which cannot carry another one", root.c_str());
+    return fail(ErrorKind::kUnsupported, "'%s' lies on an overlay itself, which cannot carry another one",
+                root.c_str());
   return fail(ErrorKind::kUnsupported, "overlay does not work on the file system of '%s': %s", root.c_str(),
               done.error().message.c_str());
 }
@@ -69,15 +73,17 @@ Result<std::string> choose_storage_driver(const std::string& root, const std::st
   if (has_containers && !asked.empty()) {
     std::string used = before ? std::string(trim(*before)) : "overlay2";
     if (used != asked)
-      return fail(ErrorKind::kConflict, "'%s' has containers of the storage driver %s; remove them before it is used with %s",
-                  root.c_str(), used.c_str(), asked.c_str());
+      return fail(ErrorKind::kConflict,
+                  "'%s' has containers of the storage driver %s; remove them before it is used with %s", root.c_str(),
+                  used.c_str(), asked.c_str());
   }
   if (driver != "vfs") {
     // Done at the first start only: later ones would have failed long ago.
     auto works = before && trim(*before) == "overlay2" ? Result<>{} : probe_overlay(root);
     if (!works && driver == "overlay2")
       return fail(ErrorKind::kUnsupported, "storage driver overlay2: %s", works.error().message.c_str());
-    if (!works) log_warn("%s; file systems of containers are copied (storage driver vfs)", works.error().message.c_str());
+    if (!works)
+      log_warn("%s; file systems of containers are copied (storage driver vfs)", works.error().message.c_str());
     driver = works ? "overlay2" : "vfs";
   }
   if (!before || trim(*before) != driver) TRY(sys::replace_file(root + kMark, driver + "\n", 0600));

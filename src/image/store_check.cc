@@ -3,6 +3,8 @@
 // content? Damaged blobs go, so that a pull or load brings them again; damaged layers are unpacked again.
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/rollback.h"
@@ -74,7 +76,7 @@ std::string DiskImageStore::blob_problem(const std::string& digest, int64_t want
 // The two documents of an image stand in the database as well.
 Result<bool> DiskImageStore::restore_document(const std::string& digest) {
   for (auto index = snapshot(); const auto& [id, stored] : index->images) {
-    const std::string* text = id == digest                             ? &stored->image.config_json
+    const std::string* text = id == digest                              ? &stored->image.config_json
                               : stored->image.manifest_digest == digest ? &stored->manifest_json
                                                                         : nullptr;
     if (!text || digest::sha256(*text) != digest) continue;
@@ -124,7 +126,18 @@ Result<std::string> DiskImageStore::unpack_again(const StoredImage& stored, size
 
 // Compares a layer with what its blob unpacks to. The other directory takes its place if they differ and no
 // container stands on it.
-void DiskImageStore::check_layer(const StoredImage& stored, size_t number, StoreCheck& out) {
+bool DiskImageStore::is_under_container(const std::string& key, const FindUsers& find_users) const {
+  auto index = snapshot();
+  for (const auto* images : {&index->images, &index->kept})
+    for (const auto& [id, stored] : *images)
+      if (std::find(stored->layer_keys.begin(), stored->layer_keys.end(), key) != stored->layer_keys.end() &&
+          !find_users(id).running.empty())
+        return true;
+  return false;
+}
+
+void DiskImageStore::check_layer(const StoredImage& stored, size_t number, const FindUsers& find_users,
+                                 StoreCheck& out) {
   const std::string& key = stored.layer_keys[number];
   std::string temporary = tmp_ + "/image-check-" + random_hex(16);
   Rollback cleanup;
@@ -142,16 +155,26 @@ void DiskImageStore::check_layer(const StoredImage& stored, size_t number, Store
   if (!difference) return log_info("layer '%s' cannot be checked: %s", key.c_str(), difference.error().message.c_str());
   if (difference->empty()) return;
   StoreProblem entry{.object = "layer " + key, .problem = *difference, .images = shown_names(stored)};
-  auto replace = [&]() -> Result<> {
-    auto root = TRY(sys::open_file(root_, O_RDONLY | O_DIRECTORY));
-    TRY(sys::sync_file_system(root.get()));
-    std::lock_guard change_lock(change_mutex_);
-    std::lock_guard lock(leases_->mutex);
-    if (leases_->chains.contains(key))
-      return fail(ErrorKind::kConflict, "containers stand on it; check again when they do not run");
+  auto in_use = [] { return fail(ErrorKind::kConflict, "containers stand on it; check again when they do not run"); };
+  auto exchange = [&]() -> Result<> {
     if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, layers_.directory(key).c_str(), RENAME_EXCHANGE) < 0)
       return fail_errno("rename to '%s'", layers_.directory(key).c_str());
     return {};
+  };
+  auto replace = [&]() -> Result<> {
+    auto root = TRY(sys::open_file(root_, O_RDONLY | O_DIRECTORY));
+    TRY(sys::sync_file_system(root.get()));
+    if (is_under_container(key, find_users)) return in_use();
+    {
+      std::lock_guard change_lock(change_mutex_);
+      std::lock_guard lock(leases_->mutex);
+      if (leases_->chains.contains(key)) return in_use();
+      TRY(exchange());
+    }
+    // One that was started just before the exchange stands on the old one, which has to stay then.
+    if (!is_under_container(key, find_users)) return {};
+    TRY(exchange());
+    return in_use();
   };
   auto replaced = replace();
   entry.is_repaired = replaced.has_value();
@@ -159,7 +182,7 @@ void DiskImageStore::check_layer(const StoredImage& stored, size_t number, Store
   out.problems.push_back(std::move(entry));
 }
 
-StoreCheck DiskImageStore::check(bool deep) {
+StoreCheck DiskImageStore::check(bool deep, const FindUsers& find_users) {
   StoreCheck out;
   out.is_deep = deep;
   auto held = lease();  // nothing goes while it is looked at
@@ -176,7 +199,7 @@ StoreCheck DiskImageStore::check(bool deep) {
         out.problems.push_back({"layer " + key, "its directory is missing", shown_names(*stored), false,
                                 "restart the engine, which unpacks it again from its blob"});
       else if (deep)
-        check_layer(*stored, i, out);
+        check_layer(*stored, i, find_users, out);
     }
   }
   out.orphans_removed = remove_strays();

@@ -49,7 +49,8 @@ Result<> copy_bytes(int from, int to, int64_t size) {
   while (left > 0) {
     ssize_t done = copy_file_range(from, nullptr, to, nullptr, static_cast<size_t>(left), 0);
     if (done < 0 && errno == EINTR) continue;
-    if (done < 0 && left == size && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS)) break;
+    if (done < 0 && left == size && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS))
+      break;
     if (done < 0) return fail_errno("copy");
     if (done == 0) return {};
     left -= done;
@@ -234,9 +235,7 @@ Result<> flatten_layers(const std::vector<std::string>& layers, int destination)
   return flattener.finish();
 }
 
-Result<> extract_changes(int base, int changed, int destination) {
-  return Extractor(base, changed, destination).run();
-}
+Result<> extract_changes(int base, int changed, int destination) { return Extractor(base, changed, destination).run(); }
 
 std::string vfs_base_name(const std::vector<std::string>& layers) {
   std::string all;

@@ -155,7 +155,9 @@ struct DiskUsage {
   std::vector<ImageSummary> images;
   std::vector<ContainerSummary> containers;
   std::vector<json::Raw> volumes, build_cache;
-  int64_t logs_size = 0;  // of all containers; ours, Docker does not tell
+  // Ours, Docker does not tell: logs of all containers; blobs that no image has (of the registry server, of pulls that
+  // are not complete); downloads and uploads that go on; copies of layers that the vfs driver keeps.
+  int64_t logs_size = 0, other_blobs_size = 0, partial_size = 0, copies_size = 0;
 };
 
 CAISSON_JSON(ErrorResponse, CAISSON_FIELD("message", message))
@@ -239,6 +241,8 @@ CAISSON_JSON(SystemInfo, CAISSON_FIELD("ID", id), CAISSON_FIELD("Containers", co
              CAISSON_FIELD("CDISpecDirs", cdi_spec_dirs))
 CAISSON_JSON(DiskUsage, CAISSON_FIELD("LayersSize", layers_size), CAISSON_FIELD("Images", images),
              CAISSON_FIELD("Containers", containers), CAISSON_FIELD("Volumes", volumes),
-             CAISSON_FIELD("BuildCache", build_cache), CAISSON_FIELD("LogsSize", logs_size))
+             CAISSON_FIELD("BuildCache", build_cache), CAISSON_FIELD("LogsSize", logs_size),
+             CAISSON_FIELD("OtherBlobsSize", other_blobs_size), CAISSON_FIELD("PartialSize", partial_size),
+             CAISSON_FIELD("CopiesSize", copies_size))
 
 }  // namespace caisson::spec

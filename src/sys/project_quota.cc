@@ -51,9 +51,8 @@ Result<> check_project_quota(const std::string& directory) {
   if_dqblk block{};
   // The limits of project 0 can be read wherever project quotas are on.
   if (quota(fd.get(), Q_GETQUOTA, 0, &block) == 0 || errno == ENOENT) return {};
-  return fail(ErrorKind::kUnsupported,
-              "the file system of '%s' has no project quotas (mount it with prjquota): %s", directory.c_str(),
-              errno_text(errno).c_str());
+  return fail(ErrorKind::kUnsupported, "the file system of '%s' has no project quotas (mount it with prjquota): %s",
+              directory.c_str(), errno_text(errno).c_str());
 }
 
 Result<> limit_project(const std::vector<std::string>& directories, int64_t bytes) {

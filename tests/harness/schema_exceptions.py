@@ -90,7 +90,7 @@ UNNAMED = {
     # What Docker's engine really sends, and its Python client looks for.
     "IDResponse.ID",
     # Ours, in /system/df: what all logs take together.
-    ".LogsSize",
+    ".LogsSize", ".OtherBlobsSize", ".PartialSize", ".CopiesSize",
     # Gone from the documentation long ago, and sent up to 1.51: old clients need them.
     "EventMessage.status", "EventMessage.id", "EventMessage.from",
     # Docker's engine sends a line of progress with the layer's name.

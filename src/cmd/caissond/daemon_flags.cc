@@ -180,7 +180,9 @@ constexpr Flag kFlags[] = {
 
 std::span<const Flag> core_flags() { return kFlags; }
 
-std::vector<std::span<const Flag>> all_flags() { return {core_flags(), access_flags(), default_flags(), store_flags()}; }
+std::vector<std::span<const Flag>> all_flags() {
+  return {core_flags(), access_flags(), default_flags(), store_flags()};
+}
 
 const Flag* find_flag(std::string_view name) {
   if (name == "D") name = "debug";

@@ -19,8 +19,10 @@ Result<> choose_driver(DaemonOptions& options, const std::string& name) {
   }
   for (const char* known : {"aufs", "devicemapper", "btrfs", "zfs", "fuse-overlayfs", "windowsfilter"})
     if (name == known)
-      return fail(ErrorKind::kUnsupported, "storage driver '%s' is not supported: there are overlay2 and vfs, on any "
-                                           "file system", known);
+      return fail(ErrorKind::kUnsupported,
+                  "storage driver not supported: '%s': there are overlay2, and vfs for "
+                  "any file system",
+                  known);
   return fail(ErrorKind::kUnsupported, "storage driver not supported: %s", quoted(name).c_str());
 }
 
@@ -56,7 +58,8 @@ constexpr Flag kFlags[] = {
      .help = "Images used within this time (\"720h\") stay; without --image-gc-max-size all others go",
      .apply = [](DaemonOptions& o, const std::string& v) -> Result<> {
        auto ago = engine::parse_until(v, 0);
-       if (!ago || *ago >= 0) return fail(ErrorKind::kInvalid, "expected a duration like 720h, got %s", quoted(v).c_str());
+       if (!ago || *ago >= 0)
+         return fail(ErrorKind::kInvalid, "expected a duration like 720h, got %s", quoted(v).c_str());
        o.engine.image_gc.keep_used_ns = -*ago;
        return {};
      }},
@@ -104,14 +107,16 @@ constexpr Flag kFlags[] = {
     {.name = "storage-driver",
      .key = "storage-driver",
      .argument = "NAME",
-     .help = "How file systems of containers are made: overlay2, or vfs, which copies (default: overlay2 where the data "
-             "root can do it)",
+     .help =
+         "How file systems of containers are made: overlay2, or vfs, which copies (default: overlay2 where the data "
+         "root can do it)",
      .apply = choose_driver},
     {.name = "storage-opt",
      .key = "storage-opts",
      .argument = "NAME=VALUE",
-     .help = "Option of the storage driver; may be repeated. size=BYTES: most that a container may write, where the file "
-             "system has project quotas",
+     .help =
+         "Option of the storage driver; may be repeated. size=BYTES: most that a container may write, where the file "
+         "system has project quotas",
      .apply = driver_option,
      .form = FlagForm::kList},
 };

@@ -35,8 +35,8 @@ Result<Htpasswd> Htpasswd::parse(const std::string& text) {
     if (!pair || pair->first.empty() || pair->second.empty())
       return fail(ErrorKind::kInvalid, "password file: line %d is no 'user:hash'", number);
     if (!pair->second.starts_with('$') || pair->second.starts_with("$apr1$"))
-      return fail(ErrorKind::kInvalid, "password file: line %d: this form of hash is not supported, use bcrypt (htpasswd -B)",
-                  number);
+      return fail(ErrorKind::kInvalid,
+                  "password file: line %d: this form of hash is not supported, use bcrypt (htpasswd -B)", number);
     out.hashes_[pair->first] = pair->second;
   }
   if (out.hashes_.empty()) return fail(ErrorKind::kInvalid, "password file: it names nobody");

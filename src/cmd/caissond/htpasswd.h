@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file of `user:hash` lines, as htpasswd makes it, for the registry server. Hashes are whatever crypt(3) knows, bcrypt
-// above all. Thread-safe; checking takes the time that the hash was made for, one at a time.
+// A file of `user:hash` lines, as htpasswd makes it, for the registry server. Hashes are whatever crypt(3) knows,
+// bcrypt above all. Thread-safe; checking takes the time that the hash was made for, one at a time.
 #pragma once
 
 #include <cstdint>

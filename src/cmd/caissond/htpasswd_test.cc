@@ -23,7 +23,8 @@ TEST_CASE("password file: who comes in") {
 }
 
 TEST_CASE("password file: what is none") {
-  for (const char* text : {"", "# nobody\n", "anna\n", ":$2y$x\n", "anna:\n", "anna:plain\n", "anna:{SHA}x\n", "anna:$apr1$x$y\n"}) {
+  for (const char* text :
+       {"", "# nobody\n", "anna\n", ":$2y$x\n", "anna:\n", "anna:plain\n", "anna:{SHA}x\n", "anna:$apr1$x$y\n"}) {
     auto file = Htpasswd::parse(text);
     REQUIRE_MESSAGE(!file, text);
     CHECK(file.error().kind == ErrorKind::kInvalid);

@@ -13,15 +13,14 @@ namespace {
 
 constexpr const char* kDefaultAddress = "127.0.0.1:5000";
 
-bool same(const api::RegistrySettings& a, const api::RegistrySettings& b) {
-  return json::encode(a) == json::encode(b);
-}
+bool same(const api::RegistrySettings& a, const api::RegistrySettings& b) { return json::encode(a) == json::encode(b); }
 
 // "5000", ":5000", "address:5000".
 Result<api::RegistrySettings> complete(api::RegistrySettings settings) {
   std::string& listen = settings.listen;
   if (listen.empty()) listen = kDefaultAddress;
-  if (listen.find(':') == listen.npos) listen = (parse_uint(listen) ? "127.0.0.1:" : "") + listen + (parse_uint(listen) ? "" : ":5000");
+  if (listen.find(':') == listen.npos)
+    listen = (parse_uint(listen) ? "127.0.0.1:" : "") + listen + (parse_uint(listen) ? "" : ":5000");
   if (listen.starts_with(':')) listen = "0.0.0.0" + listen;
   if (settings.tls_certificate.empty() != settings.tls_key.empty())
     return fail(ErrorKind::kInvalid, "registry: a certificate needs its key, and a key its certificate");
