@@ -161,7 +161,7 @@ void search(Context& context, Call& call) {
   int64_t limit = call.number("limit", good).value_or(0);
   if (!good) return;
   if (limit == 0) limit = kDefaultSearchLimit;
-  if (limit > kMaxSearchLimit)
+  if (limit < 1 || limit > kMaxSearchLimit)
     return call.reply_error(400, format("limit %lld is outside the range of [1, 100]", static_cast<long long>(limit)));
   auto items = search_items(context, call, limit);
   if (!items) return call.reply_error(items.error());

@@ -25,10 +25,11 @@ constexpr char kInterrupt = 3, kEndOfInput = 4, kBackspace = 127;
 
 // One line from the terminal; not shown while it is typed where `hidden`.
 Result<std::string> ask(App& app, const std::string& prompt, bool hidden) {
-  (void)app.out.write(prompt);
-  app.out.flush();
+  // Before the prompt: whoever types at once is not shown, either.
   std::optional<sys::RawTerminal> raw;
   if (hidden) raw.emplace(TRY(sys::RawTerminal::enter(0)));
+  (void)app.out.write(prompt);
+  app.out.flush();
   std::string line;
   while (line.size() < kMaxLine) {
     char c = 0;
@@ -78,13 +79,13 @@ Result<int> login(App& app, const Invocation& call) {
                         .username = std::string(flags.text("username")),
                         .password = std::string(flags.text("password"))};
   Credentials store(app);
-  if (flags.changed("password")) {
+  if (flags.changed("password") && flags.on("password-stdin"))
+    return fail(ErrorKind::kInvalid, "conflicting options: cannot specify both --password and --password-stdin");
+  if (flags.changed("password"))
     app.complain("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
-    if (flags.on("password-stdin"))
-      return fail(ErrorKind::kInvalid, "--password and --password-stdin are mutually exclusive");
-  }
   if (flags.on("password-stdin")) {
-    if (credential.username.empty()) return fail(ErrorKind::kInvalid, "Must provide --username with --password-stdin");
+    if (credential.username.empty())
+      return fail(ErrorKind::kInvalid, "the --password-stdin option requires --username to be set");
     credential.password = TRY(password_from_stdin());
   }
   if (credential.username.empty() && credential.password.empty()) {

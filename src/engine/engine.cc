@@ -171,6 +171,37 @@ Result<> Engine::drop_half_made() {
   return {};
 }
 
+// What tells this engine's kernel objects from another's: nothing for the default roots.
+static std::string suffix_of(const EngineOptions& options) {
+  EngineOptions defaults;
+  if (options.data_root == defaults.data_root && options.exec_root == defaults.exec_root) return "";
+  return "-" + std::string(digest::hex_of(digest::sha256(options.data_root + ":" + options.exec_root))).substr(0, 8);
+}
+
+static network::NetworkConfig network_config_of(const EngineOptions& options) {
+  network::NetworkConfig config;
+  config.bridge = options.bridge;
+  config.bridge_address = options.bridge_address;
+  config.table = "caisson" + suffix_of(options);
+  config.mtu = options.mtu;
+  config.enable_nat = options.ip_masq;
+  return config;
+}
+
+Result<> Engine::cleanup_network(EngineOptions options) {
+  Engine engine;
+  Parts& parts = *engine.parts_;
+  parts.options = std::move(options);
+  parts.paths = std::make_unique<Paths>(parts.options);
+  TRY(engine.lock_roots());
+  auto config = network_config_of(parts.options);
+  config.namespace_pool = 0;
+  parts.network = TRY(network::NetworkManager::create(std::move(config)));
+  parts.database = TRY(db::Database::open(parts.paths->state_db()));
+  parts.networks = TRY(NetworkStore::open(*parts.database, *parts.network));
+  return parts.network->remove_all();
+}
+
 Result<std::unique_ptr<Engine>> Engine::open(EngineOptions options, sys::EventLoop& loop) {
   std::unique_ptr<Engine> engine(new Engine);
   TRY(engine->build(std::move(options), loop));
@@ -184,14 +215,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.paths = std::make_unique<Paths>(parts.options);
   TRY(lock_roots());
   parts.engine_id = TRY(read_or_make_id(parts.options.data_root + "/engine-id"));
-  // What tells this engine's kernel objects from another's: nothing for the default roots.
-  EngineOptions defaults;
-  bool is_default = parts.options.data_root == defaults.data_root && parts.options.exec_root == defaults.exec_root;
-  std::string suffix =
-      is_default
-          ? ""
-          : "-" + std::string(digest::hex_of(digest::sha256(parts.options.data_root + ":" + parts.options.exec_root)))
-                      .substr(0, 8);
+  std::string suffix = suffix_of(parts.options);
   parts.cgroup_parent = parts.options.cgroup_parent.empty() ? "/caisson" + suffix : parts.options.cgroup_parent;
   // Nobody inside a container can write to the program that watches over it, not even through /proc/PID/exe.
   parts.monitor_program = TRY_CTX(sys::open_read_only_program(parts.options.program_dir + "/caisson-monitor"),
@@ -216,13 +240,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
     return fail(ErrorKind::kUnsupported, "storage option size: %s", parts.host.quota_problem.c_str());
   parts.images = TRY(
       image::ImageStore::open(parts.options.data_root, *parts.database, parts.options.storage_driver == "vfs"));
-  network::NetworkConfig network_config;
-  network_config.bridge = parts.options.bridge;
-  network_config.bridge_address = parts.options.bridge_address;
-  network_config.table = "caisson" + suffix;
-  network_config.mtu = parts.options.mtu;
-  network_config.enable_nat = parts.options.ip_masq;
-  parts.network = TRY(network::NetworkManager::create(network_config));
+  parts.network = TRY(network::NetworkManager::create(network_config_of(parts.options)));
   parts.networks = TRY_CTX(NetworkStore::open(*parts.database, *parts.network), "reading the networks");
   parts.names = TRY(
       network::DnsClient::create({parts.options.program_dir + "/caisson-dns", parts.options.exec_root + "/dns.sock"}));

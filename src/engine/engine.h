@@ -20,6 +20,9 @@ class Engine {
  public:
   // Takes the lock on both roots (kConflict: another engine has it), drops what is half-made, adopts
   // running containers. The loop must outlive the engine; it need not run yet.
+  // Removes what an engine with these options has left in the kernel's network: bridges and rules. kConflict while
+  // one runs.
+  static Result<> cleanup_network(EngineOptions options);
   static Result<std::unique_ptr<Engine>> open(EngineOptions options, sys::EventLoop& loop);
   ~Engine();
 

@@ -192,7 +192,7 @@ Result<size_t> BlobSource::read(std::span<char> buffer) {
     if (got) {
       offset_ += static_cast<int64_t>(*got);
       if (offset_ > size_)
-        return fail(ErrorKind::kCorrupt, "blob %s is larger than the %lld bytes of its descriptor", digest_.c_str(),
+        return fail(ErrorKind::kInvalid, "blob %s is larger than the %lld bytes of its descriptor", digest_.c_str(),
                     static_cast<long long>(size_));
       // A registry that gives a few bytes per connection would otherwise keep us for ever.
       if (offset_ - failed_at_ >= kWorthwhile) failures_ = 0;

@@ -224,12 +224,17 @@ class Worker {
   }
 
   static Result<> decompress_to(ByteSource& compressed, ByteSink& tar) {
-    auto plain = TRY(compress::Decompressor::open(compressed));
+    auto decompress = [&]() -> Result<> {
+      auto plain = TRY(compress::Decompressor::open(compressed));
+      return copy_all(*plain, tar);
+    };
     // The engine may close the tar early: the layer is refused or must wait for its parents. The blob is still wanted.
-    auto copied = copy_all(*plain, tar);
-    if (!copied && copied.error().err != EPIPE) return copied;
-    // Bytes behind the compressed stream belong to the blob's digest all the same.
-    return drain(compressed);
+    auto copied = decompress();
+    if (!copied && copied.error().kind != ErrorKind::kCorrupt && copied.error().err != EPIPE) return copied;
+    // Bytes behind the compressed stream, or behind what cannot be decompressed, belong to the blob's digest all the
+    // same.
+    TRY(drain(compressed));
+    return copied || copied.error().err == EPIPE ? Result<>() : copied;
   }
 
   FetchReply unpack(int blob, int tar) {

@@ -145,7 +145,9 @@ class LayerPuller {
     storer.join();
     caller.join();
     // A blob that was cut or refused is explained by the worker; a worker that met a closed pipe is explained by us.
-    if (!stored && (reply || reply.error().kind == ErrorKind::kIo)) return blob_error(task, std::move(stored).error());
+    // Bytes that cannot be decompressed are none of the blob's where its digest is wrong as well.
+    bool explained = !reply && reply.error().kind != ErrorKind::kIo && reply.error().kind != ErrorKind::kCorrupt;
+    if (!stored && !explained) return blob_error(task, std::move(stored).error());
     if (!reply && stored && !unpacked) return std::unexpected(std::move(unpacked).error());
     if (!reply) return std::unexpected(std::move(reply).error());
     // The layer leans on a lower one (a hard link into it, a directory it does not list) that was not there yet.

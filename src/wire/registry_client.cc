@@ -234,6 +234,8 @@ class HttpRegistryClient : public RegistryClient {
       }
       auto head = client->open(wire);
       if (!head && kept) continue;
+      if (!head && head.error().kind == ErrorKind::kTimeout)
+        head.error().message = format("no data within %d s", options_.idle_timeout_s);
       if (!head) return exchange_error(request.method, url, std::move(head).error());
       auto response = std::make_unique<PooledResponse>(pool_, std::move(client), options_.idle_timeout_s);
       response->status = head->status;

@@ -197,3 +197,25 @@ def test_networks_after_a_crash(own_engine):
     wait_for(resolves, "names are answered again")
     engine.remove_containers()
     api.ok("DELETE", "/networks/own")
+
+
+def test_cleanup_of_the_kernel(own_engine):
+    engine = prepared(own_engine)
+    api = engine.api
+    ident = make_network(api, "own", "10.115.0.0/24")
+    start(api, ["sleep", "1"], "own", PortBindings={"80/tcp": [{"HostPort": "18506"}]})
+    argv = [*engine.argv, "--cleanup-network"]
+    refused = run(argv, rc=1)
+    assert "another engine uses" in refused.err
+    assert {engine.bridge, f"br-{ident[:12]}"} <= set(engine.netns.links())
+    engine.remove_containers()
+    engine.stop()
+    run(argv)
+    assert not {engine.bridge, f"br-{ident[:12]}"} & set(engine.netns.links())
+    assert not any(engine.own_name in rule for rule in engine.netns.rules())
+    run(argv)  # nothing there is fine
+    engine.start()
+    second = start(api, ["sleep", "99"], "own")
+    assert addresses(api, second)
+    engine.remove_containers()
+    api.ok("DELETE", "/networks/own")

@@ -85,15 +85,16 @@ def simple_layer(name, size=200 << 10):
     return gzip_layer(tar_of(("hello", b"#!/bin/true\n"), ("data", filler(size, name))))
 
 
-def zeros_layer(megabytes):
-    """A tar with one file of zeros, compressed as far as gzip goes, without ever being whole in memory."""
+def monotonous_layer(megabytes):
+    """A tar with one file of one letter, compressed as far as gzip goes, without ever being whole in memory. Not of zeros:
+    those would become a hole."""
     size = megabytes << 20
-    info = tarfile.TarInfo("zeros")
+    info = tarfile.TarInfo("letters")
     info.size = size
     head = info.tobuf(tarfile.USTAR_FORMAT)
     out, plain = io.BytesIO(), hashlib.sha256()
     with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=9, mtime=0) as packed:
-        for piece in [head, *[bytes(1 << 20)] * megabytes, bytes(10240)]:
+        for piece in [head, *[b"x" * (1 << 20)] * megabytes, bytes(10240)]:
             packed.write(piece)
             plain.update(piece)
     return out.getvalue(), "sha256:" + plain.hexdigest()
@@ -130,7 +131,7 @@ def build(repository):
         bomb = zstd_bomb()
         content.image([(bomb, OCI + "layer.v1.tar+zstd", b"whatever")])
     elif kind == "gzip-bomb":
-        data, diff_id = zeros_layer(1024)
+        data, diff_id = monotonous_layer(512)
         content.image([(data, OCI + "layer.v1.tar+gzip", b"")])
         config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [diff_id]}}).encode()
         content.manifest({"schemaVersion": 2, "mediaType": OCI + "manifest.v1+json",
@@ -280,7 +281,8 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def ping(self):
-        if self.server.token_needed:
+        words = (self.headers.get("Authorization") or "").split(" ", 1)
+        if self.server.token_needed and words[-1] not in self.server.tokens:
             return self.error(401, "UNAUTHORIZED", "authentication required",
                               WWW_Authenticate=f'Bearer realm="{self.own_url()}/token",service="lies"')
         return self.answer(200, b"{}")

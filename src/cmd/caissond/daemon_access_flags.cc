@@ -86,6 +86,14 @@ constexpr Flag kFlags[] = {
        o.tls.verify = TRY(parse_bool(v));
        return {};
      }},
+    {.name = "cleanup-network",
+     .key = nullptr,
+     .argument = nullptr,
+     .help = "Remove the bridges and firewall rules of an engine that does not run, and quit",
+     .apply = [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.cleanup_network = TRY(parse_bool(v));
+       return {};
+     }},
     {.name = "validate",
      .key = nullptr,
      .argument = nullptr,

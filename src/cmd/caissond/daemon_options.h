@@ -29,7 +29,7 @@ struct DaemonOptions {
   LogLevel log_level = LogLevel::kInfo;
   bool log_json = false;
   int request_timeout_s = -1;  // that requests under way have when the engine stops; -1: the default
-  bool validate = false, show_help = false, show_version = false;
+  bool validate = false, cleanup_network = false, show_help = false, show_version = false;
   std::vector<std::string> notices;  // of what was accepted and does nothing; told at the start
 };
 

@@ -147,7 +147,8 @@ int main(int argc, char** argv) {
   }
   caisson::set_log_level(options->log_level);
   caisson::set_log_json(options->log_json);
-  auto done = caisson::run(*options, argc, argv);
+  auto done = options->cleanup_network ? caisson::engine::Engine::cleanup_network(options->engine)
+                                       : caisson::run(*options, argc, argv);
   if (!done) {
     fprintf(stderr, "caissond: %s\n", done.error().message.c_str());
     return 1;
