@@ -525,7 +525,7 @@ def test_proxies(own_engine, client_of, scratch, netns, authority, far, monkeypa
         for name in ("HTTP_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, "http://user:pass@10.231.7.1:5090")
         monkeypatch.setenv("NO_PROXY", "10.231.7.1")
-        os.makedirs(scratch + "/certs-proxy/hidden.test:5084")
+        os.makedirs(scratch + "/certs-proxy/hidden.test:5084", exist_ok=True)
         run(["cp", authority.pem, scratch + "/certs-proxy/hidden.test:5084/ca.crt"])
         engine = other_engine(own_engine, config={"insecure-registries": ["hidden.test:5085"]},
                               extra=["--registry-certs-dir", scratch + "/certs-proxy"]).start()

@@ -599,11 +599,14 @@ class LyingRegistry:
         from harness.shell import wait_for
         self.directory, self.address = str(directory), f"127.0.0.1:{port}"
         os.makedirs(self.directory, exist_ok=True)
+        ready = self.directory + "/ready"
+        if os.path.exists(ready):
+            os.unlink(ready)
         options = {"directory": self.directory, "port": port, **options}
         self.log = open(self.directory + "/stderr.log", "ab")
         self.process = subprocess.Popen(netns.enter(["/usr/bin/python3", __file__, json.dumps(options)]), stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log, start_new_session=True)
-        wait_for(lambda: os.path.exists(self.directory + "/ready"), "the lying registry listens", 20, 0.02)
+        wait_for(lambda: os.path.exists(ready), "the lying registry listens", 20, 0.02)
 
     def requests(self, contains="", method=None):
         with open(self.directory + "/requests.log", encoding="utf-8") as file:
