@@ -122,8 +122,13 @@ class Load:
         for worker in self.workers:
             worker.thread.start()
 
-    def kill_once(self, delay):
+    def kill_once(self, changes, delay):
+        """After so many more changes were acknowledged, however long they take here, and then some."""
+        goal = self.acknowledged() + changes
+        end = time.monotonic() + 5
         self.running.set()
+        while self.acknowledged() < goal and time.monotonic() < end:
+            time.sleep(0.005)
         time.sleep(delay)
         self.running.clear()
         self.engine.kill9()
@@ -138,6 +143,9 @@ class Load:
         finally:
             for worker in self.workers:
                 worker.at_work.release()
+
+    def acknowledged(self):
+        return sum(worker.acknowledged for worker in self.workers)
 
     def check(self):
         tags = {tag for image in self.engine.images() for tag in image["RepoTags"] or []}
@@ -201,7 +209,7 @@ def test_store_survives_kills(own_engine, registry):
     load = Load(engine, registry.address, container, seed)
     try:
         for _ in range(KILLS):
-            load.kill_once(moments.choice([moments.uniform(0, 0.05), moments.uniform(0.02, 0.4)]))
+            load.kill_once(moments.choice([0, 1, 1, 2]), moments.choice([moments.uniform(0, 0.03), moments.uniform(0.02, 0.3)]))
     finally:
         load.end()
     for worker in load.workers:
@@ -209,7 +217,7 @@ def test_store_survives_kills(own_engine, registry):
             raise worker.problem
     load.check()
     names = {name for worker in load.workers for name, states in worker.expected.items() if states == {"there"}}
-    print(f"{sum(w.acknowledged for w in load.workers)} changes acknowledged, {len(names)} images at the end")
+    print(f"{load.acknowledged()} changes acknowledged, {len(names)} images at the end")
     for name in sorted(names):
         runs(engine, name)
     for name in sorted(names):

@@ -63,7 +63,8 @@ def orphans(engine):
     """Lines about what is in the store and belongs to nothing, or is missing, or is not what its name says."""
     root, out = engine.data_root, []
     with contextlib.closing(sqlite3.connect(f"file:{root}/state.db?mode=ro", uri=True)) as database:
-        images = database.execute("SELECT manifest_digest, manifest, config FROM images").fetchall()
+        # Those that only containers stand on have layers and no blobs.
+        images = database.execute("SELECT manifest_digest, manifest, config FROM images WHERE is_kept=0").fetchall()
         keys = {row[0] for row in database.execute("SELECT key FROM layers")}
     wanted, diff_ids = set(), set()
     for digest, manifest, config in images:
