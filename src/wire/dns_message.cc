@@ -128,7 +128,8 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
 // What an empty answer may be kept for: RFC 2308, the smaller of the SOA's TTL and its last field.
 uint32_t negative_ttl(std::string_view message, const Record& soa) {
   if (soa.data_size < 22) return 0;
-  return std::min(soa.ttl, get32(message, soa.data_at + soa.data_size - 4));
+  uint32_t minimum = get32(message, soa.data_at + soa.data_size - 4);
+  return std::min(soa.ttl, minimum > kMaxTtl ? 0 : minimum);
 }
 
 }  // namespace
@@ -319,6 +320,7 @@ std::optional<ReplyFacts> inspect_reply(std::string_view message, const Query& q
         return facts;
       }
       if (record.type == kTypeOpt) continue;
+      if (record.ttl > kMaxTtl) record.ttl = 0;  // RFC 2181
       least = std::min(least, record.ttl);
       if (section == 0 && (record.type == query.type || query.type == kTypeAny)) answered = true;
       if (section == 1 && record.type == kTypeSoa) negative = negative_ttl(message, record);
@@ -329,7 +331,6 @@ std::optional<ReplyFacts> inspect_reply(std::string_view message, const Query& q
     facts.ttl = least;
   else if (facts.code == Code::kNoError || facts.code == Code::kNameError)
     facts = {facts.code, false, true, std::min(least, negative.value_or(0)), true};
-  if (facts.ttl > kMaxTtl) facts.ttl = 0;  // RFC 2181: a set top bit counts as zero
   return facts;
 }
 
