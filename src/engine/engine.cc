@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "engine/create_defaults.h"
 #include "engine/create_rules.h"
+#include "engine/host_resolver.h"
 #include "engine/image_mounts.h"
 #include "engine/links.h"
 #include "engine/mount_plan.h"
@@ -52,6 +53,7 @@ struct Engine::Parts {
   std::unique_ptr<network::NetworkManager> network;
   std::unique_ptr<network::DnsClient> names;
   std::unique_ptr<NetworkStore> networks;
+  std::unique_ptr<HostResolver> resolver;
   std::unique_ptr<volume::VolumeStore> volumes;
   std::unique_ptr<SecretStore> secrets;
   std::unique_ptr<runtime::SeccompCache> seccomp;
@@ -267,6 +269,8 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.lifecycle->adopt_all(parts.containers->list());
   if (auto restored = parts.network->finish_restore(); !restored)
     log_error("restoring the network: %s", restored.error().message.c_str());
+  parts.resolver = std::make_unique<HostResolver>(*parts.names, loop, *parts.executor);
+  parts.resolver->start();
   if (int events = parts.network->rule_events(); events >= 0)
     TRY(loop.add(events, EPOLLIN, [this](uint32_t) {
       if (!parts_->network->rules_are_lost()) return;

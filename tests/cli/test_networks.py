@@ -2,6 +2,7 @@
 """Networks of users: what `docker network` does, and what containers on them see."""
 import json
 import re
+import subprocess
 import time
 
 import pytest
@@ -363,3 +364,42 @@ def test_update_publishes_live(caisson, engine):
     assert cli("update", "--publish", "x", "web", rc=1).err
     cli("run", "-d", "--name", "hostly", "--network", "host", "busybox", "sleep", "99")
     assert "no network of its own" in cli("update", "--publish", "18415:80", "hostly", rc=1).err
+
+
+ANSWERS = r"""
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 53))
+print("ready", flush=True)
+while True:
+    q, peer = s.recvfrom(4096)
+    end = q.index(b"\0", 12) + 5
+    a = q[end - 4:end - 2] == b"\0\1"
+    s.sendto(q[:2] + b"\x81\x80\0\1" + (b"\0\1" if a else b"\0\0") + b"\0\0\0\0" + q[12:end] + (b"\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\x09\x08\x07\x06" if a else b""), peer)
+"""
+
+
+@pytest.mark.parametrize("server", ["host loopback", "gateway"])
+def test_names_of_outside(cli, net, engine, server):
+    net("own", "--subnet", "10.90.30.0/24")
+    net("closed", "--internal", "--subnet", "10.90.31.0/24")
+    answers = subprocess.Popen(engine.netns.enter(["/usr/bin/python3", "-c", ANSWERS]), stdout=subprocess.PIPE)
+    try:
+        assert answers.stdout.readline() == b"ready\n"
+        where = "127.0.0.1" if server == "host loopback" else "10.90.30.1"
+        sleeper(cli, "one", "--network", "own", "--dns", where)
+        assert "9.8.7.6" in cli("exec", "one", "nslookup", "some.outside.name", rc=None).out
+        assert endpoint(cli, "one", "own")["IPAddress"] in cli("exec", "one", "nslookup", "one", rc=None).out
+        sleeper(cli, "two", "--network", "closed", "--dns", where)
+        assert "9.8.7.6" not in cli("exec", "two", "nslookup", "some.outside.name", rc=None).out
+    finally:
+        answers.kill()
+        answers.communicate()
+
+
+def test_a_name_server_in_a_container(cli, net):
+    """The embedded server leaves port 53 of the container to its programs."""
+    net("own")
+    cli("run", "-d", "--name", "serves", "--network", "own", "busybox", "sh", "-c", "nc -l -p 53 -e echo listening & sleep 999")
+    sleeper(cli, "asks", "--network", "own")
+    assert "listening" in wait_for(lambda: cli("exec", "asks", "sh", "-c", "nc -w 3 serves 53 </dev/null", rc=None).out, "the port answers")
