@@ -75,16 +75,17 @@ class Reply:
 class Upstream:
     """A server on loopback, over UDP and TCP at one port. `answers`: name -> address, or a code, or "silent"."""
 
-    def __init__(self, answers=None, size_of_big=0, address="127.0.0.1", namespace=None, ttl=60):
-        self.answers, self.size_of_big, self.ttl = answers or {}, size_of_big, ttl
+    def __init__(self, answers=None, address="127.0.0.1", port=0, namespace=None, ttl=60):
+        self.answers, self.ttl = answers or {}, ttl
         self.seen = []  # (protocol, name, type, source port)
         self.lock = threading.Lock()
         with inside(namespace):
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             self.udp = socket.socket(family, socket.SOCK_DGRAM)
             self.tcp = socket.socket(family, socket.SOCK_STREAM)
+            self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             for _ in range(50):  # the port that is free for one may not be for the other
-                self.tcp.bind((address, 0))
+                self.tcp.bind((address, port))
                 try:
                     self.udp.bind((address, self.tcp.getsockname()[1]))
                     break
