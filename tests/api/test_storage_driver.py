@@ -68,6 +68,37 @@ def test_older_ways_to_mount(own_engine, client_of, monkeypatch, ladder):
     work_with(engine, client_of(engine))
 
 
+@pytest.mark.parametrize("way", ["", "page", "vfs"])
+def test_many_layers(own_engine, client_of, monkeypatch, way):
+    """150 of them, each with a file of its own and one that all write."""
+    if way == "page":
+        monkeypatch.setenv("CAISSON_OVERLAY_MOUNT", way)
+    engine = own_engine(extra=["--storage-driver", "vfs"] if way == "vfs" else [])
+    layers = [store.layer({f"n{number}": b"", "last": str(number).encode()}) for number in range(150)]
+    body = store.archive("deep:1", [store.busybox_layer(), *layers])
+    assert engine.api.post("/images/load", body, headers={"Content-Type": "application/x-tar"}).status == 200
+    client = client_of(engine)
+    assert client.out("run", "--rm", "deep:1", "sh", "-c", "cat /last; echo; ls -d /n* | wc -l") == "149\n150"
+    client("run", "--name", "top", "deep:1", "rm", "/n7")
+    assert "D /n7" in client.out("diff", "top").splitlines()
+    client("rm", "top")
+
+
+def test_marks_of_overlay_in_images_are_dropped(own_engine, client_of):
+    """Nobody's layer steers overlay: redirect, metacopy and opaque come from whiteout files alone, and the engine's own
+    upper directories hold whole files."""
+    engine = own_engine()
+    client = client_of(engine)
+    client("run", "--name", "owner", "busybox", "sh", "-c", "chown 7 /bin/busybox; mv /home /moved")
+    upper = engine.api.ok("GET", "/containers/owner/json")["GraphDriver"]["Data"]["UpperDir"]
+    assert os.path.getsize(upper + "/bin/busybox") > 100_000  # no metadata alone
+    for folder, dirs, files in os.walk(upper):
+        for name in dirs + files:
+            marks = os.listxattr(os.path.join(folder, name), follow_symlinks=False)
+            assert not [mark for mark in marks if mark.endswith(("overlay.metacopy", "overlay.redirect"))], (name, marks)
+    client("rm", "owner")
+
+
 @pytest.fixture
 def on_overlay(own_engine):
     """An engine, not started, whose data root lies on an overlay."""
