@@ -121,9 +121,9 @@ Result<int> login(App& app, const Invocation& call) {
 
 Result<int> logout(App& app, const Invocation& call) {
   std::string key = credential_key(call.args.empty() ? "" : call.args[0]);
-  Credentials store(app);
-  bool erased = TRY(store.erase(key));
-  app.out.line((erased ? "Removing login credentials for " : "Not logged in to ") + key);
+  app.out.line("Removing login credentials for " + key);
+  app.out.flush();
+  TRY(Credentials(app).erase(key));
   return 0;
 }
 

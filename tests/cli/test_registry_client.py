@@ -210,7 +210,7 @@ def test_login_wants_a_name_and_a_terminal(cli):
     both = cli("login", "-p", "x", "-u", "a", "--password-stdin", "127.0.0.1:5998", rc=1, stdin="x")
     assert "conflicting options: cannot specify both --password and --password-stdin" in both.err
     assert "non TTY device" in cli("login", "127.0.0.1:5998", rc=1).err
-    assert "Not logged in to 127.0.0.1:5998" in cli("logout", "127.0.0.1:5998").out
+    assert "Removing login credentials for 127.0.0.1:5998" in cli("logout", "127.0.0.1:5998").out
 
 
 def test_search(cli, odd):
