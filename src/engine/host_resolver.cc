@@ -20,10 +20,6 @@ constexpr size_t kMaxFile = 64 << 10;
 HostResolver::HostResolver(network::DnsClient& names, sys::EventLoop& loop, Executor& executor)
     : names_(names), loop_(loop), executor_(executor) {}
 
-HostResolver::~HostResolver() {
-  if (inotify_) loop_.remove(inotify_.get());
-}
-
 void HostResolver::start() {
   tell();
   inotify_ = UniqueFd(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));

@@ -13,8 +13,8 @@ namespace caisson::engine {
 
 class HostResolver {
  public:
+  // The loop may end before this, not run after it.
   HostResolver(network::DnsClient& names, sys::EventLoop& loop, Executor& executor);
-  ~HostResolver();
   HostResolver(const HostResolver&) = delete;
   HostResolver& operator=(const HostResolver&) = delete;
 

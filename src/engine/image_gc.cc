@@ -75,8 +75,7 @@ std::vector<GcChoice> choose_garbage(std::vector<GcImage> images, const ImageGcP
 }
 
 ImageGc::~ImageGc() {
-  if (timer_) services_.loop.cancel(timer_);
-  if (soon_timer_) services_.loop.cancel(soon_timer_);
+  // Its timers are the loop's, which no longer runs, and may be gone already.
   if (subscription_) services_.events.unsubscribe(subscription_);
 }
 
