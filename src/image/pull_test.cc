@@ -847,7 +847,7 @@ TEST_CASE("push: what is missing is sent, what is there is not, the digest is st
     return response("200 OK", "", "");
   });
   std::string name = server.at("127.0.0.1") + "/app:latest";
-  REQUIRE(trial.store.commit_image(digest::sha256(stored), name, "x@y"));
+  REQUIRE(trial.store.commit_image(digest::sha256(stored), name, "x@y", ""));
   trial.config.tmp_dir = "/tmp";
   auto first = trial.run(server.at("127.0.0.1"), true);
   REQUIRE_MESSAGE(first, (first ? "" : first.error().message));
