@@ -117,6 +117,10 @@ void inspect_one(Context& context, Call& call) {
   auto record = container->snapshot();
   auto out = engine::inspect_container(*record, context.engine.paths(), context.engine.execs().ids_of(record->id));
   out.host_config.links = engine::shown_links(*record, context.engine.containers());
+  if (context.engine.options().storage_driver == "vfs") {
+    out.driver = out.graph_driver.name = "vfs";
+    out.graph_driver.data.clear();
+  }
   if (call.query().flag("size")) {
     if (auto size = sizes(context, *record)) {
       out.size_rw = size->rw;
@@ -236,6 +240,17 @@ void wait(Context& context, Call& call) {
   stream->on_closed([container, waiter] { container->remove_waiter(waiter); });
 }
 
+// The end of a run that is about to end; false when it goes on after all.
+bool wait_for_end(engine::Container& container) {
+  auto ended = std::make_shared<std::promise<void>>();
+  auto future = ended->get_future();
+  uint64_t waiter = container.add_waiter(engine::WaitCondition::kNotRunning,
+                                         [ended](const engine::WaitOutcome&) { ended->set_value(); });
+  if (future.wait_for(kEndPatience) == std::future_status::ready) return true;
+  container.remove_waiter(waiter);
+  return false;
+}
+
 void attach(Context& context, Call& call) {
   auto container = find(context, call);
   if (!container) return;
@@ -275,16 +290,14 @@ void attach(Context& context, Call& call) {
     }
     if (!stream) return;
   }
+  // The container may end at any moment, after which its monitor takes nobody: what it wrote last is in the log, too.
+  UniqueFd kept(client && reader ? fcntl(client->socket.get(), F_DUPFD_CLOEXEC, 3) : -1);
   auto attached = context.engine.lifecycle().attach(container, options, [&]() -> Result<monitor::Attachment> {
     handed = true;
     if (client) return std::move(*client);
     return hijack(call, tty);
   });
-  if (!attached && attached.error().kind == ErrorKind::kNotModified && client) {
-    // It ended while its log was being sent: the rest is in the log, too.
-    (void)send_log(client->socket.get(), *reader, LogShape{!tty});
-    return;
-  }
+  if (!attached && kept && wait_for_end(*container)) return (void)send_log(kept.get(), *reader, LogShape{!tty});
   // After the hand-over there is no answer to give an error in; the client sees its stream end.
   if (!attached && !handed) call.reply_error(attached.error());
 }

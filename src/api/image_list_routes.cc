@@ -122,7 +122,7 @@ void inspect(Context& context, Call& call) {
   out.os_version = image->config.os_version;
   if (!image->config.history.empty()) out.comment = image->config.history.back().comment;
   out.size = image->size;
-  out.graph_driver.name = "overlay2";
+  out.graph_driver.name = context.engine.options().storage_driver;
   if (auto chain = context.engine.images().layers(image->id); chain && !chain->directories.empty()) {
     std::vector<std::string> lowers(chain->directories.rbegin(), chain->directories.rend());
     out.graph_driver.data["UpperDir"] = lowers[0];

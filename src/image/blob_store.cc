@@ -58,9 +58,12 @@ Result<std::string> BlobStore::read(std::string_view digest, size_t limit) const
 }
 
 Result<int64_t> BlobStore::size(std::string_view digest) const {
-  auto fd = TRY(open_blob(digest));
   struct stat st {};
-  if (fstat(fd.get(), &st) < 0) return fail_errno("stat blob %s", quoted(digest).c_str());
+  if (!digest::is_valid(digest)) return fail(ErrorKind::kNotFound, "no such blob: %s", quoted(digest).c_str());
+  if (stat(path_of(digest).c_str(), &st) < 0) {
+    if (errno == ENOENT) return fail(ErrorKind::kNotFound, "no such blob: %s", quoted(digest).c_str());
+    return fail_errno("stat blob %s", quoted(digest).c_str());
+  }
   return st.st_size;
 }
 

@@ -142,6 +142,7 @@ Result<> DiskImageStore::open() {
   index.refresh(ids);
   TRY(blobs_.write_index(index.to_oci_index()));
   snapshot_ = std::make_shared<ImageIndex>(std::move(index));
+  check_at_start();
   collect();
   return {};
 }

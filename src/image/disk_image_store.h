@@ -84,6 +84,7 @@ class DiskImageStore : public ImageStore {
   std::string blob_problem(const std::string& digest, int64_t wanted_size, bool deep) const;
   Result<bool> restore_document(const std::string& digest);
   void check_blobs(StoreCheck& out);
+  void check_at_start();
   void check_layer(const StoredImage& stored, size_t number, const FindUsers& find_users, StoreCheck& out);
   bool is_under_container(const std::string& key, const FindUsers& find_users) const;
   Result<std::string> unpack_again(const StoredImage& stored, size_t number, const std::string& target);

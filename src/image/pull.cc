@@ -101,9 +101,14 @@ class ImagePuller {
     std::string repo_digest = reference_.familiar_name() + "@" + top_digest;
     if (auto known = store_.find(manifest.config.digest); known && known->id == manifest.config.digest) {
       auto before = store_.find(reference_.familiar());
-      if (!repo_tag.empty()) TRY(store_.tag(known->id, reference_.familiar_name(), reference_.tag));
-      TRY(store_.add_repo_digest(known->id, repo_digest));
-      return !before || before->id != known->id;
+      auto name = [&]() -> Result<> {
+        if (!repo_tag.empty()) TRY(store_.tag(known->id, reference_.familiar_name(), reference_.tag));
+        return store_.add_repo_digest(known->id, repo_digest);
+      };
+      auto named = name();
+      if (named) return !before || before->id != known->id;
+      // Somebody has removed it this moment: it is fetched then.
+      if (named.error().kind != ErrorKind::kNotFound) return std::unexpected(std::move(named).error());
     }
     spec::ImageConfig config = TRY(bring_in_config(manifest));
     TRY(pull_layers(store_, session_, {config_.max_parallel, cancel_}, manifest, config, sink_));

@@ -59,6 +59,12 @@ Result<std::string> content_digest(const BlobStore& blobs, const std::string& di
   return hashing.finish();
 }
 
+void log_problems(const StoreCheck& check) {
+  for (const auto& problem : check.problems)
+    log_warn("%s: %s (of %s): %s", problem.object.c_str(), problem.problem.c_str(), join(problem.images, ", ").c_str(),
+             problem.action.c_str());
+}
+
 }  // namespace
 
 // "" when the blob is what it should be.
@@ -203,10 +209,15 @@ StoreCheck DiskImageStore::check(bool deep, const FindUsers& find_users) {
     }
   }
   out.orphans_removed = remove_strays();
-  for (const auto& problem : out.problems)
-    log_warn("%s: %s (of %s): %s", problem.object.c_str(), problem.problem.c_str(), join(problem.images, ", ").c_str(),
-             problem.action.c_str());
+  log_problems(out);
   return out;
+}
+
+// Layers without their directories and directories without a layer have been seen to by now.
+void DiskImageStore::check_at_start() {
+  StoreCheck out;
+  check_blobs(out);
+  log_problems(out);
 }
 
 // Layer directories that no row knows. Blobs without an image are collect()'s.

@@ -75,6 +75,16 @@ def test_blob_that_was_cut(engine):
     assert check(engine, deep=True)["Problems"] == []
 
 
+def test_blob_that_was_cut_is_found_at_the_start(engine):
+    layer = parts(engine, "three:1")[2][1]
+    engine.stop()
+    os.truncate(blob(engine, layer), 100)
+    engine.start()
+    assert f"blob {layer}: has 100 bytes instead of" in engine.log() and "pull or load the image again" in engine.log()
+    assert not os.path.exists(blob(engine, layer))
+    assert runs(engine)
+
+
 def test_blob_with_other_content(engine):
     layer = parts(engine, "three:1")[2][1]
     with open(blob(engine, layer), "r+b") as file:
