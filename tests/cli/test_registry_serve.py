@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """caisson registry serve with real clients: skopeo, a second engine with both command lines, TLS and passwords."""
+import glob
 import json
 import os
 import shutil
+import tempfile
 
 import pytest
 
 from harness import certs, store
 from harness.clients import caisson_program
 from harness.distribution import Distribution
-from harness.shell import run
+from harness.shell import TREE, run
 
 pytestmark = pytest.mark.no_leak_check
 PORT = 5911
@@ -132,3 +134,35 @@ def test_tls(own_engine, netns, tmp_path):
     with pytest.raises(OSError):
         Distribution(netns, PORT, ca=certs.Authority(tmp_path / "other", "other-ca").pem)("GET", "/v2/")
     assert engine.process.poll() is None
+
+
+def test_podman_pushes_and_pulls(serving, netns, tmp_path, request):
+    found = glob.glob(TREE + "/build/cache/debs/podman/usr/bin/podman") or [p for p in [shutil.which("podman")] if p]
+    if not found:
+        pytest.skip("podman could not be unpacked")
+
+    top = tempfile.mkdtemp(prefix="cp-")  # its paths have to be short
+    with open(top + "/storage.conf", "w", encoding="ascii") as file:
+        file.write(f'[storage]\ndriver = "vfs"\ngraphroot = "{top}/root"\nrunroot = "{top}/run"\n')
+    with open(top + "/containers.conf", "w", encoding="ascii") as file:
+        file.write(f'[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nconmon_path = ["{TREE}/build/cache/debs/conmon/usr/bin/conmon", "/usr/bin/conmon"]\n')
+    with open(top + "/policy.json", "w", encoding="ascii") as file:
+        file.write('{"default": [{"type": "insecureAcceptAnything"}]}')
+    env = {"PATH": os.environ["PATH"], "HOME": top, "TMPDIR": top, "XDG_RUNTIME_DIR": top, "CONTAINERS_CONF": top + "/containers.conf",
+           "CONTAINERS_STORAGE_CONF": top + "/storage.conf"}
+    request.addfinalizer(lambda: run(["rm", "-rf", top]))
+
+    def podman(*args, policy=False):
+        own = ["--root", top + "/root", "--runroot", top + "/run", "--tmpdir", top + "/tmp", "--storage-driver", "vfs"]
+        return run(netns.enter([found[0], *own, *args, *(["--signature-policy", top + "/policy.json"] if policy else [])]), env, timeout=60)
+    archive = tmp_path / "made.tar"
+    archive.write_bytes(store.checked_image("made:1", ["p"], 30_000))
+    podman("load", "-i", str(archive), policy=True)
+    name = f"127.0.0.1:{PORT}/podman/made:1"
+    podman("push", "--tls-verify=false", "--signature-policy", top + "/policy.json", "localhost/made:1", name)
+    assert f"localhost:{PORT}/podman/made:1" in tags(serving)
+    ident = podman("images", "-q", "--no-trunc", "localhost/made:1").out.strip()
+    assert serving.api.ok("GET", f"/images/localhost:{PORT}/podman/made:1/json")["Id"] == ident
+    podman("rmi", "-a", "-f")
+    podman("pull", "--tls-verify=false", name, policy=True)
+    assert podman("images", "-q", "--no-trunc", name).out.strip() == ident

@@ -42,7 +42,7 @@ def random_layer(seed, size):
 
 def archive(name, layers, **config):
     """A docker-archive of one image."""
-    document = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin:/usr/bin:/sbin"], **config},
+    document = {"architecture": "amd64", "os": "linux", "created": "2024-05-01T10:00:00Z", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin:/usr/bin:/sbin"], **config},
                 "rootfs": {"type": "layers", "diff_ids": [sha256(data) for data in layers]}, "history": [{"created_by": "made"} for _ in layers]}
     text = json.dumps(document).encode()
     members = {sha256(text)[7:] + ".json": text}
