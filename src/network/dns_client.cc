@@ -209,13 +209,9 @@ void Client::recover() {
 
 void Client::disconnect(bool hangs) {
   connection_.socket.reset();
-  if (hangs) {
-    end_process(connection_.pidfd);
-  } else if (connection_.pidfd) {
-    // A process closes its sockets before it has ended.
-    (void)sys::wait_readable(connection_.pidfd.get(), kLastStepsMs).has_value();
-    (void)sys::reap_child(connection_.pidfd.get()).has_value();
-  }
+  // A process closes its sockets a moment before it has ended; one that only hung up is of no use either.
+  if (!hangs && connection_.pidfd) (void)sys::wait_readable(connection_.pidfd.get(), kLastStepsMs).has_value();
+  end_process(connection_.pidfd);
   connection_ = {};
   wake_watcher();
 }

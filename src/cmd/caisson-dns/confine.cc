@@ -59,8 +59,8 @@ Result<> filter_system_calls() {
 }  // namespace
 
 Result<> confine() {
-  for (rlimit limit{0, 0}; int resource : {RLIMIT_CORE, RLIMIT_FSIZE})
-    if (setrlimit(static_cast<__rlimit_resource>(resource), &limit) < 0) return fail_errno("setrlimit %d", resource);
+  rlimit none{0, 0};
+  if (setrlimit(RLIMIT_CORE, &none) < 0) return fail_errno("setrlimit RLIMIT_CORE");
 #ifndef __SANITIZE_ADDRESS__  // it reserves terabytes
   rlimit memory{kMemory, kMemory};
   if (setrlimit(RLIMIT_AS, &memory) < 0) return fail_errno("setrlimit RLIMIT_AS");
