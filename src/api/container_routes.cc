@@ -240,17 +240,6 @@ void wait(Context& context, Call& call) {
   stream->on_closed([container, waiter] { container->remove_waiter(waiter); });
 }
 
-// The end of a run that is about to end; false when it goes on after all.
-bool wait_for_end(engine::Container& container) {
-  auto ended = std::make_shared<std::promise<void>>();
-  auto future = ended->get_future();
-  uint64_t waiter = container.add_waiter(engine::WaitCondition::kNotRunning,
-                                         [ended](const engine::WaitOutcome&) { ended->set_value(); });
-  if (future.wait_for(kEndPatience) == std::future_status::ready) return true;
-  container.remove_waiter(waiter);
-  return false;
-}
-
 void attach(Context& context, Call& call) {
   auto container = find(context, call);
   if (!container) return;
@@ -290,14 +279,16 @@ void attach(Context& context, Call& call) {
     }
     if (!stream) return;
   }
-  // The container may end at any moment, after which its monitor takes nobody: what it wrote last is in the log, too.
-  UniqueFd kept(client && reader ? fcntl(client->socket.get(), F_DUPFD_CLOEXEC, 3) : -1);
   auto attached = context.engine.lifecycle().attach(container, options, [&]() -> Result<monitor::Attachment> {
     handed = true;
     if (client) return std::move(*client);
     return hijack(call, tty);
   });
-  if (!attached && kept && wait_for_end(*container)) return (void)send_log(kept.get(), *reader, LogShape{!tty});
+  if (!attached && attached.error().kind == ErrorKind::kNotModified && client) {
+    // It ended while its log was being sent: the rest is in the log, too.
+    (void)send_log(client->socket.get(), *reader, LogShape{!tty});
+    return;
+  }
   // After the hand-over there is no answer to give an error in; the client sees its stream end.
   if (!attached && !handed) call.reply_error(attached.error());
 }
