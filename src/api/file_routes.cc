@@ -6,8 +6,8 @@
 #include "engine/changes.h"
 #include "engine/container_path.h"
 #include "engine/engine.h"
+#include "image/packed_stream.h"
 #include "wire/base64.h"
-#include "wire/compress.h"
 #include "wire/tar_extract.h"
 #include "wire/tar_pack.h"
 
@@ -125,7 +125,7 @@ Result<> extract(Context& context, const Call& call, const ContainerPtr& contain
     options.owner = TRY(engine::ids_of_user(view.fd(), record->config.user));
   }
   std::string destination = TRY(engine::find_extraction_point(view.fd(), path.absolute));
-  auto plain = TRY(compress::Decompressor::open(body));
+  auto plain = TRY(image::open_stream(body, context.engine.options().program_dir + "/caisson-fetch"));
   TRY(tar::extract_archive(*plain, view.fd(), destination, options));
   context.engine.events().publish_container(*record, "extract-to-dir");
   return {};

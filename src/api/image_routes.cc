@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Image family of the API.
 #include <atomic>
+#include <map>
 
 #include "api/client_watch.h"
 #include "api/image_filter.h"
+#include "api/import_route.h"
 #include "api/progress_answer.h"
 #include "api/registry_routes.h"
 #include "api/router.h"
@@ -37,8 +39,7 @@ void publish_transfer(Context& context, const char* action, const spec::Referenc
 
 void pull(Context& context, Call& call) {
   const auto& query = call.query();
-  if (!query.get("fromSrc").empty())
-    return call.reply_error(501, "importing an image (fromSrc) is not supported by this release");
+  if (!query.get("fromSrc").empty()) return import_image(context, call);
   std::string name = query.get("fromImage"), tag = query.get("tag");
   if (name.empty()) return call.reply_error(400, "invalid reference format");
   if (!tag.empty()) name += (tag.find(':') != std::string::npos ? "@" : ":") + tag;
@@ -87,10 +88,15 @@ void push(Context& context, Call& call) {
 
 void load(Context& context, Call& call) {
   bool quiet = call.query().flag("quiet");
+  auto platform = decode_platform(call.version >= 48 ? call.query().get("platform") : "");
+  if (!platform) return call.reply_error(platform.error());
   ProgressAnswer answer(call.exchange->take_over());
-  auto loaded = context.engine.images().load(answer.connection(), [&](const std::string& line) {
-    if (!quiet || line.find("\"stream\"") != std::string::npos) answer.line(line);
-  });
+  auto loaded = context.engine.images().load(
+      answer.connection(),
+      [&](const std::string& line) {
+        if (!quiet || line.find("\"stream\"") != std::string::npos) answer.line(line);
+      },
+      *platform);
   if (loaded)
     for (const auto& name : *loaded)
       if (auto image = context.engine.images().find(name)) publish(context, "load", *image, image->id);
@@ -100,9 +106,34 @@ void load(Context& context, Call& call) {
   answer.finish_in_body(outcome);
 }
 
+// A repository's name stands for all of its tags.
+Result<std::vector<image::Image>> images_to_save(Context& context, const std::string& name) {
+  auto& images = context.engine.images();
+  std::vector<image::Image> out;
+  auto reference = spec::parse_reference(name);
+  if (reference && reference->tag.empty() && reference->digest.empty())
+    for (const auto& image : images.list())
+      for (const auto& tag : image.repo_tags)
+        if (auto own = spec::parse_reference(tag); own && own->name() == reference->name()) {
+          out.push_back(image);
+          break;
+        }
+  if (out.empty()) out.push_back(TRY(images.find(name)));
+  return out;
+}
+
 void save_names(Context& context, Call& call, const std::vector<std::string>& names) {
-  for (const auto& name : names)
-    if (auto image = context.engine.images().find(name); !image) return call.reply_error(image.error());
+  auto platform = decode_platform(call.version >= 48 ? call.query().get("platform") : "");
+  if (!platform) return call.reply_error(platform.error());
+  std::map<std::string, image::Image> chosen;
+  for (const auto& name : names) {
+    auto found = images_to_save(context, name);
+    if (!found) return call.reply_error(found.error());
+    for (auto& image : *found) {
+      if (auto fits = check_platform(image, name, *platform); !fits) return call.reply_error(fits.error());
+      chosen.emplace(image.id, image);
+    }
+  }
   auto connection = call.exchange->take_over();
   http::Headers headers;
   headers.add("Content-Type", "application/x-tar");
@@ -110,8 +141,7 @@ void save_names(Context& context, Call& call, const std::vector<std::string>& na
   auto saved = context.engine.images().save(names, *connection);
   // Without the closing chunk the client knows that the archive is not whole.
   if (!saved) return log_warn("saving images: %s", saved.error().message.c_str());
-  for (const auto& name : names)
-    if (auto image = context.engine.images().find(name)) publish(context, "save", *image, image->id);
+  for (const auto& [id, image] : chosen) publish(context, "save", image, id);
   [[maybe_unused]] auto finished = connection->finish();
 }
 
@@ -143,9 +173,9 @@ void remove(Context& context, Call& call) {
 }
 
 constexpr Route kRoutes[] = {
-    {"POST", "/images/create", pull},     {"POST", "/images/load", load, true}, {"GET", "/images/get", save_many},
-    {"GET", "/images/{*}/get", save_one}, {"POST", "/images/{*}/push", push},   {"POST", "/images/{*}/tag", tag},
-    {"POST", "/images/prune", nullptr},   {"DELETE", "/images/{*}", remove},
+    {"POST", "/images/create", pull, true}, {"POST", "/images/load", load, true}, {"GET", "/images/get", save_many},
+    {"GET", "/images/{*}/get", save_one},   {"POST", "/images/{*}/push", push},   {"POST", "/images/{*}/tag", tag},
+    {"POST", "/images/prune", nullptr},     {"DELETE", "/images/{*}", remove},
 };
 
 }  // namespace

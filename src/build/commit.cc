@@ -5,9 +5,9 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "build/config_change.h"
+#include "build/image_parts.h"
 #include "engine/changes.h"
 #include "engine/create_rules.h"
-#include "spec/reference.h"
 #include "sys/files.h"
 #include "wire/digest.h"
 #include "wire/tar_pack.h"
@@ -58,32 +58,6 @@ class Pause {
   bool is_paused_ = false;
 };
 
-spec::ImageRunConfig run_config_of(const spec::ContainerConfig& config) {
-  spec::ImageRunConfig out;
-  out.user = config.user;
-  out.working_dir = config.working_dir;
-  out.stop_signal = config.stop_signal;
-  out.exposed_ports = config.exposed_ports;
-  out.env = config.env;
-  out.cmd = config.cmd.items;
-  out.entrypoint = config.entrypoint.items;
-  out.on_build = config.on_build;
-  out.shell = config.shell.items;
-  out.volumes = config.volumes;
-  out.labels = config.labels;
-  if (config.healthcheck) {
-    const auto& own = *config.healthcheck;
-    out.healthcheck = spec::Healthcheck{.test = own.test,
-                                        .interval = own.interval,
-                                        .timeout = own.timeout,
-                                        .start_period = own.start_period,
-                                        .start_interval = own.start_interval,
-                                        .retries = own.retries};
-  }
-  out.stop_timeout = config.stop_timeout;
-  return out;
-}
-
 // The parent's config with our fields in place of its own: what we do not know of it stays.
 Result<std::string> make_config(const image::Image& parent, const spec::ImageConfig& config) {
   using Members = std::map<std::string, json::Raw>;
@@ -98,11 +72,6 @@ Result<std::string> make_config(const image::Image& parent, const spec::ImageCon
 Result<spec::Manifest> parent_manifest(image::ImageStore& images, const image::Image& parent) {
   auto fd = TRY(images.open_blob(parent.manifest_digest));
   return json::decode<spec::Manifest>(TRY(sys::read_fd(fd.get(), 4 << 20)));
-}
-
-Result<> add_text(image::ImageStore& images, const std::string& text) {
-  StringSource source(text);
-  return images.add_blob(digest::sha256(text), source);
 }
 
 Result<image::ImageStore::MadeLayer> make_layer(engine::Engine& engine, const engine::ContainerPtr& container,
@@ -120,17 +89,7 @@ Result<image::ImageStore::MadeLayer> make_layer(engine::Engine& engine, const en
 
 Result<std::string> commit(engine::Engine& engine, const engine::ContainerPtr& container,
                            const CommitRequest& request) {
-  std::string name;
-  if (!request.repo.empty()) {
-    auto reference = TRY(spec::parse_reference(request.repo));
-    if (!reference.digest.empty()) return fail(ErrorKind::kInvalid, "refusing to create a tag with a digest reference");
-    if (!request.tag.empty()) {
-      if (!spec::is_valid_tag(request.tag)) return fail(ErrorKind::kInvalid, "invalid tag format");
-      reference.tag = request.tag;
-    }
-    if (reference.tag.empty()) reference.tag = "latest";
-    name = reference.familiar();
-  }
+  std::string name = TRY(image_name(request.repo, request.tag));
   auto record = container->snapshot();
   if (record->status() == engine::Status::kRemoving || record->status() == engine::Status::kDead)
     return fail(ErrorKind::kConflict, "You cannot commit container %s which is being removed", record->id.c_str());

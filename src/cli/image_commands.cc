@@ -5,7 +5,9 @@
 #include "cli/command.h"
 #include "cli/container_checks.h"
 #include "cli/containers.h"
+#include "cli/image_platform.h"
 #include "cli/image_rows.h"
+#include "cli/image_tree.h"
 #include "cli/listing.h"
 #include "cli/units.h"
 #include "spec/reference.h"
@@ -17,6 +19,10 @@ namespace {
 Result<int> list_images(App& app, const Invocation& call) {
   const ParsedFlags& flags = call.flags;
   std::string format(flags.text("format"));
+  if (flags.on("tree")) {
+    for (const char* other : {"quiet", "no-trunc", "digests", "format"})
+      if (flags.changed(other)) return fail(ErrorKind::kInvalid, "--%s is not yet supported with --tree", other);
+  }
   if (flags.on("quiet") && (format.empty() || format == "table")) format = "{{.ID}}";
   std::string table = flags.on("digests")
                           ? "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
@@ -27,8 +33,13 @@ Result<int> list_images(App& app, const Invocation& call) {
   http::Query query;
   if (flags.on("all")) query.add("all", "1");
   if (std::string text = filters_json(filters); !text.empty()) query.add("filters", text);
+  if (flags.on("tree")) query.add("manifests", "1");
   auto response = TRY(app.engine().get("/images/json", query));
   JsonValue images = TRY(JsonValue::parse(response.body));
+  if (flags.on("tree")) {
+    print_image_tree(images, app.out);
+    return 0;
+  }
   ImageRowOptions options{.truncate = !flags.on("no-trunc"),
                           .digests = flags.on("digests") || listing.mentions("Digest")};
   for (const JsonValue& image : images.items())
@@ -43,7 +54,7 @@ Result<int> remove_images(App& app, const Invocation& call) {
   http::Query query;
   if (force) query.add("force", "1");
   if (flags.on("no-prune")) query.add("noprune", "1");
-  for (const std::string& platform : flags.list("platform")) query.add("platforms", platform);
+  for (const std::string& platform : flags.list("platform")) query.add("platforms", TRY(platform_json(platform)));
   std::string errors;
   for (const std::string& name : call.args) {
     auto response = app.engine().call("DELETE", "/images/" + name_path(name), query);
@@ -88,7 +99,7 @@ Result<int> history(App& app, const Invocation& call) {
                             : "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
   Listing listing = TRY(Listing::make(format, table, kColumns, "*formatter.historyContext"));
   http::Query query;
-  if (flags.changed("platform")) query.add("platform", std::string(flags.text("platform")));
+  if (flags.changed("platform")) query.add("platform", TRY(platform_json(flags.text("platform"))));
   auto response = TRY(app.engine().get("/images/" + name_path(call.args[0]) + "/history", query));
   JsonValue layers = TRY(JsonValue::parse(response.body));
   for (const JsonValue& layer : layers.items()) {
@@ -122,6 +133,7 @@ constexpr FlagSpec kImagesFlags[] = {
     {.name = "format", .kind = FlagKind::kString, .type_name = "string", .usage = kFormatTableUsage},
     {.name = "no-trunc", .usage = "Don't truncate output"},
     {.name = "quiet", .shorthand = 'q', .usage = "Only show image IDs"},
+    {.name = "tree", .usage = "List multi-platform images as a tree (EXPERIMENTAL)"},
 };
 constexpr FlagSpec kRemoveFlags[] = {
     {.name = "force", .shorthand = 'f', .usage = "Force removal of the image"},

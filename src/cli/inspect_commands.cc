@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/containers.h"
+#include "cli/image_platform.h"
 #include "cli/listing.h"
 
 namespace caisson::cli {
@@ -23,7 +24,8 @@ constexpr ObjectKind kKinds[] = {{"container", "/containers/", "/json", true}, {
 Result<std::string> fetch(App& app, const ObjectKind& kind, const std::string& name, const ParsedFlags& flags) {
   http::Query query;
   if (kind.sized && flags.find("size") && flags.on("size")) query.add("size", "1");
-  if (flags.find("platform") && flags.changed("platform")) query.add("platform", std::string(flags.text("platform")));
+  if (flags.find("platform") && flags.changed("platform"))
+    query.add("platform", TRY(platform_json(flags.text("platform"))));
   auto response = TRY(app.engine().get(kind.before + name_path(name) + kind.after, query));
   return std::move(response.body);
 }

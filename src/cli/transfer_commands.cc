@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// pull, push, load, save.
+// pull, push, import, load, save.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/containers.h"
+#include "cli/image_platform.h"
 #include "cli/progress.h"
 #include "cli/pull.h"
 #include "spec/reference.h"
@@ -50,7 +51,7 @@ Result<int> push(App& app, const Invocation& call) {
   if (!reference->digest.empty()) return fail(ErrorKind::kInvalid, "cannot push a digest reference");
   http::Query query;
   if (!all) query.add("tag", reference->tag);
-  if (flags.changed("platform")) query.add("platform", std::string(flags.text("platform")));
+  if (flags.changed("platform")) query.add("platform", TRY(platform_json(flags.text("platform"))));
   http::Headers headers;
   std::string auth = registry_auth(app, reference->domain);
   headers.add("X-Registry-Auth", auth.empty() ? "e30=" : auth);  // {}: the header must be there
@@ -61,36 +62,74 @@ Result<int> push(App& app, const Invocation& call) {
   return 0;
 }
 
-Result<int> load(App& app, const Invocation& call) {
-  const ParsedFlags& flags = call.flags;
+// What a command reads: a file, or standard input. A file's size is known, which spares the chunks.
+struct Input {
   UniqueFd file;
-  int input = 0;
-  if (std::string path(flags.text("input")); !path.empty()) {
+  int fd = 0;
+  int64_t size = -1;
+};
+
+Result<Input> open_input(const std::string& path) {
+  Input out;
+  if (!path.empty()) {
     auto opened = sys::open_file(path, O_RDONLY);
     if (!opened)
       return fail(opened.error().kind, "open %s: %s", path.c_str(), to_lower(errno_text(opened.error().err)).c_str());
-    file = std::move(*opened);
-    input = file.get();
-  } else if (sys::is_terminal(0)) {
-    return fail(ErrorKind::kInvalid, "requested load from stdin, but stdin is empty");
+    out.file = std::move(*opened);
+    out.fd = out.file.get();
   }
+  struct stat st {};
+  if (fstat(out.fd, &st) == 0 && S_ISREG(st.st_mode) && lseek(out.fd, 0, SEEK_CUR) == 0) out.size = st.st_size;
+  return out;
+}
+
+Result<int> import(App& app, const Invocation& call) {
+  const ParsedFlags& flags = call.flags;
+  const std::string& source = call.args[0];
+  std::string name = call.args.size() > 1 ? call.args[1] : "";
+  if (!name.empty()) TRY(spec::parse_reference(name));
+  bool is_url = source.starts_with("http://") || source.starts_with("https://");
+  Input input = TRY(open_input(is_url || source == "-" ? "" : source));
+  http::Query query;
+  query.add("fromSrc", is_url ? source : "-");
+  query.add("repo", name);
+  query.add("message", std::string(flags.text("message")));
+  if (flags.changed("platform")) query.add("platform", std::string(flags.text("platform")));
+  for (const std::string& change : flags.list("change")) query.add("changes", change);
+  http::Headers headers;
+  headers.add("Content-Type", "application/x-tar");
+  sys::FdSource bytes(input.fd);
+  Engine::Stream stream = TRY(app.engine().open({.method = "POST",
+                                                 .path = "/images/create",
+                                                 .query = query,
+                                                 .headers = headers,
+                                                 .body = {},
+                                                 .body_stream = is_url ? nullptr : &bytes,
+                                                 .body_size = is_url ? -1 : input.size}));
+  TRY(show_progress(stream, app.out, false));
+  return 0;
+}
+
+Result<int> load(App& app, const Invocation& call) {
+  const ParsedFlags& flags = call.flags;
+  std::string path(flags.text("input"));
+  if (path.empty() && sys::is_terminal(0))
+    return fail(ErrorKind::kInvalid, "requested load from stdin, but stdin is empty");
+  Input input = TRY(open_input(path));
   http::Query query;
   bool quiet = flags.on("quiet") || !app.out.is_terminal();
-  if (flags.changed("platform")) query.add("platform", std::string(flags.text("platform")));
+  if (flags.changed("platform")) query.add("platform", TRY(platform_json(flags.text("platform"))));
   query.add("quiet", quiet ? "1" : "0");
   http::Headers headers;
   headers.add("Content-Type", "application/x-tar");
-  sys::FdSource source(input);
-  // A file's size is known, which spares the chunks.
-  struct stat st {};
-  int64_t size = fstat(input, &st) == 0 && S_ISREG(st.st_mode) && lseek(input, 0, SEEK_CUR) == 0 ? st.st_size : -1;
+  sys::FdSource source(input.fd);
   Engine::Stream stream = TRY(app.engine().open({.method = "POST",
                                                  .path = "/images/load",
                                                  .query = query,
                                                  .headers = headers,
                                                  .body = {},
                                                  .body_stream = &source,
-                                                 .body_size = size}));
+                                                 .body_size = input.size}));
   TRY(show_progress(stream, app.out, false));
   return 0;
 }
@@ -111,7 +150,7 @@ Result<int> save(App& app, const Invocation& call) {
     return fail(ErrorKind::kInvalid, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
   http::Query query;
   for (const std::string& name : call.args) query.add("names", name);
-  if (flags.changed("platform")) query.add("platform", std::string(flags.text("platform")));
+  if (flags.changed("platform")) query.add("platform", TRY(platform_json(flags.text("platform"))));
   std::string temporary;
   UniqueFd file;
   if (!output.empty()) {
@@ -176,6 +215,23 @@ constexpr FlagSpec kLoadFlags[] = {
      .usage = "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
     {.name = "quiet", .shorthand = 'q', .usage = "Suppress the load output"},
 };
+constexpr FlagSpec kImportFlags[] = {
+    {.name = "change",
+     .shorthand = 'c',
+     .kind = FlagKind::kList,
+     .type_name = "list",
+     .usage = "Apply Dockerfile instruction to the created image"},
+    {.name = "message",
+     .shorthand = 'm',
+     .kind = FlagKind::kString,
+     .type_name = "string",
+     .usage = "Set commit message for imported image"},
+    {.name = "platform",
+     .kind = FlagKind::kString,
+     .type_name = "string",
+     .usage = "Set platform if server is multi-platform capable"},
+};
+
 constexpr FlagSpec kSaveFlags[] = {
     {.name = "output",
      .shorthand = 'o',
@@ -211,6 +267,13 @@ std::span<const Command> transfer_commands() {
        .summary = "Load an image from a tar archive or STDIN",
        .flags = kLoadFlags,
        .function = load},
+      {.names = "image import;import",
+       .usage = "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+       .summary = "Import the contents from a tarball to create a filesystem image",
+       .flags = kImportFlags,
+       .min_args = 1,
+       .max_args = 2,
+       .function = import},
       {.names = "image save;save",
        .usage = "[OPTIONS] IMAGE [IMAGE...]",
        .summary = "Save one or more images to a tar archive (streamed to STDOUT by default)",

@@ -242,6 +242,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
     return fail(ErrorKind::kUnsupported, "storage option size: %s", parts.host.quota_problem.c_str());
   parts.images = TRY(
       image::ImageStore::open(parts.options.data_root, *parts.database, parts.options.storage_driver == "vfs"));
+  parts.images->use_worker(parts.options.program_dir + "/caisson-fetch");
   parts.network = TRY(network::NetworkManager::create(network_config_of(parts.options)));
   parts.networks = TRY_CTX(NetworkStore::open(*parts.database, *parts.network), "reading the networks");
   parts.names = TRY(

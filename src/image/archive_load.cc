@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// load(): docker-archive (manifest.json, with the layer files of either age) and OCI layouts. Everything
-// is checked before the first blob is published; the lease makes a failure leave nothing behind.
+// load(): docker-archive (manifest.json, with the layer files of either age; older ones are archive_legacy.cc's) and
+// OCI layouts. Everything is checked before the first blob is published; the lease makes a failure leave nothing
+// behind.
 #include <algorithm>
 #include <atomic>
+#include <deque>
+#include <optional>
 #include <thread>
 
 #include "base/log.h"
 #include "base/text.h"
+#include "image/archive_legacy.h"
 #include "image/archive_members.h"
 #include "image/disk_image_store.h"
+#include "image/packed_stream.h"
 #include "image/pull_progress.h"
+#include "image/pull_select.h"
 #include "spec/reference.h"
 #include "sys/files.h"
 #include "wire/compress.h"
+#include "wire/compress_peek.h"
 #include "wire/digest.h"
 
 namespace caisson::image {
@@ -43,26 +50,23 @@ Result<T> parse_document(const std::string& text, const std::string& name) {
   return value;
 }
 
-const char* machine_architecture() {
-#if defined(__x86_64__)
-  return "amd64";
-#elif defined(__aarch64__)
-  return "arm64";
-#else
-  return "unknown";
-#endif
+spec::Platform platform_of(const spec::ImageConfig& config) {
+  return {.architecture = config.architecture, .os = config.os, .variant = config.variant};
 }
 
 class Loader {
  public:
-  Loader(DiskImageStore& store, ArchiveMembers members, const Progress& progress)
-      : store_(store), members_(std::move(members)), progress_(progress) {}
+  Loader(DiskImageStore& store, ArchiveMembers members, const Progress& progress,
+         std::optional<spec::Platform> platform)
+      : store_(store), members_(std::move(members)), progress_(progress), platform_(std::move(platform)) {}
 
   Result<std::vector<std::string>> run() {
     if (members_.find("manifest.json")) {
       TRY(plan_docker_archive());
     } else if (members_.find("index.json")) {
       TRY(plan_layout());
+    } else if (members_.find("repositories")) {
+      TRY(plan_legacy());
     } else {
       return bad("image archive: it has neither 'manifest.json' nor 'index.json'");
     }
@@ -73,12 +77,14 @@ class Loader {
 
  private:
   Result<> plan_docker_archive();
+  Result<> plan_legacy();
   Result<> plan_layout();
   Result<> plan_index(const spec::Index& index, int depth, const std::string& inherited_name);
   Result<> plan_manifest(const spec::Descriptor& descriptor, const std::string& name);
   std::string archived_manifest(const PlannedImage& plan, const std::string& config_digest);
   Result<std::string> make_manifest(const PlannedImage& plan) const;
   Result<> check(PlannedImage& plan, const std::string& config_name);
+  Result<SpooledBlob*> repack(const SpooledBlob& layer);
   Result<> unpack(const PlannedImage& plan, size_t number);
   Result<> bring_in(PlannedImage& plan);
   Result<std::vector<std::string>> commit();
@@ -87,28 +93,60 @@ class Loader {
   DiskImageStore& store_;
   ArchiveMembers members_;
   ProgressSink progress_;
+  std::optional<spec::Platform> platform_;  // that is asked for
+  std::deque<SpooledBlob> repacked_;
   std::vector<PlannedImage> plans_;
 };
 
 Result<compress::Format> format_of(const SpooledBlob& blob) {
   auto fd = TRY(blob.open());
   sys::FdSource source(fd.get());
-  return TRY(compress::Decompressor::open(source))->format();
+  return TRY(compress::PeekedSource::open(source))->format();
 }
 
 Result<> Loader::check(PlannedImage& plan, const std::string& config_name) {
   plan.config = TRY(parse_document<spec::ImageConfig>(plan.config_json, config_name));
   TRY(spec::check_config(plan.config));
+  if (platform_ && !platform_fits(platform_of(plan.config), *platform_))
+    return bad("image archive: the image is for %s and not for %s", platform_text(platform_of(plan.config)).c_str(),
+               platform_text(*platform_).c_str());
   size_t wanted = plan.config.rootfs.diff_ids.size();
   if (plan.layers.size() != wanted)
     return bad("image archive: %zu layers are listed, but the config has %zu", plan.layers.size(), wanted);
   for (size_t i = 0; i < wanted; ++i) {
     auto format = format_of(*plan.layers[i]);
+    // No registry takes these, so such a layer comes in as gzip.
+    if (format && (*format == compress::Format::kXz || *format == compress::Format::kBzip2)) {
+      plan.layers[i] = TRY_CTX(repack(*plan.layers[i]), "image archive: a layer");
+      format = compress::Format::kGzip;
+    }
     if (!format) return bad("image archive: layer %zu: %s", i + 1, format.error().message.c_str());
     const std::string& diff_id = plan.config.rootfs.diff_ids[i];
     if (*format == compress::Format::kNone && plan.layers[i]->digest() != diff_id)
       return bad("image archive: layer %zu has the wrong content: its digest is '%s' and not '%s'", i + 1,
                  plan.layers[i]->digest().c_str(), diff_id.c_str());
+  }
+  return {};
+}
+
+Result<SpooledBlob*> Loader::repack(const SpooledBlob& layer) {
+  auto fd = TRY(layer.open());
+  sys::FdSource packed(fd.get());
+  auto plain = TRY(open_stream(packed, store_.fetch_program()));
+  compress::GzipSource gzip(*plain);
+  repacked_.push_back(TRY(store_.blobs().spool(gzip)));
+  return &repacked_.back();
+}
+
+Result<> Loader::plan_legacy() {
+  for (LegacyImage& found : TRY(read_legacy_archive(members_))) {
+    PlannedImage plan;
+    plan.config_json = std::move(found.config_json);
+    plan.layers = std::move(found.layers);
+    plan.tags = std::move(found.tags);
+    TRY(check(plan, "json"));
+    plan.manifest_json = TRY(make_manifest(plan));
+    plans_.push_back(std::move(plan));
   }
   return {};
 }
@@ -184,11 +222,12 @@ Result<> Loader::plan_layout() {
 
 Result<> Loader::plan_index(const spec::Index& index, int depth, const std::string& inherited_name) {
   if (depth > kMaxNesting) return bad("image archive: indexes nested too deeply");
+  spec::Platform wanted = platform_ ? *platform_ : TRY(parse_platform(""));
   for (const spec::Descriptor& descriptor : index.manifests) {
     // Where several are listed they may be variants of one image: ours is taken, attestations are not. One
     // alone is taken whatever it is for.
     if ((depth > 0 || index.manifests.size() > 1) && descriptor.platform &&
-        (descriptor.platform->os != "linux" || descriptor.platform->architecture != machine_architecture()))
+        !platform_fits(*descriptor.platform, wanted))
       continue;
     std::string name = inherited_name;
     auto annotation = [&](std::string_view key) {
@@ -206,7 +245,7 @@ Result<> Loader::plan_index(const spec::Index& index, int depth, const std::stri
         return bad("image archive: blob '%s' has the wrong content", descriptor.digest.c_str());
       size_t before = plans_.size();
       TRY(plan_index(TRY_CTX(parse_document<spec::Index>(text, descriptor.digest), "reading"), depth + 1, name));
-      if (plans_.size() == before) return bad("image archive: no image for linux/%s in it", machine_architecture());
+      if (plans_.size() == before) return bad("image archive: no image for %s in it", platform_text(wanted).c_str());
     } else {
       TRY(plan_manifest(descriptor, name));
     }
@@ -316,10 +355,12 @@ Result<std::vector<std::string>> Loader::commit() {
 
 }  // namespace
 
-Result<std::vector<std::string>> DiskImageStore::load(ByteSource& tar, const Progress& progress) {
+Result<std::vector<std::string>> DiskImageStore::load(ByteSource& tar, const Progress& progress,
+                                                      const std::optional<spec::Platform>& platform) {
   auto guard = lease();
-  auto members = TRY(ArchiveMembers::read(tar, blobs_));
-  return Loader(*this, std::move(members), progress).run();
+  auto plain = TRY(open_stream(tar, fetch_program_));
+  auto members = TRY(ArchiveMembers::read(*plain, blobs_));
+  return Loader(*this, std::move(members), progress, platform).run();
 }
 
 }  // namespace caisson::image

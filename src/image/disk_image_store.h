@@ -27,8 +27,11 @@ class DiskImageStore : public ImageStore {
   void use_vfs() { vfs_cache_ = root_ + "/vfs"; }
   Result<> open();
 
-  Result<std::vector<std::string>> load(ByteSource& tar, const Progress& progress) override;
+  Result<std::vector<std::string>> load(ByteSource& tar, const Progress& progress,
+                                        const std::optional<spec::Platform>& platform) override;
   Result<> save(const std::vector<std::string>& names, ByteSink& tar) override;
+  void use_worker(const std::string& fetch_program) override { fetch_program_ = fetch_program; }
+  const std::string& fetch_program() const { return fetch_program_; }
   Result<Image> find(const std::string& reference) override;
   std::vector<Image> list() override;
   Result<> tag(const std::string& source, const std::string& repo, const std::string& tag) override;
@@ -114,6 +117,7 @@ class DiskImageStore : public ImageStore {
   };
   std::mutex uses_mutex_;
   std::map<std::string, Use> uses_;  // by image id
+  std::string fetch_program_;
 };
 
 // What a Leases object guards, seen by store_collect.cc and the store.

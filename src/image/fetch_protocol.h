@@ -5,6 +5,7 @@
 //
 //   kind          descriptors with the job                     what the worker does
 //   setup         -                                            first message: registry, repository, credentials
+//   url           [0] pipe for the bytes                       GET `reference`, any http or https URL
 //   login         -                                            tries the credentials: GET /v2/; says `identity_token`
 //   manifest      [0] pipe for the document                    GET by `reference` (tag or digest)
 //   head          -                                            HEAD of manifest `reference`

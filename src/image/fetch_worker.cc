@@ -15,9 +15,11 @@
 #include "base/text.h"
 #include "image/fetch_protocol.h"
 #include "image/fetch_transfer.h"
+#include "image/fetch_url.h"
 #include "sys/files.h"
 #include "sys/unix_socket.h"
 #include "wire/compress.h"
+#include "wire/compress_any.h"
 #include "wire/digest.h"
 
 namespace caisson::image {
@@ -147,6 +149,7 @@ class Worker {
     if (!client) return failure(client.error());
     client_ = std::move(*client);
     repository_ = setup.repository;
+    ca_pem_ = setup.ca_pem;
     return success();
   }
 
@@ -154,6 +157,7 @@ class Worker {
     if (!client_) return failure(Error{ErrorKind::kInternal, 0, "job before setup"});
     auto needs = [&](size_t count) { return fds.size() >= count; };
     if (job.kind == "login") return login();
+    if (job.kind == "url" && needs(1)) return url(job, fds[0].get());
     if (job.kind == "manifest" && needs(1)) return manifest(job, fds[0].get());
     if (job.kind == "head") return head(job);
     if (job.kind == "tags" && needs(1)) return tags(fds[0].get());
@@ -165,6 +169,12 @@ class Worker {
     if (job.kind == "upload" && needs(1)) return upload(job, fds[0].get());
     if (job.kind == "put_manifest" && needs(1)) return put(job, fds[0].get());
     return failure(Error{ErrorKind::kInternal, 0, format("unknown job %s", quoted(job.kind).c_str())});
+  }
+
+  FetchReply url(const FetchJob& job, int out) {
+    sys::FdSink sink(out);
+    auto done = download_url(job.reference, ca_pem_, sink);
+    return done ? success() : failure(done.error());
   }
 
   FetchReply login() {
@@ -225,7 +235,7 @@ class Worker {
 
   static Result<> decompress_to(ByteSource& compressed, ByteSink& tar) {
     auto decompress = [&]() -> Result<> {
-      auto plain = TRY(compress::Decompressor::open(compressed));
+      auto plain = TRY(compress::open_any(compressed));
       return copy_all(*plain, tar);
     };
     // The engine may close the tar early: the layer is refused or must wait for its parents. The blob is still wanted.
@@ -297,7 +307,7 @@ class Worker {
   const int control_;
   RetryPolicy retries_;
   std::unique_ptr<registry::RegistryClient> client_;
-  std::string repository_;
+  std::string repository_, ca_pem_;
   std::mutex mutex_;
   std::condition_variable changed_;
   int running_ = 0;

@@ -100,9 +100,10 @@ class ImageStore {
   static Result<std::unique_ptr<ImageStore>> open(const std::string& root, db::Database& database, bool vfs = false);
   virtual ~ImageStore() = default;
 
-  // docker-archive (old and new) or OCI layout, plain or gzip/zstd compressed. Returns "Loaded image"
-  // names. kInvalid for anything that is no image; nothing stays behind then.
-  virtual Result<std::vector<std::string>> load(ByteSource& tar, const Progress& progress) = 0;
+  // docker-archive (of any age) or OCI layout, plain or compressed. Of several platforms `platform` is taken, else this
+  // machine's. Returns "Loaded image" names. kInvalid for anything that is no image; nothing stays behind then.
+  virtual Result<std::vector<std::string>> load(ByteSource& tar, const Progress& progress,
+                                                const std::optional<spec::Platform>& platform = std::nullopt) = 0;
   // docker-archive of the named images, readable by other engines.
   virtual Result<> save(const std::vector<std::string>& names, ByteSink& tar) = 0;
 
@@ -168,6 +169,8 @@ class ImageStore {
   virtual Result<> write_uses() = 0;  // makes them durable
   // Looks for what is missing or damaged, repairs what can be repaired, and tells. `deep` reads every byte.
   virtual StoreCheck check(bool deep, const FindUsers& find_users) = 0;
+  // Path of caisson-fetch, which unpacks what the engine itself does not (packed_stream.h).
+  virtual void use_worker(const std::string& fetch_program) = 0;
 
  private:
   TransferBoard transfers_;

@@ -124,7 +124,10 @@ class MemoryStore : public ImageStore {
   std::vector<Image> images;
   std::set<std::string> lean_on_parents;  // diff-ids that add_layer takes only over their parents
 
-  Result<std::vector<std::string>> load(ByteSource&, const Progress&) override { return unused(); }
+  Result<std::vector<std::string>> load(ByteSource&, const Progress&, const std::optional<spec::Platform>&) override {
+    return unused();
+  }
+  void use_worker(const std::string&) override {}
   Result<> save(const std::vector<std::string>&, ByteSink&) override { return unused(); }
   Result<Image> find(const std::string& reference) override {
     std::lock_guard lock(mutex_);

@@ -13,20 +13,6 @@ namespace caisson::compress {
 // An xz stream says how much memory its decoder needs; more than this is refused. `xz -9` needs 65 MiB.
 inline constexpr uint64_t kMaxXzMemory = 192 << 20;
 
-// Looks at the first bytes of `inner` without taking them away: reads give them again.
-class PeekedSource : public ByteSource {
- public:
-  static Result<std::unique_ptr<PeekedSource>> open(ByteSource& inner);
-  Format format() const { return detect(head_); }
-  Result<size_t> read(std::span<char> buffer) override;
-
- private:
-  explicit PeekedSource(ByteSource& inner) : inner_(inner) {}
-  ByteSource& inner_;
-  std::string head_;
-  size_t taken_ = 0;
-};
-
 // As Decompressor::open(), for all five formats.
 Result<std::unique_ptr<ByteSource>> open_any(ByteSource& inner, uint64_t max_output = kNoLimit);
 

@@ -4,9 +4,10 @@
 #include <bzlib.h>
 #include <doctest/doctest.h>
 #include <lzma.h>
-#include <zlib.h>
 
 #include <algorithm>
+
+#include "wire/compress_peek.h"
 
 using namespace caisson;
 
