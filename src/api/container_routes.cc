@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Container family of the API.
+#include <fcntl.h>
+
 #include <chrono>
 #include <map>
 
@@ -279,16 +281,14 @@ void attach(Context& context, Call& call) {
     }
     if (!stream) return;
   }
+  // The container may end at any moment, after which its monitor takes nobody: what it wrote last is in the log, too.
+  UniqueFd kept(client && reader ? fcntl(client->socket.get(), F_DUPFD_CLOEXEC, 3) : -1);
   auto attached = context.engine.lifecycle().attach(container, options, [&]() -> Result<monitor::Attachment> {
     handed = true;
     if (client) return std::move(*client);
     return hijack(call, tty);
   });
-  if (!attached && attached.error().kind == ErrorKind::kNotModified && client) {
-    // It ended while its log was being sent: the rest is in the log, too.
-    (void)send_log(client->socket.get(), *reader, LogShape{!tty});
-    return;
-  }
+  if (!attached && kept) return send_rest_of_log(*container, kept.get(), *reader, LogShape{!tty});
   // After the hand-over there is no answer to give an error in; the client sees its stream end.
   if (!attached && !handed) call.reply_error(attached.error());
 }

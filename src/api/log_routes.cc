@@ -4,8 +4,12 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <chrono>
+#include <future>
+
 #include "api/streams.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "engine/engine.h"
 #include "engine/start_facts.h"
@@ -16,6 +20,7 @@ namespace {
 
 constexpr size_t kBatch = 64 << 10;
 constexpr int kStallMs = 30'000;
+constexpr std::chrono::seconds kEndPatience(10);
 
 Result<logs::ReadOptions> read_options(const http::Query& query) {
   logs::ReadOptions options;
@@ -59,6 +64,17 @@ Result<> send_bounded(int socket, std::string_view data) {
     if (!data.empty() && poll(&entry, 1, kStallMs) == 0) return fail(ErrorKind::kTimeout, "the client does not read");
   }
   return {};
+}
+
+// The end of a run that is about to end; false when it goes on after all.
+bool wait_for_end(engine::Container& container) {
+  auto ended = std::make_shared<std::promise<void>>();
+  auto future = ended->get_future();
+  uint64_t waiter = container.add_waiter(engine::WaitCondition::kNotRunning,
+                                         [ended](const engine::WaitOutcome&) { ended->set_value(); });
+  if (future.wait_for(kEndPatience) == std::future_status::ready) return true;
+  container.remove_waiter(waiter);
+  return false;
 }
 
 }  // namespace
@@ -112,6 +128,11 @@ void clear_logs_of(Context& context, Call& call) {
   auto config = engine::log_config_of(*container->snapshot(), context.engine.paths());
   if (!config) return call.reply_error(config.error());
   call.reply(logs::clear_logs(*config));
+}
+
+void send_rest_of_log(engine::Container& container, int socket, logs::LogReader& reader, const LogShape& shape) {
+  if (!wait_for_end(container)) return;
+  if (auto sent = send_log(socket, reader, shape); !sent) log_debug("%s, ignoring", sent.error().message.c_str());
 }
 
 }  // namespace caisson::api

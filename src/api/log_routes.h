@@ -14,4 +14,8 @@ void clear_logs_of(Context& context, Call& call);
 // long as the client takes, 30 s without progress at most.
 Result<logs::LogCursor> send_log(int socket, logs::LogReader& reader, const LogShape& shape);
 
+// After a send_log() whose container turned out to be ending: what came to the log since, once it is complete. Blocks
+// for the container's end, 10 s at most, and the client as above.
+void send_rest_of_log(engine::Container& container, int socket, logs::LogReader& reader, const LogShape& shape);
+
 }  // namespace caisson::api

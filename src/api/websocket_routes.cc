@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // GET /containers/{id}/attach/ws.
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include "api/log_routes.h"
@@ -80,11 +81,13 @@ void attach(Context& context, Call& call) {
       auto closed = open();
     return;
   }
+  UniqueFd kept(socket ? fcntl(socket.get(), F_DUPFD_CLOEXEC, 3) : -1);
   auto attached = context.engine.lifecycle().attach(container, options, [&]() -> Result<monitor::Attachment> {
     monitor::Attachment attachment;
     attachment.socket = socket ? std::move(socket) : TRY(open());
     return attachment;
   });
+  if (!attached && kept) return send_rest_of_log(*container, kept.get(), *reader, LogShape{!record->config.tty});
   if (!attached && !handed) call.reply_error(attached.error());
 }
 
