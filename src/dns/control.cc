@@ -14,13 +14,13 @@ Control::Control(sys::EventLoop& loop, Service& service, UniqueFd listener, uid_
     : loop_(loop), service_(service), listener_(std::move(listener)), owner_(owner) {}
 
 Control::~Control() {
-  if (connection_) loop_.remove(connection_.get());
-  if (listener_) loop_.remove(listener_.get());
+  for (UniqueFd* fd : {&listener_, &engine_, &candidate_})
+    if (*fd) loop_.remove(fd->get());
 }
 
 Result<> Control::start(UniqueFd first) {
   if (listener_) TRY(loop_.add(listener_.get(), EPOLLIN, [this](uint32_t) { on_listener(); }));
-  if (first) use(std::move(first));
+  if (first) watch(engine_, std::move(first));
   return {};
 }
 
@@ -29,24 +29,31 @@ void Control::on_listener() {
   if (!fd) return log_debug("dns: %s, ignoring", fd.error().message.c_str());
   auto peer = sys::peer_credentials(fd->get());
   if (!peer || (peer->uid != 0 && peer->uid != owner_)) return log_warn("dns: a stranger on the control socket");
-  use(std::move(*fd));
+  watch(candidate_, std::move(*fd));
 }
 
-void Control::use(UniqueFd connection) {
-  if (connection_) loop_.remove(connection_.get());
-  connection_ = std::move(connection);
-  auto added = sys::set_nonblocking(connection_.get(), true);
-  if (added) added = loop_.add(connection_.get(), EPOLLIN, [this](uint32_t) { on_request(); });
+void Control::watch(UniqueFd& place, UniqueFd connection) {
+  if (place) loop_.remove(place.get());
+  place = std::move(connection);
+  auto added = sys::set_nonblocking(place.get(), true);
+  if (added) added = loop_.add(place.get(), EPOLLIN, [this, &place](uint32_t) { on_request(place); });
   if (added) return;
   log_warn("dns: %s", added.error().message.c_str());
-  connection_.reset();
+  place.reset();
 }
 
-void Control::on_request() {
-  auto message = sys::receive_message(connection_.get(), kMaxControlMessage);
+void Control::on_request(UniqueFd& from) {
+  auto message = sys::receive_message(from.get(), kMaxControlMessage);
   if (!message && (message.error().err == EAGAIN || message.error().err == EINTR)) return;
-  if (!message || message->data.empty()) return disconnect();
+  if (!message || message->data.empty()) return disconnect(from);
   auto request = json::decode<ControlRequest>(message->data, {.max_depth = 8, .max_element_bytes = 1 << 20});
+  bool is_candidate = &from == &candidate_;
+  if (is_candidate && (!request || request->type != "hello")) return disconnect(from);
+  if (is_candidate) {
+    loop_.remove(candidate_.get());
+    watch(engine_, std::move(candidate_));
+    if (!engine_) return;
+  }
   ControlAnswer answer;
   std::vector<int> answer_fds;
   if (!request)
@@ -56,14 +63,14 @@ void Control::on_request() {
   else
     answer = service_.apply(*request, message->fds, answer_fds);
   // An engine waits for each answer: a full buffer means that it has gone astray.
-  if (auto sent = sys::send_message(connection_.get(), json::encode(answer), answer_fds); !sent) disconnect();
+  if (auto sent = sys::send_message(engine_.get(), json::encode(answer), answer_fds); !sent) disconnect(engine_);
 }
 
-void Control::disconnect() {
-  loop_.remove(connection_.get());
-  connection_.reset();
+void Control::disconnect(UniqueFd& from) {
+  loop_.remove(from.get());
+  from.reset();
   // With containers to serve, the next engine is waited for.
-  if (service_.scopes() == 0) loop_.stop();
+  if (!engine_ && !candidate_ && service_.scopes() == 0) loop_.stop();
 }
 
 }  // namespace caisson::dns

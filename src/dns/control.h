@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's connection to the service: accepts it, reads requests, answers. The newest engine counts.
+// The engine's connection to the service: accepts it, reads requests, answers. The newest that says hello counts.
 #pragma once
 
 #include <sys/types.h>
@@ -21,13 +21,14 @@ class Control {
 
  private:
   void on_listener();
-  void use(UniqueFd connection);
-  void on_request();
-  void disconnect();
+  void watch(UniqueFd& place, UniqueFd connection);
+  void on_request(UniqueFd& from);
+  void disconnect(UniqueFd& from);
 
   sys::EventLoop& loop_;
   Service& service_;
-  UniqueFd listener_, connection_;
+  UniqueFd listener_, engine_;
+  UniqueFd candidate_;  // has not said hello yet
   uid_t owner_;
 };
 

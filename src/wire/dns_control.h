@@ -3,7 +3,7 @@
 // document, descriptors beside it. Both are of the same release but for the moment of an upgrade: then the
 // version in the answer to "hello" differs, and the engine starts a new program.
 //
-//   hello                     answers `version`; what follows is repeated state until "sync"
+//   hello    first of all: answers `version`; what follows is repeated state until "sync"
 //   attach   scope, networks, upstreams, forward, ndots; descriptors: udp, tcp, then up to 8 for queries
 //   resume   as attach, without descriptors: answers with them if the scope is served still, else not_found
 //   scope    as resume, for a scope that this engine attached

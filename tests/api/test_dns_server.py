@@ -313,6 +313,19 @@ def test_a_new_engine_finds_what_is_served(server, side, upstream):
     gone.close()
 
 
+def test_a_visitor_does_not_take_the_engines_place(server, side):
+    for words in (None, b'{"type": "detach", "scope": "me"}', b"junk"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as visitor:
+            visitor.settimeout(dns.PATIENCE)
+            visitor.connect(server.path)
+            if words:
+                visitor.send(words)
+                assert visitor.recv(100) == b""
+        server.attach("me", side)
+        server.add("web", "172.18.0.2")
+        assert side.ask("web").data == ["172.18.0.2"]
+
+
 def test_ends_with_nothing_to_serve(tmp_path, side):
     server = DnsServer(str(tmp_path))
     server.attach("me", side)
