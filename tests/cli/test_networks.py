@@ -8,7 +8,8 @@ import time
 import pytest
 
 from harness.container import inspect
-from harness.shell import wait_for
+from harness.netns import NetworkNamespace
+from harness.shell import run, wait_for
 
 NAMES_SERVER = "nameserver 127.0.0.11"
 
@@ -403,3 +404,62 @@ def test_a_name_server_in_a_container(cli, net):
     cli("run", "-d", "--name", "serves", "--network", "own", "busybox", "sh", "-c", "nc -l -p 53 -e echo listening & sleep 999")
     sleeper(cli, "asks", "--network", "own")
     assert "listening" in wait_for(lambda: cli("exec", "asks", "sh", "-c", "nc -w 3 serves 53 </dev/null", rc=None).out, "the port answers")
+
+
+@pytest.fixture
+def second_host(engine):
+    """Another network namespace on a wire to the engine's: 10.91.9.2 there, 10.91.9.1 here."""
+    name = engine.netns.name + "b"
+    other = NetworkNamespace(name)
+    try:
+        run(engine.netns.enter(["ip", "link", "add", "wire0", "type", "veth", "peer", "name", "wire1", "netns", name]))
+        for space, link, address in ((engine.netns, "wire0", "10.91.9.1/24"), (other, "wire1", "10.91.9.2/24")):
+            run(space.enter(["ip", "addr", "add", address, "dev", link]))
+            run(space.enter(["ip", "link", "set", link, "up"]))
+        run(other.enter(["ip", "route", "add", "default", "via", "10.91.9.1"]))
+        yield other
+    finally:
+        other.remove()
+        run(engine.netns.enter(["ip", "link", "delete", "wire0"]), rc=None)
+
+
+def test_another_host_sees_published_ports_only(cli, net, engine, second_host):
+    net("own", "--subnet", "10.90.40.0/24")
+    # The server says whom it talks to.
+    cli("run", "-d", "--name", "web", "-p", "18421:80", "--network", "own", "busybox", "nc", "-ll", "-p", "80", "-e", "sh", "-c",
+        "read x; printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; echo $NCAT_REMOTE_ADDR; netstat -tn | grep ':80 ' | awk '{print $5}'")
+    inside = endpoint(cli, "web", "own")["IPAddress"]
+
+    def page():
+        return second_host.fetch("http://10.91.9.1:18421/", rc=None)
+    assert "10.91.9.2:" in wait_for(page, "the published port answers")
+    assert not second_host.fetch(f"http://{inside}/", timeout=2, rc=None), "a container's own address is for its host alone"
+
+
+def test_rules_of_the_administrator(cli, net, engine, second_host):
+    net("own")
+    cli("run", "-d", "--name", "web", "-p", "18422:80", "--network", "own", "busybox", "sh", "-c", "mkdir /w; echo hello > /w/index.html; httpd -f -h /w -p 80")
+    wait_for(lambda: second_host.fetch("http://10.91.9.1:18422/", rc=None) == "hello\n", "the page")
+    run(engine.netns.enter(["nft", "add", "rule", "ip", engine.own_name, "admin", "ip", "saddr", "10.91.9.2", "drop"]))
+    try:
+        # The first packet of a connection is what the rule meets; what is known already goes on.
+        assert not second_host.fetch("http://10.91.9.1:18422/", timeout=2, rc=None)
+        assert engine.netns.fetch("http://127.0.0.1:18422/") == "hello\n"
+        net("more")
+        assert "10.91.9.2" in run(engine.netns.enter(["nft", "list", "chain", "ip", engine.own_name, "admin"])).out
+    finally:
+        run(engine.netns.enter(["nft", "flush", "chain", "ip", engine.own_name, "admin"]))
+
+
+TUNNEL = r"""
+open(my $tun, "+<", "/dev/net/tun") or die "open: $!";
+my $request = pack("a16 S x22", "tun5", 0x1001);
+ioctl($tun, 0x400454ca, $request) or die "TUNSETIFF: $!";
+open(my $devices, "<", "/proc/net/dev"); print grep { /tun5/ } <$devices>;
+"""
+
+
+def test_tunnels_with_net_admin(cli):
+    assert "tun5" in cli.out("run", "--rm", "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun", "debian", "perl", "-e", TUNNEL)
+    assert "TUNSETIFF" in cli("run", "--rm", "--device", "/dev/net/tun", "debian", "perl", "-e", TUNNEL, rc=None).err
+    assert "open" in cli("run", "--rm", "--cap-add", "NET_ADMIN", "debian", "perl", "-e", TUNNEL, rc=None).err
