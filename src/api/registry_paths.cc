@@ -20,8 +20,7 @@ bool is_name_part(std::string_view part) {
     size_t end = at;
     while (end < part.size() && !is_word(part[end])) ++end;
     std::string_view separator = part.substr(at, end - at);
-    if (separator != "." && separator != "_" && separator != "__" &&
-        separator.find_first_not_of('-') != separator.npos)
+    if (separator != "." && separator != "_" && separator != "__" && separator.find_first_not_of('-') != separator.npos)
       return false;
     at = end;
   }

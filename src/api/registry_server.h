@@ -26,7 +26,7 @@ http::Router make_registry_router(engine::Engine& engine, image::RegistryStore& 
 
 // How the program lets the registry server be started and stopped while the engine runs; see POST /caisson/registry.
 struct RegistrySettings {
-  std::string listen;  // "127.0.0.1:5000"
+  std::string listen;                              // "127.0.0.1:5000"
   std::string htpasswd, tls_certificate, tls_key;  // files, "" for none
   bool read_only = false;
 };
@@ -39,7 +39,7 @@ class RegistryControl {
   virtual ~RegistryControl() = default;
   // kConflict: it runs already, with other settings.
   virtual Result<> serve(const RegistrySettings& settings) = 0;
-  virtual Result<> stop() = 0;  // kNotFound: it does not run
+  virtual Result<> stop() = 0;                             // kNotFound: it does not run
   virtual bool settings(RegistrySettings& out) const = 0;  // false: it does not run
   virtual image::RegistryStore& store() = 0;
 };

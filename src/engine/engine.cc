@@ -70,7 +70,11 @@ struct Engine::Parts {
 };
 
 Engine::Engine() : parts_(std::make_unique<Parts>()) {}
-Engine::~Engine() { parts_->executor.reset(); }
+Engine::~Engine() {
+  parts_->executor.reset();
+  if (!parts_->images) return;
+  if (auto written = parts_->images->write_uses(); !written) log_warn("%s, ignoring", written.error().message.c_str());
+}
 
 const EngineOptions& Engine::options() const { return parts_->options; }
 
@@ -240,8 +244,8 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
                                                                   !parts.containers->list().empty()));
   if (parts.options.default_storage_size > 0 && !parts.host.quota_problem.empty())
     return fail(ErrorKind::kUnsupported, "storage option size: %s", parts.host.quota_problem.c_str());
-  parts.images = TRY(
-      image::ImageStore::open(parts.options.data_root, *parts.database, parts.options.storage_driver == "vfs"));
+  parts.images =
+      TRY(image::ImageStore::open(parts.options.data_root, *parts.database, parts.options.storage_driver == "vfs"));
   parts.images->use_worker(parts.options.program_dir + "/caisson-fetch");
   parts.network = TRY(network::NetworkManager::create(network_config_of(parts.options)));
   parts.networks = TRY_CTX(NetworkStore::open(*parts.database, *parts.network), "reading the networks");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <mutex>
 #include <set>
 
 #include "base/clock.h"
@@ -74,6 +75,10 @@ std::vector<GcChoice> choose_garbage(std::vector<GcImage> images, const ImageGcP
   return out;
 }
 
+struct ImageGc::Running : std::mutex {};
+
+ImageGc::ImageGc(Services services) : services_(std::move(services)), running_(std::make_unique<Running>()) {}
+
 ImageGc::~ImageGc() {
   // Its timers are the loop's, which no longer runs, and may be gone already.
   if (subscription_) services_.events.unsubscribe(subscription_);
@@ -130,7 +135,7 @@ std::vector<GcChoice> ImageGc::plan() { return choose_garbage(images(), services
 
 std::vector<GcChoice> ImageGc::run() {
   if (!services_.options.image_gc.is_on()) return {};
-  std::lock_guard lock(running_);
+  std::lock_guard lock(*running_);
   std::vector<GcChoice> gone;
   for (auto& choice : plan()) {
     auto users_of = [&](const std::string& id) { return services_.containers.users_of_image(id); };

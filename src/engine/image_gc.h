@@ -4,7 +4,7 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,7 +36,7 @@ std::vector<GcChoice> choose_garbage(std::vector<GcImage> images, const ImageGcP
 
 class ImageGc {
  public:
-  explicit ImageGc(Services services) : services_(std::move(services)) {}
+  explicit ImageGc(Services services);
   ~ImageGc();
   // Every minute, and soon after an image came. Loop thread.
   void start();
@@ -50,7 +50,8 @@ class ImageGc {
   void soon();
 
   Services services_;
-  std::mutex running_;
+  struct Running;
+  std::unique_ptr<Running> running_;  // one run at a time
   sys::EventLoop::TimerId timer_ = 0, soon_timer_ = 0;
   uint64_t subscription_ = 0;
 };

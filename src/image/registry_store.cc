@@ -2,6 +2,7 @@
 #include "image/registry_store.h"
 
 #include <algorithm>
+#include <mutex>
 #include <set>
 
 #include "base/clock.h"
@@ -105,8 +106,11 @@ const char* own_architecture() {
 
 }  // namespace
 
+struct RegistryStore::Mutex : std::mutex {};
+
 RegistryStore::RegistryStore(const std::string& root, db::Database& database, ImageStore& images)
-    : database_(database), images_(images), uploads_(root + "/tmp") {}
+    : database_(database), images_(images), uploads_(root + "/tmp"), mutex_(std::make_unique<Mutex>()) {}
+RegistryStore::~RegistryStore() = default;
 
 Result<std::unique_ptr<RegistryStore>> RegistryStore::open(const std::string& root, db::Database& database,
                                                            ImageStore& images) {
@@ -141,12 +145,12 @@ Result<> RegistryStore::load() {
 }
 
 void RegistryStore::set_local_name(const std::string& name) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*mutex_);
   local_name_ = name;
 }
 
 std::string RegistryStore::local_name() const {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*mutex_);
   return local_name_;
 }
 
@@ -178,7 +182,7 @@ std::vector<std::string> RegistryStore::repositories() const {
     for (const auto& tag : image.repo_tags)
       if (prefix.size() > 1 && tag.starts_with(prefix))
         out.insert(tag.substr(prefix.size(), tag.rfind(':') - prefix.size()));
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*mutex_);
   for (const auto& [name, repository] : repositories_)
     if (!repository.manifests.empty()) out.insert(name);
   return {out.begin(), out.end()};
@@ -186,7 +190,7 @@ std::vector<std::string> RegistryStore::repositories() const {
 
 bool RegistryStore::has_repository(const std::string& repository) const {
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(*mutex_);
     if (auto found = repositories_.find(repository); found != repositories_.end() && !found->second.empty())
       return true;
   }
@@ -199,7 +203,7 @@ std::vector<std::string> RegistryStore::tags(const std::string& repository) cons
   for (const auto& image : local_images(repository))
     for (const auto& tag : image.repo_tags)
       if (tag.starts_with(prefix)) out.insert(tag.substr(prefix.size()));
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*mutex_);
   if (auto found = repositories_.find(repository); found != repositories_.end())
     for (const auto& [tag, digest] : found->second.tags) out.insert(tag);
   return {out.begin(), out.end()};
@@ -208,7 +212,7 @@ std::vector<std::string> RegistryStore::tags(const std::string& repository) cons
 bool RegistryStore::has_blob(const std::string& repository, const std::string& digest) const {
   if (!digest::is_valid(digest)) return false;
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(*mutex_);
     if (auto found = repositories_.find(repository); found != repositories_.end())
       if (found->second.blobs.contains(digest)) return images_.has_blob(digest);
   }
@@ -232,7 +236,7 @@ Result<> RegistryStore::link_blob(const std::string& repository, const std::stri
       "INSERT INTO registry_blobs(repository, digest, since_ns, was_named) VALUES(?1, ?2, ?3, 0) ON CONFLICT DO UPDATE "
       "SET since_ns=?3",
       {repository, digest, now}, db::Durability::kRelaxed));
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*mutex_);
   repositories_[repository].blobs[digest].since_ns = now;
   return {};
 }
@@ -257,7 +261,7 @@ Result<bool> RegistryStore::mount_blob(const std::string& from, const std::strin
 
 Result<> RegistryStore::remove_blob(const std::string& repository, const std::string& digest) {
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(*mutex_);
     auto found = repositories_.find(repository);
     if (found == repositories_.end() || !found->second.blobs.contains(digest))
       return fail(ErrorKind::kNotFound, "blob unknown to registry");
@@ -276,7 +280,7 @@ Result<RegistryManifest> RegistryStore::find_manifest(const std::string& reposit
                                                       const std::string& reference) const {
   bool by_digest = digest::is_valid(reference);
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(*mutex_);
     if (auto found = repositories_.find(repository); found != repositories_.end()) {
       std::string digest = reference;
       if (!by_digest)
@@ -322,7 +326,7 @@ Result<RegistryManifest> RegistryStore::put_manifest(const std::string& reposito
     if (!has_blob(repository, blob)) return fail(ErrorKind::kNotFound, "blob unknown to registry: %s", blob.c_str());
     bool is_linked;
     {
-      std::lock_guard lock(mutex_);
+      std::lock_guard lock(*mutex_);
       is_linked = repositories_[repository].blobs.contains(blob);
     }
     if (!is_linked) TRY(link_blob(repository, blob));  // a local image's, which may be untagged later
@@ -344,7 +348,7 @@ Result<RegistryManifest> RegistryStore::put_manifest(const std::string& reposito
                             {repository, blob}));
     return {};
   }));
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*mutex_);
   auto& known = repositories_[repository];
   if (!by_digest) known.tags[reference] = digest;
   for (const auto& blob : parsed.blobs) known.blobs[blob].was_named = true;
@@ -359,7 +363,7 @@ Result<> RegistryStore::forget_manifest(const std::string& repository, const std
     return database_.execute("DELETE FROM registry_manifests WHERE repository=?1 AND digest=?2", {repository, digest});
   }));
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(*mutex_);
     auto& known = repositories_[repository];
     std::erase_if(known.tags, [&](const auto& entry) { return entry.second == digest; });
     known.manifests.erase(digest);
@@ -379,7 +383,7 @@ Result<> RegistryStore::remove_manifest(const std::string& repository, const std
     TRY(forget_manifest(repository, reference));
   } else {
     TRY(database_.execute("DELETE FROM registry_tags WHERE repository=?1 AND tag=?2", {repository, reference}));
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(*mutex_);
     repositories_[repository].tags.erase(reference);
   }
   for (const auto& name : names)
@@ -393,7 +397,7 @@ Result<> RegistryStore::remove_manifest(const std::string& repository, const std
 Result<int64_t> RegistryStore::sweep(const std::string& repository) {
   std::vector<std::string> doomed;
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(*mutex_);
     auto found = repositories_.find(repository);
     if (found == repositories_.end()) return 0;
     std::set<std::string> named;
@@ -420,7 +424,7 @@ Result<RegistryStore::Pruned> RegistryStore::prune(bool untagged) {
   std::vector<std::pair<std::string, std::string>> doomed;
   std::vector<std::string> names;
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(*mutex_);
     for (const auto& [name, repository] : repositories_) {
       names.push_back(name);
       if (!untagged) continue;
@@ -450,7 +454,7 @@ Result<RegistryStore::Pruned> RegistryStore::prune(bool untagged) {
 
 std::vector<RegistryManifest> RegistryStore::referrers(const std::string& repository, const std::string& digest) const {
   std::vector<RegistryManifest> out;
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*mutex_);
   auto found = repositories_.find(repository);
   if (found == repositories_.end()) return out;
   for (const auto& [name, manifest] : found->second.manifests)

@@ -8,7 +8,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +28,7 @@ struct RegistryManifest {
 
 class RegistryStore {
  public:
+  ~RegistryStore();
   static Result<std::unique_ptr<RegistryStore>> open(const std::string& root, db::Database& database,
                                                      ImageStore& images);
 
@@ -39,7 +39,7 @@ class RegistryStore {
   void set_untag(std::function<Result<>(const std::string& name)> untag) { remove_name_ = std::move(untag); }
   RegistryUploads& uploads() { return uploads_; }
 
-  std::vector<std::string> repositories() const;             // sorted
+  std::vector<std::string> repositories() const;  // sorted
   bool has_repository(const std::string& repository) const;
   std::vector<std::string> tags(const std::string& repository) const;  // sorted as the specification wants it
 
@@ -100,7 +100,8 @@ class RegistryStore {
   ImageStore& images_;
   RegistryUploads uploads_;
   std::function<Result<>(const std::string& name)> remove_name_ = [](const std::string&) -> Result<> { return {}; };
-  mutable std::mutex mutex_;  // guards all below
+  struct Mutex;
+  std::unique_ptr<Mutex> mutex_;  // guards all below
   std::string local_name_;
   std::map<std::string, Repository> repositories_;
 };

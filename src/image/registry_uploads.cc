@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <atomic>
+#include <mutex>
 #include <vector>
 
 #include "base/clock.h"
@@ -26,6 +27,9 @@ struct RegistryUploads::Upload {
   }
 };
 
+struct RegistryUploads::Mutex : std::mutex {};
+
+RegistryUploads::RegistryUploads(std::string tmp) : tmp_(std::move(tmp)), mutex_(std::make_unique<Mutex>()) {}
 RegistryUploads::~RegistryUploads() = default;
 
 Result<std::string> RegistryUploads::begin(const std::string& repository) {
@@ -34,9 +38,8 @@ Result<std::string> RegistryUploads::begin(const std::string& repository) {
   std::string id = random_hex(32);
   upload->repository = repository;
   upload->touched_ns = monotonic_ns();
-  std::lock_guard lock(mutex_);
-  if (uploads_.size() >= kMaxUploads)
-    return fail(ErrorKind::kExhausted, "more than %zu uploads are open", kMaxUploads);
+  std::lock_guard lock(*mutex_);
+  if (uploads_.size() >= kMaxUploads) return fail(ErrorKind::kExhausted, "more than %zu uploads are open", kMaxUploads);
   upload->file = TRY(sys::open_file(path_of(id), O_WRONLY | O_CREAT | O_EXCL, 0600));
   upload->path = path_of(id);
   uploads_[id] = std::move(upload);
@@ -44,7 +47,7 @@ Result<std::string> RegistryUploads::begin(const std::string& repository) {
 }
 
 Result<int64_t> RegistryUploads::size(const std::string& repository, const std::string& id) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*mutex_);
   auto found = uploads_.find(id);
   if (found == uploads_.end() || found->second->repository != repository)
     return fail(ErrorKind::kNotFound, "no such upload");
@@ -53,7 +56,7 @@ Result<int64_t> RegistryUploads::size(const std::string& repository, const std::
 
 Result<std::shared_ptr<RegistryUploads::Upload>> RegistryUploads::take(const std::string& repository,
                                                                        const std::string& id) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*mutex_);
   auto found = uploads_.find(id);
   if (found == uploads_.end() || found->second->repository != repository)
     return fail(ErrorKind::kNotFound, "no such upload");
@@ -61,7 +64,7 @@ Result<std::shared_ptr<RegistryUploads::Upload>> RegistryUploads::take(const std
   found->second->busy = true;
   auto held = found->second;
   return std::shared_ptr<Upload>(held.get(), [this, held](Upload*) {
-    std::lock_guard again(mutex_);
+    std::lock_guard again(*mutex_);
     held->busy = false;
     held->touched_ns = monotonic_ns();
   });
@@ -94,31 +97,29 @@ Result<std::string> RegistryUploads::finish(const std::string& repository, const
                                             const std::string& digest) {
   auto upload = TRY(take(repository, id));
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(*mutex_);
     uploads_.erase(id);
   }
   std::string found = upload->hasher.finish();
-  if (found != digest)
-    return fail(ErrorKind::kCorrupt, "the digest of what was uploaded is '%s'", found.c_str());
+  if (found != digest) return fail(ErrorKind::kCorrupt, "the digest of what was uploaded is '%s'", found.c_str());
   return std::exchange(upload->path, {});
 }
 
 Result<> RegistryUploads::cancel(const std::string& repository, const std::string& id) {
   auto upload = TRY(take(repository, id));
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*mutex_);
   uploads_.erase(id);
   return {};
 }
 
 void RegistryUploads::expire(int64_t now) {
-  std::lock_guard lock(mutex_);
-  std::erase_if(uploads_, [&](const auto& entry) {
-    return !entry.second->busy && now - entry.second->touched_ns > kIdleNs;
-  });
+  std::lock_guard lock(*mutex_);
+  std::erase_if(uploads_,
+                [&](const auto& entry) { return !entry.second->busy && now - entry.second->touched_ns > kIdleNs; });
 }
 
 int64_t RegistryUploads::bytes() {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*mutex_);
   int64_t total = 0;
   for (const auto& [id, upload] : uploads_) total += upload->size;
   return total;

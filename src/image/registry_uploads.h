@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -22,7 +21,7 @@ class RegistryUploads {
   static constexpr int64_t kMaxBlob = int64_t{64} << 30;
   static constexpr int64_t kIdleNs = int64_t{3600} * 1'000'000'000;
 
-  explicit RegistryUploads(std::string tmp) : tmp_(std::move(tmp)) {}
+  explicit RegistryUploads(std::string tmp);
   ~RegistryUploads();
 
   // kExhausted when too many are open.
@@ -46,7 +45,8 @@ class RegistryUploads {
   std::string path_of(const std::string& id) const { return tmp_ + "/image-upload-" + id; }
 
   std::string tmp_;
-  std::mutex mutex_;
+  struct Mutex;
+  std::unique_ptr<Mutex> mutex_;  // guards uploads_
   std::map<std::string, std::shared_ptr<Upload>> uploads_;
 };
 
