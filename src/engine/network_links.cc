@@ -23,6 +23,7 @@ namespace caisson::engine {
 namespace {
 
 constexpr const char* kInterfaceName = "com.docker.network.endpoint.ifname";
+constexpr const char* kSysctls = "com.docker.network.endpoint.sysctls";
 constexpr size_t kMaxNetworks = 64;  // of one container
 
 bool is_user_network(const std::string& name) { return name != "bridge" && name != "host" && name != "none"; }
@@ -78,6 +79,8 @@ network::AttachRequest request_for(const ContainerRecord& record, const NetworkR
   if (!settings->mac_address.empty()) request.mac = settings->mac_address;
   if (auto name = settings->driver_opts.find(kInterfaceName); name != settings->driver_opts.end())
     request.inside = name->second;
+  if (auto found = settings->driver_opts.find(kSysctls); found != settings->driver_opts.end())
+    for (const auto& text : split(found->second, ',')) request.sysctls.push_back(std::string(trim(text)));
   if (settings->ipam_config) {
     request.address = settings->ipam_config->ipv4_address;
     request.link_local = settings->ipam_config->link_local_ips;
@@ -115,7 +118,7 @@ std::optional<std::vector<network::DnsUpstream>> own_upstreams(const Services& s
   const auto& servers = record.host_config.dns.empty() ? services.options.dns : record.host_config.dns;
   if (servers.empty()) return std::nullopt;
   std::vector<network::DnsUpstream> upstreams;
-  for (const auto& server : servers) upstreams.push_back({server, 53, server.starts_with("127.") || server == "::1"});
+  for (const auto& server : servers) upstreams.push_back({server});
   return upstreams;
 }
 

@@ -18,6 +18,7 @@
 #include "network/netns_pool.h"
 #include "network/ports.h"
 #include "network/rules.h"
+#include "sys/files.h"
 #include "sys/nft.h"
 
 namespace caisson::network {
@@ -65,6 +66,30 @@ struct Key {
   std::string container_id, network_id;
   auto operator<=>(const Key&) const = default;
 };
+
+struct Setting {
+  std::string path, value;
+};
+
+Result<std::vector<Setting>> parse_settings(const std::vector<std::string>& texts, const std::string& interface) {
+  std::vector<Setting> out;
+  for (const auto& text : texts) {
+    auto invalid = [&](const char* why) {
+      return fail(ErrorKind::kInvalid, "invalid sysctl '%s' of an endpoint: %s", text.substr(0, 128).c_str(), why);
+    };
+    auto pair = split_once(text, '=');
+    if (!pair) return invalid("it has no value");
+    auto words = split(pair->first, '.');
+    if (words.size() != 5 || words[0] != "net" || (words[3] != "IFNAME" && words[3] != "ifname"))
+      return invalid("the form is net.FAMILY.GROUP.IFNAME.KEY");
+    if ((words[1] != "ipv4" && words[1] != "ipv6") || (words[2] != "conf" && words[2] != "neigh"))
+      return invalid("only net.ipv4 and net.ipv6, conf and neigh belong to an interface");
+    for (char c : words[4])
+      if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')) return invalid("no such key");
+    out.push_back({"/proc/sys/net/" + words[1] + "/" + words[2] + "/" + interface + "/" + words[4], pair->second});
+  }
+  return out;
+}
 
 class Manager final : public NetworkManager {
  public:
@@ -456,6 +481,7 @@ Result<Endpoint> Manager::attach(Sandbox& sandbox, const AttachRequest& request)
   auto network = TRY(find(request.network_id));
   auto ready = TRY(ensure_ready(*network, {}));
   const Key key{request.container_id, request.network_id};
+  auto settings = TRY(parse_settings(request.sysctls, request.inside));
   Rollback undo;
   inside.address = TRY(reserve(key, network, fixed));
   undo.add([this, &key] { forget(key); });
@@ -481,6 +507,11 @@ Result<Endpoint> Manager::attach(Sandbox& sandbox, const AttachRequest& request)
   undo.add([&link, &route] {
     if (auto gone = route.delete_link(*link); !gone) log_debug("%s, ignoring", gone.error().message.c_str());
   });
+  if (!settings.empty())
+    TRY(pool_.run_inside(sandbox.netns.get(), [&]() -> Result<> {
+      for (const auto& setting : settings) TRY_CTX(sys::write_file(setting.path, setting.value), "set sysctl");
+      return {};
+    }));
   TRY(publish_at(*network, ports, true));
   undo.add([this, ports] { rules_.unpublish(ports); });
   TRY(route.wait_ready({*link, network->spec.bridge}, kReadyTimeoutMs));

@@ -80,6 +80,8 @@ struct AttachRequest {
   std::vector<std::string> link_local;  // further addresses of 169.254.0.0/16
   std::vector<PortMapping> ports;       // kConflict names the owner of a taken one
   bool default_route = true;            // by this network; not of an internal one
+  // "net.ipv4.conf.IFNAME.log_martians=1", IFNAME standing for the interface; kInvalid for settings of anything else.
+  std::vector<std::string> sysctls;
 };
 
 // A network namespace with what is needed to work in it from outside.

@@ -380,14 +380,13 @@ while True:
 """
 
 
-@pytest.mark.parametrize("server", ["host loopback", "gateway"])
-def test_names_of_outside(cli, net, engine, server):
+def test_names_of_outside(cli, net, engine):
     net("own", "--subnet", "10.90.30.0/24")
     net("closed", "--internal", "--subnet", "10.90.31.0/24")
     answers = subprocess.Popen(engine.netns.enter(["/usr/bin/python3", "-c", ANSWERS]), stdout=subprocess.PIPE)
     try:
         assert answers.stdout.readline() == b"ready\n"
-        where = "127.0.0.1" if server == "host loopback" else "10.90.30.1"
+        where = "10.90.30.1"
         sleeper(cli, "one", "--network", "own", "--dns", where)
         assert "9.8.7.6" in cli("exec", "one", "nslookup", "some.outside.name", rc=None).out
         assert endpoint(cli, "one", "own")["IPAddress"] in cli("exec", "one", "nslookup", "one", rc=None).out
@@ -463,3 +462,15 @@ def test_tunnels_with_net_admin(cli):
     assert "tun5" in cli.out("run", "--rm", "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun", "debian", "perl", "-e", TUNNEL)
     assert "TUNSETIFF" in cli("run", "--rm", "--device", "/dev/net/tun", "debian", "perl", "-e", TUNNEL, rc=None).err
     assert "open" in cli("run", "--rm", "--cap-add", "NET_ADMIN", "debian", "perl", "-e", TUNNEL, rc=None).err
+
+
+def test_sysctls_and_name_of_an_interface(cli, net):
+    net("own")
+    flags = "name=own,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1,driver-opt=com.docker.network.endpoint.ifname=lan7"
+    out = cli.out("run", "--rm", "--network", flags, "busybox", "sh", "-c", "cat /proc/sys/net/ipv4/conf/lan7/log_martians; ip -o -4 addr show lan7; ip route")
+    assert out.startswith("1\n") and "lan7" in out and "default via" in out
+    for bad, words in (("net.ipv4.ip_forward=1", "the form is"), ("net.core.x.IFNAME.y=1", "only net.ipv4"), ("net.ipv4.conf.IFNAME.../x=1", "sysctl"),
+                       ("net.ipv4.conf.IFNAME.nonsense=1", "nonsense")):
+        failed = cli("run", "--rm", "--network", f"name=own,driver-opt=com.docker.network.endpoint.sysctls={bad}", "busybox", "true", rc=125)
+        assert words in failed.err, failed
+    assert cli("run", "--rm", "--network", "name=own,driver-opt=com.docker.network.endpoint.ifname=a/b", "busybox", "true", rc=125).err
