@@ -24,6 +24,7 @@ using tar::Entry;
 using tar::EntryType;
 
 constexpr std::string_view kWhiteoutPrefix = ".wh.", kWhiteoutMeta = ".wh..wh.", kOpaqueMark = ".wh..wh..opq";
+constexpr const char* kDefaultAcl = "system.posix_acl_default";
 constexpr size_t kMaxName = 255;
 constexpr int kMaxLinks = 40;
 
@@ -99,7 +100,8 @@ class Unpacker {
   Result<UniqueFd> make_implicit_dir(const Place& place, const std::string& name, bool over_whiteout,
                                      const std::optional<ParentChain::Found>& lower);
   Result<> clear_name(int dir, const std::string& name);
-  Result<> finish_times();
+  Result<> finish_directories();
+  Result<> set_directory_metadata(int fd, std::string path, sys::Metadata metadata);
 
   tar::Reader reader_;
   int root_;
@@ -110,8 +112,13 @@ class Unpacker {
   // directory or link on its path may be the one.
   std::string cached_path_;
   UniqueFd cached_dir_;
-  // Set last, as making entries changes them.
-  std::vector<std::pair<std::string, int64_t>> directory_times_;
+  // Set last: making entries changes the time, and entries inherit the default list.
+  struct Late {
+    std::string path;
+    int64_t mtime_ns = 0;
+    std::string default_acl;
+  };
+  std::vector<Late> late_;
 };
 
 Result<UnpackedLayer> Unpacker::run() {
@@ -124,7 +131,7 @@ Result<UnpackedLayer> Unpacker::run() {
     ++result_.entries;
   }
   TRY(reader_.drain());
-  TRY(finish_times());
+  TRY(finish_directories());
   // Links between a removed directory and the rest are counted roughly.
   result_.size = std::max<int64_t>(result_.size, 0);
   return result_;
@@ -172,8 +179,14 @@ Result<> Unpacker::add(const Entry& entry) {
 
 Result<> Unpacker::add_root(const Entry& entry) {
   if (entry.type != EntryType::kDirectory) return fail(ErrorKind::kInvalid, "layer: the root is no directory");
-  directory_times_.emplace_back(".", entry.mtime_ns);
-  return sys::set_metadata(root_, metadata_of(entry), false);
+  return set_directory_metadata(root_, ".", metadata_of(entry));
+}
+
+Result<> Unpacker::set_directory_metadata(int fd, std::string path, sys::Metadata metadata) {
+  Late late{.path = std::move(path), .mtime_ns = metadata.mtime_ns};
+  if (auto acl = metadata.xattrs.extract(kDefaultAcl)) late.default_acl = std::move(acl.mapped());
+  late_.push_back(std::move(late));
+  return sys::set_metadata(fd, metadata, false);
 }
 
 Result<> Unpacker::add_whiteout(int dir, const std::string& name) {
@@ -194,9 +207,8 @@ Result<> Unpacker::add_directory(int dir, const std::string& name, const Path& p
     TRY(sys::make_dir_at(dir, name));
   }
   auto fd = TRY(sys::open_at(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  TRY(sys::set_metadata(fd.get(), metadata_of(entry), false));
+  TRY(set_directory_metadata(fd.get(), to_text(path), metadata_of(entry)));
   if (over_whiteout) TRY(sys::set_xattr(fd.get(), sys::kOpaqueXattr, "y"));
-  directory_times_.emplace_back(to_text(path), entry.mtime_ns);
   return {};
 }
 
@@ -352,11 +364,9 @@ Result<UniqueFd> Unpacker::make_implicit_dir(const Place& place, const std::stri
   TRY(sys::make_dir_at(place.dir.get(), name));
   auto fd = TRY(sys::open_at(place.dir.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   if (lower) {
-    auto metadata = TRY(metadata_of(*lower));
-    TRY(sys::set_metadata(fd.get(), metadata, false));
     Path full = place.path;
     full.push_back(name);
-    directory_times_.emplace_back(to_text(full), metadata.mtime_ns);
+    TRY(set_directory_metadata(fd.get(), to_text(full), TRY(metadata_of(*lower))));
   } else {
     TRY(sys::set_metadata(fd.get(), {}, false));
   }
@@ -378,12 +388,14 @@ Result<> Unpacker::clear_name(int dir, const std::string& name) {
   return {};
 }
 
-Result<> Unpacker::finish_times() {
+Result<> Unpacker::finish_directories() {
   cached_dir_.reset();
-  for (const auto& [path, mtime_ns] : directory_times_) {
+  for (const Late& late : late_) {
     // A later member may have put something else there.
-    auto fd = sys::open_in_root(root_, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    if (fd) TRY(sys::set_mtime(fd->get(), mtime_ns));
+    auto fd = sys::open_in_root(root_, late.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (!fd) continue;
+    if (!late.default_acl.empty()) TRY(sys::set_xattr(fd->get(), kDefaultAcl, late.default_acl));
+    TRY(sys::set_mtime(fd->get(), late.mtime_ns));
   }
   return {};
 }

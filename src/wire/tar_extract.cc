@@ -17,6 +17,8 @@ namespace caisson::tar {
 
 namespace {
 
+constexpr const char* kDefaultAcl = "system.posix_acl_default";
+
 class Extraction {
  public:
   Extraction(ByteSource& tar, int root, std::string destination, const ExtractOptions& options)
@@ -47,7 +49,13 @@ class Extraction {
   std::vector<char> buffer_;
   std::string cached_path_;
   UniqueFd cached_dir_;
-  std::vector<std::pair<std::string, int64_t>> directory_times_;
+  // Set last: making entries changes the time, and entries inherit the default list.
+  struct Late {
+    std::string path;
+    int64_t mtime_ns = 0;
+    std::string default_acl;
+  };
+  std::vector<Late> late_;
 };
 
 // Path below the destination, "" for itself; lexical, as Docker cleans names.
@@ -152,8 +160,11 @@ Result<> Extraction::make(int dir, const std::string& name, const std::string& p
       auto st = TRY(sys::stat_at(dir, name));
       if (!st) TRY(sys::make_dir_at(dir, name));
       auto fd = TRY(sys::open_at(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-      directory_times_.emplace_back(path, entry.mtime_ns);
-      return sys::set_metadata(fd.get(), metadata_of(entry), false);
+      sys::Metadata metadata = metadata_of(entry);
+      Late late{.path = path, .mtime_ns = entry.mtime_ns};
+      if (auto acl = metadata.xattrs.extract(kDefaultAcl)) late.default_acl = std::move(acl.mapped());
+      late_.push_back(std::move(late));
+      return sys::set_metadata(fd.get(), metadata, false);
     }
     case EntryType::kSymlink:
       if (entry.link.empty()) return fail(ErrorKind::kInvalid, "link %s has no target", quoted(entry.path).c_str());
@@ -195,9 +206,11 @@ Result<> Extraction::run() {
       return fail(ErrorKind::kIo, "extracting %s: %s", quoted(entry->path).c_str(), done.error().message.c_str());
   }
   TRY(reader_.drain());
-  for (auto last = directory_times_.rbegin(); last != directory_times_.rend(); ++last) {
-    auto dir = sys::open_in_root(root_, destination_ + "/" + last->first, O_RDONLY | O_DIRECTORY);
-    if (dir) TRY(sys::set_mtime(dir->get(), last->second));
+  for (auto last = late_.rbegin(); last != late_.rend(); ++last) {
+    auto dir = sys::open_in_root(root_, destination_ + "/" + last->path, O_RDONLY | O_DIRECTORY);
+    if (!dir) continue;
+    if (!last->default_acl.empty()) TRY(sys::set_xattr(dir->get(), kDefaultAcl, last->default_acl));
+    TRY(sys::set_mtime(dir->get(), last->mtime_ns));
   }
   return {};
 }
