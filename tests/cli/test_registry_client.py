@@ -14,7 +14,7 @@ from harness.registry import Registry
 @pytest.fixture(scope="module")
 def odd(scratch, netns):
     """A registry with moods."""
-    registry = LyingRegistry(scratch + "/odd", netns, 5070, token_life=300)
+    registry = LyingRegistry(scratch + "/odd", netns, 5070)
     yield registry
     registry.stop()
 
@@ -100,13 +100,14 @@ def test_login_push_and_pull_with_tokens(cli, netns, scratch):
 
 
 def test_a_token_that_runs_out_is_fetched_again(caisson, netns, scratch):
-    """A second of life: none lasts for the whole transfer, as the registry takes it."""
-    server = LyingRegistry(scratch + "/short", netns, 5072, token_needed=True, token_life=1)
+    """Good for four requests: none lasts for a whole push."""
+    server = LyingRegistry(scratch + "/short", netns, 5072, token_needed=True, token_uses=4)
     try:
         login(caisson, server.address)
         name = f"{server.address}/auth/short:1"
         caisson("tag", "busybox", name)
         caisson("push", name)
+        assert len(server.requests("/token", "POST")) >= 2, "one by the identity token, and one more"
         caisson("rmi", name)
         caisson("pull", name)
         caisson("rmi", name)

@@ -125,7 +125,8 @@ class Handler(BaseHTTPRequestHandler):
             return True
         words = (self.headers.get("Authorization") or "").split(" ", 1)
         token = self.server.tokens.get(words[1]) if len(words) == 2 and words[0] == "Bearer" else None
-        if token and time.time() < token["ends"] and any(scope.startswith(f"repository:{repository}:") for scope in token["scopes"]):
+        if token and token["left"] > 0 and any(scope.startswith(f"repository:{repository}:") for scope in token["scopes"]):
+            token["left"] -= 1
             return True
         self.error(401, "UNAUTHORIZED", "authentication required",
                    WWW_Authenticate=f'Bearer realm="{self.own_url()}/token",service="lies",scope="repository:{repository}:pull"')
@@ -150,8 +151,8 @@ class Handler(BaseHTTPRequestHandler):
                 return self.error(401, "UNAUTHORIZED", "incorrect identity token")
         scopes = [s for s in scopes if user or not s.startswith("repository:auth/")]
         name = f"token-{self.count('token')}"
-        self.server.tokens[name] = {"scopes": scopes, "ends": time.time() + self.server.token_life}
-        answer = {"access_token" if form is not None else "token": name, "expires_in": self.server.token_life}
+        self.server.tokens[name] = {"scopes": scopes, "left": self.server.token_uses}
+        answer = {"access_token" if form is not None else "token": name, "expires_in": 300}
         if user and (query.get("offline_token") == ["true"] or (form or {}).get("access_type") == ["offline"]):
             answer["refresh_token"] = "alices-identity"
         return self.answer(200, json.dumps(answer).encode(), Content_Type="application/json")
@@ -408,7 +409,7 @@ class Server(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.log = open(options["directory"] + "/requests.log", "a", encoding="utf-8")
         self.counts, self.repositories, self.uploads, self.tokens = {}, {}, {}, {}
-        self.token_life, self.token_needed, self.post_only = options.get("token_life", 300), options.get("token_needed", False), options.get("post_only", False)
+        self.token_uses, self.token_needed, self.post_only = options.get("token_uses", 1000), options.get("token_needed", False), options.get("post_only", False)
         self.secure = "cert" in options
         if self.secure:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
