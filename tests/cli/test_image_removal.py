@@ -100,7 +100,7 @@ def test_under_a_running_container(cli, api):
     image = api.ok("GET", "/images/gone/busy:1/json")["Id"]
     made = cli.out("commit", cli.out("create", "--name", "maker", "busybox", "sleep", "99"), "gone/runs:1")
     cli("rm", "maker")
-    user = cli.out("run", "-d", "--init", "gone/runs:1")
+    user = cli.out("run", "-d", "gone/runs:1")
     hard = f"conflict: unable to delete {short(made)} (cannot be forced) - image is being used by running container {short(user)}"
     assert delete(api, made) == (409, hard) and delete(api, made, "force=1") == (409, hard)
     assert delete(api, "gone/runs:1", "force=1") == [("Untagged", "gone/runs:1")]
@@ -188,10 +188,10 @@ def test_prune_filters(cli, api):
 
 
 @pytest.mark.parametrize("filters, words", [({"nonsense": ["1"]}, "invalid filter 'nonsense'"), ({"dangling": ["maybe"]}, "dangling"), ({"until": ["1h", "2h"]}, "until"),
-                                            ({"until": ["x"]}, "until")])
+                                            ({"until": ["x"]}, "x")])
 def test_bad_prune_filters(api, filters, words):
     answer = api.post("/images/prune?filters=" + urllib.parse.quote(json.dumps(filters)))
-    assert answer.status in (400, 500) and words in answer.message
+    assert answer.status in (400, 500) and words in answer.message.lower()
 
 
 def test_prune_at_the_client(cli, api, image):

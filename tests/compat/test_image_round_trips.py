@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 
 import pytest
 
@@ -51,10 +52,11 @@ def podman():
     conmon = unpacked("conmon", "conmon")
     top = f"{TREE}/build/tests/podman-{os.getpid()}"
     os.makedirs(top)
+    runroot = tempfile.mkdtemp(prefix="pod-")  # podman takes 50 characters
     with open(top + "/containers.conf", "w", encoding="ascii") as file:
         file.write(f'[engine]\nconmon_path = ["{conmon}"]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nnetwork_cmd_path = "/bin/false"\n')
     with open(top + "/storage.conf", "w", encoding="ascii") as file:
-        file.write(f'[storage]\ndriver = "vfs"\ngraphroot = "{top}/root"\nrunroot = "{top}/run"\n')
+        file.write(f'[storage]\ndriver = "vfs"\ngraphroot = "{top}/root"\nrunroot = "{runroot}"\n')
     with open(top + "/policy.json", "w", encoding="ascii") as file:
         file.write('{"default":[{"type":"insecureAcceptAnything"}]}')
     env = {**ENV, "PATH": PATH, "CONTAINERS_CONF": top + "/containers.conf", "CONTAINERS_STORAGE_CONF": top + "/storage.conf", "HOME": top, "XDG_RUNTIME_DIR": top, "TMPDIR": top}
@@ -62,10 +64,11 @@ def podman():
     def call(*args, **options):
         if args[0] == "load":
             args = ("load", "--signature-policy", top + "/policy.json", *args[1:])
-        return run([program, "--root", top + "/root", "--runroot", top + "/run", "--tmpdir", top + "/tmp", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", *map(str, args)], env,
+        return run([program, "--root", top + "/root", "--runroot", runroot, "--tmpdir", top + "/tmp", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", *map(str, args)], env,
                    timeout=120, **options)
     yield call
     remove_tree(top)
+    remove_tree(runroot)
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +229,18 @@ def test_skopeo_copies_from_the_registry_what_we_pushed(api, registry, skopeo, p
     assert load(api, tmp_path / "fetched.tar") == "fetched:1"
     again = api.ok("GET", "/images/fetched:1/json")
     assert (again["Id"], again["Descriptor"]["digest"]) == (shown["Id"], shown["Descriptor"]["digest"])
+
+
+@pytest.mark.parametrize("form, kind", [("v2s2", "application/vnd.docker.distribution.manifest.v2+json"), ("oci", "application/vnd.oci.image.manifest.v1+json")])
+def test_both_kinds_of_manifest_are_pulled_and_run(api, registry, skopeo, cli, form, kind):
+    remote = f"{registry.address}/{cli.name}/{form}:1"
+    skopeo("copy", "--dest-tls-verify=false", "--format", form, f"docker-archive:{IMAGES}/busybox.tar:busybox:latest", "docker://" + remote)
+    raw = skopeo("inspect", "--tls-verify=false", "--raw", "docker://" + remote).raw
+    cli("pull", remote)
+    pulled = api.ok("GET", f"/images/{remote}/json")
+    assert json.loads(raw)["mediaType"] == kind and pulled["RepoDigests"] == [remote.removesuffix(":1") + "@" + digest_of(raw)]
+    assert pulled["Id"] == json.loads(raw)["config"]["digest"]
+    assert cli.out("run", "--rm", remote, "echo", "runs") == "runs"
 
 
 # --- podman -------------------------------------------------------------------------------------------
