@@ -101,7 +101,7 @@ class LegacyReader {
     for (const char* gone : {"id", "parent", "Size", "parent_id", "layer_id", "throwaway"}) members->erase(gone);
     for (auto& [key, value] : *members) value.text = compact(value.text);
     (*members)["rootfs"] = {"{\"type\":\"layers\",\"diff_ids\":[" + diff_ids + "]}"};
-    (*members)["history"] = {"[" + history + "]"};
+    (*members)["history"] = {compact("[" + history + "]")};
     out.config_json = json::encode(*members);
     return out;
   }

@@ -219,7 +219,8 @@ TEST_CASE("store: an image with children stays, ancestors without names go with 
   REQUIRE(s.load(docker_archive({{{base_tar(), app_tar(), web_tar()}, "top:1", ""}})));
   std::string base = s.id("base:1"), middle = s.id("middle:1"), top = s.id("top:1");
   auto adopt = [&](const std::string& name, const std::string& parent) {
-    REQUIRE(s.store->commit_image(s.store->find(name)->manifest_digest, "", name + "@" + digest::sha256(name), parent));
+    REQUIRE(s.store->commit_image(s.store->find(name + ":1")->manifest_digest, "", name + "@" + digest::sha256(name),
+                                  parent));
   };
   adopt("middle", base);
   adopt("top", middle);
@@ -518,8 +519,14 @@ TEST_CASE("store: what a crash left is removed by open, what was complete stays"
   CHECK(s.blobs() == 3);
   CHECK(s.store->layers("a"));
 
-  // A layer lost behind our back takes its image along, nothing else.
+  // A layer lost behind our back is unpacked again; without its blob it takes its image along, nothing else.
   REQUIRE(sys::remove_tree(s.store->layers("a")->directories[0]));
+  s.reopen();
+  REQUIRE(s.store->list().size() == 1);
+  CHECK(sys::path_exists(s.store->layers("a")->directories[0] + "/bin/busybox"));
+  REQUIRE(sys::remove_tree(s.store->layers("a")->directories[0]));
+  REQUIRE(sys::remove_file(s.temp.path + "/images/blobs/sha256/" +
+                           std::string(digest::hex_of(digest::sha256(base_tar())))));
   s.reopen();
   CHECK(s.store->list().empty());
   CHECK(s.load(docker_archive({{{base_tar()}, "a:latest", ""}})));
