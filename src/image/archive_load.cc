@@ -287,7 +287,7 @@ Result<> Loader::unpack(const PlannedImage& plan, size_t number) {
   auto upto = [&](size_t count) {
     return std::vector<std::string>(diff_ids.begin(), diff_ids.begin() + static_cast<ptrdiff_t>(count));
   };
-  if (store_.layer_store().find(upto(number + 1))) return {};
+  if (store_.keep_layer(upto(number + 1))) return {};
   int64_t size = static_cast<int64_t>(layer.size());
   std::string id = short_digest(diff_ids[number]);
   progress_.send(transfer_line("Loading layer", id, 0, size));

@@ -34,6 +34,9 @@ Result<BlobStore> BlobStore::open(const std::string& root, const std::string& tm
   store.directory_ = root + "/images";
   store.tmp_ = tmp;
   TRY(sys::make_dirs(store.directory_ + "/blobs/sha256", 0700));
+  // Of documents that were being replaced when the engine ended.
+  for (const std::string& name : TRY(sys::list_dir(store.directory_)))
+    if (name.find(".tmp-") != std::string::npos) TRY(sys::remove_file(store.directory_ + "/" + name));
   std::string layout = store.directory_ + "/oci-layout";
   if (!sys::path_exists(layout)) TRY(sys::replace_file(layout, R"({"imageLayoutVersion":"1.0.0"})"));
   return store;

@@ -296,6 +296,13 @@ bool DiskImageStore::has_layer(const std::string& diff_id) {
   return layers_.has_self_contained(diff_id);
 }
 
+bool DiskImageStore::keep_layer(const std::vector<std::string>& diff_ids) {
+  // Before it is looked for: a collection in between must not take it.
+  protect_layer(diff_ids.back());
+  protect_layer(spec::chain_id(diff_ids, diff_ids.size()));
+  return layers_.find(diff_ids).has_value();
+}
+
 Result<UniqueFd> DiskImageStore::open_blob(const std::string& digest) { return blobs_.open_blob(digest); }
 
 Result<> DiskImageStore::add_blob(const std::string& digest, ByteSource& bytes) {

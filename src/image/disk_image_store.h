@@ -67,6 +67,8 @@ class DiskImageStore : public ImageStore {
   BlobStore& blobs() { return blobs_; }
   LayerStore& layer_store() { return layers_; }
   Result<> publish(SpooledBlob& blob);
+  // Is the layer that is last in `diff_ids` here? Then it stays until the caller's lease ends.
+  bool keep_layer(const std::vector<std::string>& diff_ids);
   // `tar` is known to have the digest `diff_id` when `verified`.
   Result<> add_layer(const std::string& diff_id, const std::vector<std::string>& parents, ByteSource& tar,
                      bool verified);

@@ -30,8 +30,7 @@ Result<> DiskImageStore::open_holds() {
 Result<> DiskImageStore::expire_holds(int64_t now) {
   TRY(database_.execute("DELETE FROM held_blobs WHERE boot<>'' AND boot<>?1", {this_boot()}, db::Durability::kRelaxed));
   return database_.execute("DELETE FROM held_blobs WHERE holder=?1 AND (since_ns<?2 OR since_ns>?3)",
-                           {std::string(kPullHolder), now - kPullHoldNs, now + kPullHoldNs},
-                           db::Durability::kRelaxed);
+                           {std::string(kPullHolder), now - kPullHoldNs, now + kPullHoldNs}, db::Durability::kRelaxed);
 }
 
 Result<> DiskImageStore::hold_blobs(const std::vector<std::string>& digests, const std::string& holder, Hold how) {

@@ -11,8 +11,9 @@ Result<> DiskImageStore::open_uses() {
   static const std::vector<std::string> kSchema = {
       "CREATE TABLE image_uses(image_id TEXT PRIMARY KEY, used_ns INTEGER NOT NULL)"};
   TRY(database_.migrate("image-uses", kSchema));
-  return database_.query("SELECT image_id, used_ns FROM image_uses", {},
-                         [&](const db::Row& row) { uses_[row.text(0)] = {row.integer(1), true}; });
+  return database_.query("SELECT image_id, used_ns FROM image_uses", {}, [&](const db::Row& row) {
+    uses_[row.text(0)] = {row.integer(1), true};
+  });
 }
 
 void DiskImageStore::note_use(const std::string& image_id) {

@@ -169,7 +169,7 @@ def test_image_that_is_beyond_help_is_forgotten_with_a_line(engine):
 
 def test_what_belongs_to_nothing_goes_at_the_start(engine):
     engine.stop()
-    stray = ["images/blobs/sha256/" + "a" * 64, "layers/" + "b" * 64 + "/x", "tmp/image-blob-left", "tmp/image-layer-left/y", "containers/" + "c" * 64 + "/upper/z"]
+    stray = ["images/index.json.tmp-00112233", "images/blobs/sha256/" + "a" * 64, "layers/" + "b" * 64 + "/x", "tmp/image-blob-left", "tmp/image-layer-left/y", "containers/" + "c" * 64 + "/upper/z"]
     for path in stray:
         os.makedirs(os.path.dirname(f"{engine.data_root}/{path}"), exist_ok=True)
         with open(f"{engine.data_root}/{path}", "w", encoding="ascii") as file:
