@@ -184,6 +184,9 @@ class Engine:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        end = time.monotonic() + 10  # dying takes its time on a loaded machine
+        while self.processes() and time.monotonic() < end:
+            time.sleep(0.02)
         self.remove_traces()
 
     def remove_traces(self):
