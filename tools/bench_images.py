@@ -24,6 +24,7 @@ import time
 
 import bench
 import bench_image_data as data
+from harness.api import UnixConnection
 
 PORT = 5000
 REFERENCE = f"127.0.0.1:{PORT}/{data.NAME}:{data.TAG}"
@@ -130,11 +131,20 @@ class ApiEngine:
     def save(self):
         return run(self.curl + ["-o", self.root + "/saved.tar", f"http://d/images/{data.NAME}:{data.TAG}/get"])
 
+    def ask(self, method, path):
+        connection = UnixConnection(self.socket, 300)
+        connection.request(method, path)
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        if answer.status >= 300:
+            raise RuntimeError(f"{method} {path}: {answer.status} {body[:200]!r}")
+        return body
+
     def forget(self):
-        api = bench.Api(self.socket)
-        for image in api.ok("GET", "/images/json"):
+        for image in json.loads(self.ask("GET", "/images/json")):
             if not any(tag.startswith("busybox:") for tag in image["RepoTags"] or []):
-                api.request("DELETE", f"/images/{image['Id']}?force=1", timeout=120)
+                self.ask("DELETE", f"/images/{image['Id']}?force=1")
         if os.path.exists(self.root + "/saved.tar"):
             os.remove(self.root + "/saved.tar")
 
@@ -146,7 +156,7 @@ class Podman:
             raise RuntimeError("podman could not be had from Debian")
         self.root, self.folder = root + "/podman", folder
         os.makedirs(self.root)
-        for name, text in (("policy.json", '{"default":[{"type":"insecureAcceptAnything"}]}'), ("registries.conf", ""), ("storage.conf", "[storage]\ndriver=\"overlay\"\n"), ("containers.conf", "")):
+        for name, text in (("policy.json", '{"default":[{"type":"insecureAcceptAnything"}]}'), ("registries.conf", ""), ("storage.conf", f'[storage]\ndriver="overlay"\ngraphroot="{self.root}/data"\nrunroot="{self.root}/run"\n'), ("containers.conf", "")):
             with open(f"{self.root}/{name}", "w", encoding="ascii") as file:
                 file.write(text)
         self.env = {"PATH": ":".join(glob.glob(bench.DEBS + "/*/usr/bin") + ["/usr/sbin:/usr/bin:/sbin:/bin"]), "HOME": self.root, "TMPDIR": self.root,
