@@ -4,6 +4,7 @@
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include <cstdlib>
 
 #include <algorithm>
 #include <thread>
@@ -24,6 +25,17 @@
 namespace caisson::api {
 
 namespace {
+
+// As the environment has it, without passwords.
+std::string shown_proxy(const char* upper, const char* lower) {
+  const char* found = getenv(upper);
+  if (!found || !*found) found = getenv(lower);
+  std::string text = found ? found : "";
+  size_t scheme = text.find("://"), at = text.rfind('@');
+  if (at == text.npos) return text;
+  size_t begin = scheme == text.npos ? 0 : scheme + 3;
+  return begin < at ? text.substr(0, begin) + "xxxxx:xxxxx" + text.substr(at) : text;
+}
 
 void ping(Context&, Call& call) {
   http::Headers headers;
@@ -162,6 +174,9 @@ void info(Context& context, Call& call) {
   describe_registries(*context.engine.live_options(), out.registry_config);
   out.ncpu = static_cast<int64_t>(std::thread::hardware_concurrency());
   out.mem_total = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+  out.http_proxy = shown_proxy("HTTP_PROXY", "http_proxy");
+  out.https_proxy = shown_proxy("HTTPS_PROXY", "https_proxy");
+  out.no_proxy = shown_proxy("NO_PROXY", "no_proxy");
   out.docker_root_dir = context.engine.options().data_root;
   out.name = host.nodename;
   out.labels = context.engine.live_options()->labels;
@@ -225,16 +240,11 @@ constexpr Route kRoutes[] = {
 
 // Answered with 501 and a sentence, so that a client sees what is missing and not a typing error.
 constexpr Route kMissing[] = {
-    {"POST", "/build", nullptr},
-    {"POST", "/session", nullptr},
-    {"POST", "/grpc", nullptr},
-    {"POST", "/containers/{}/copy", nullptr},
-    {"GET", "/plugins", nullptr},
-    {"GET", "/swarm", nullptr},
-    {"GET", "/nodes", nullptr},
-    {"GET", "/services", nullptr},
-    {"GET", "/tasks", nullptr},
-    {"GET", "/configs", nullptr},
+    {"POST", "/build", nullptr},  {"POST", "/session", nullptr},
+    {"POST", "/grpc", nullptr},   {"POST", "/containers/{}/copy", nullptr},
+    {"GET", "/plugins", nullptr}, {"GET", "/swarm", nullptr},
+    {"GET", "/nodes", nullptr},   {"GET", "/services", nullptr},
+    {"GET", "/tasks", nullptr},   {"GET", "/configs", nullptr},
 };
 
 }  // namespace

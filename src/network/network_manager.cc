@@ -13,12 +13,13 @@
 #include "base/rollback.h"
 #include "base/text.h"
 #include "network/bridge.h"
+#include "network/endpoint_settings.h"
 #include "network/ipam.h"
 #include "network/name_sockets.h"
 #include "network/netns_pool.h"
 #include "network/ports.h"
 #include "network/rules.h"
-#include "sys/files.h"
+#include "network/subnet_plan.h"
 #include "sys/nft.h"
 
 namespace caisson::network {
@@ -27,7 +28,6 @@ namespace {
 constexpr int kReadyTimeoutMs = 5'000;
 constexpr size_t kMaxPorts = 4096;  // of one container; a range of the whole port space is a mistake
 constexpr int kEventsAtOnce = 64;
-constexpr size_t kMaxReserved = 4'096;  // of one network
 
 bool is_table_name(std::string_view name) {
   if (name.empty() || name.size() > 64) return false;
@@ -66,30 +66,6 @@ struct Key {
   std::string container_id, network_id;
   auto operator<=>(const Key&) const = default;
 };
-
-struct Setting {
-  std::string path, value;
-};
-
-Result<std::vector<Setting>> parse_settings(const std::vector<std::string>& texts, const std::string& interface) {
-  std::vector<Setting> out;
-  for (const auto& text : texts) {
-    auto invalid = [&](const char* why) {
-      return fail(ErrorKind::kInvalid, "invalid sysctl '%s' of an endpoint: %s", text.substr(0, 128).c_str(), why);
-    };
-    auto pair = split_once(text, '=');
-    if (!pair) return invalid("it has no value");
-    auto words = split(pair->first, '.');
-    if (words.size() != 5 || words[0] != "net" || (words[3] != "IFNAME" && words[3] != "ifname"))
-      return invalid("the form is net.FAMILY.GROUP.IFNAME.KEY");
-    if ((words[1] != "ipv4" && words[1] != "ipv6") || (words[2] != "conf" && words[2] != "neigh"))
-      return invalid("only net.ipv4 and net.ipv6, conf and neigh belong to an interface");
-    for (char c : words[4])
-      if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')) return invalid("no such key");
-    out.push_back({"/proc/sys/net/" + words[1] + "/" + words[2] + "/" + interface + "/" + words[4], pair->second});
-  }
-  return out;
-}
 
 class Manager final : public NetworkManager {
  public:
@@ -132,7 +108,6 @@ class Manager final : public NetworkManager {
   std::vector<NetworkPtr> all_networks();
   Result<std::vector<Subnet>> taken_subnets(bool of_host);
   Result<> plan_subnet(NetworkSpec& spec, Network& network);
-  Result<std::unique_ptr<Ipam>> make_ipam(const NetworkSpec& spec, const Subnet& subnet) const;
   Result<Ready> ensure_ready(Network& network, const std::optional<Subnet>& hint);
   Result<> ensure_rules();
   Result<> install_rules();
@@ -210,49 +185,10 @@ Result<std::vector<Subnet>> Manager::taken_subnets(bool of_host) {
 
 // With setup_mutex_.
 Result<> Manager::plan_subnet(NetworkSpec& spec, Network& network) {
-  if (spec.subnet.empty()) {
-    if (!spec.gateway.empty() || !spec.range.empty())
-      return fail(ErrorKind::kInvalid, "a gateway or range needs a subnet");
-    network.subnet = TRY(choose_subnet(TRY(taken_subnets(true)), blocks_));
-    spec.subnet = network.subnet->text();
-    spec.gateway = format_ipv4(network.subnet->address);
-    return {};
-  }
-  Subnet subnet = TRY(parse_subnet(spec.subnet));
-  if (subnet.prefix < 8 || subnet.prefix > 30)
-    return fail(ErrorKind::kInvalid, "subnet %s: the prefix must be between 8 and 30", spec.subnet.c_str());
-  subnet.address = subnet.network();
-  if (spec.gateway.empty()) {
-    // The first address of the range, as far as there is one, else of the subnet.
-    uint32_t base = spec.range.empty() ? subnet.network() : TRY(parse_subnet(spec.range)).network();
-    spec.gateway = format_ipv4(base == subnet.network() ? base + 1 : base);
-  }
-  auto gateway = parse_ipv4(spec.gateway);
-  if (!gateway) return fail(ErrorKind::kInvalid, "invalid gateway address %s", quoted(spec.gateway).c_str());
-  if (!subnet.contains(*gateway))
-    return fail(ErrorKind::kInvalid, "no matching subnet for gateway %s", spec.gateway.c_str());
-  if (*gateway == subnet.network() || *gateway == subnet.broadcast())
-    return fail(ErrorKind::kInvalid, "gateway %s is not the address of a host", spec.gateway.c_str());
-  for (const auto& other : TRY(taken_subnets(false)))
-    if (other.overlaps(subnet))
-      return fail(ErrorKind::kDenied, "invalid pool request: Pool overlaps with other one on this address space");
-  subnet.address = *gateway;
-  network.subnet = subnet;
+  auto used = TRY(taken_subnets(spec.subnet.empty()));
+  network.subnet =
+      TRY(spec.subnet.empty() ? choose_network_subnet(spec, used, blocks_) : check_network_subnet(spec, used));
   return {};
-}
-
-Result<std::unique_ptr<Ipam>> Manager::make_ipam(const NetworkSpec& spec, const Subnet& subnet) const {
-  auto ipam = std::make_unique<Ipam>(subnet);
-  if (!spec.range.empty()) TRY(ipam->restrict_to(TRY(parse_subnet(spec.range))));
-  if (spec.reserved.size() > kMaxReserved)
-    return fail(ErrorKind::kInvalid, "more than %zu auxiliary addresses", kMaxReserved);
-  for (const auto& text : spec.reserved) {
-    auto address = parse_ipv4(text);
-    if (!address) return fail(ErrorKind::kInvalid, "invalid auxiliary address %s", quoted(text).c_str());
-    if (auto kept = ipam->reserve(*address); !kept)
-      return fail(ErrorKind::kInvalid, "no matching subnet for aux-address %s", text.c_str());
-  }
-  return ipam;
 }
 
 Result<> Manager::add_network(NetworkSpec& spec, bool make) {
@@ -508,10 +444,7 @@ Result<Endpoint> Manager::attach(Sandbox& sandbox, const AttachRequest& request)
     if (auto gone = route.delete_link(*link); !gone) log_debug("%s, ignoring", gone.error().message.c_str());
   });
   if (!settings.empty())
-    TRY(pool_.run_inside(sandbox.netns.get(), [&]() -> Result<> {
-      for (const auto& setting : settings) TRY_CTX(sys::write_file(setting.path, setting.value), "set sysctl");
-      return {};
-    }));
+    TRY(pool_.run_inside(sandbox.netns.get(), [&]() -> Result<> { return apply_settings(settings); }));
   TRY(publish_at(*network, ports, true));
   undo.add([this, ports] { rules_.unpublish(ports); });
   TRY(route.wait_ready({*link, network->spec.bridge}, kReadyTimeoutMs));

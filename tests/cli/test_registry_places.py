@@ -225,7 +225,8 @@ def test_insecure_registries(own_engine, client_of, scratch, netns, authority, f
 PROXY = TREE + "/tests/harness/forward_proxy.py"
 
 
-def test_proxies(own_engine, client_of, scratch, netns, authority, far, monkeypatch):
+@pytest.mark.parametrize("way", ["environment", "flags", "daemon.json"])
+def test_proxies(own_engine, client_of, scratch, netns, authority, far, monkeypatch, way):
     """CONNECT for https, whole addresses for http, with a password; the proxy knows the name that we do not."""
     log = scratch + "/proxy.log"
     with open(log, "wb") as out:
@@ -236,13 +237,19 @@ def test_proxies(own_engine, client_of, scratch, netns, authority, far, monkeypa
     plain = LyingRegistry(scratch + "/behind", netns, 5085, address=far)
     try:
         wait_for(lambda: "listening" in open(log, encoding="utf-8").read(), "the proxy")
-        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
-            monkeypatch.setenv(name, "http://user:pass@10.231.7.1:5090")
-        monkeypatch.setenv("NO_PROXY", "10.231.7.1")
+        where = "http://user:pass@10.231.7.1:5090"
+        config, flags = {"insecure-registries": ["hidden.test:5085"]}, []
+        for name, value in (("http-proxy", where), ("https-proxy", where), ("no-proxy", "10.231.7.1")):
+            # What is set otherwise counts more than the environment.
+            monkeypatch.setenv(name.upper().replace("-", "_"), value if way == "environment" else "http://nowhere.invalid:1")
+            if way == "flags":
+                flags += [f"--{name}", value]
+            if way == "daemon.json":
+                config.setdefault("proxies", {})[name] = value
         os.makedirs(scratch + "/certs-proxy/hidden.test:5084", exist_ok=True)
         run(["cp", authority.pem, scratch + "/certs-proxy/hidden.test:5084/ca.crt"])
-        engine = other_engine(own_engine, config={"insecure-registries": ["hidden.test:5085"]},
-                              extra=["--registry-certs-dir", scratch + "/certs-proxy"]).start()
+        engine = other_engine(own_engine, config=config, extra=["--registry-certs-dir", scratch + "/certs-proxy", *flags]).start()
+        assert engine.api.ok("GET", "/info")["HttpProxy"] == "http://xxxxx:xxxxx@10.231.7.1:5090"
         client = client_of(engine)
         client("pull", "hidden.test:5084/good/x:1")
         client("pull", "hidden.test:5085/good/y:1")

@@ -117,6 +117,32 @@ constexpr Flag kFlags[] = {
        return {};
      },
      FlagForm::kSingle, true},
+    {"http-proxy", nullptr, "URL", "Proxy for http registries, instead of HTTP_PROXY",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.proxies["HTTP_PROXY"] = v;
+       return {};
+     }},
+    {"https-proxy", nullptr, "URL", "Proxy for https registries, instead of HTTPS_PROXY",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.proxies["HTTPS_PROXY"] = v;
+       return {};
+     }},
+    {"no-proxy", nullptr, "LIST", "Hosts, domains and networks that no proxy is for, instead of NO_PROXY",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       o.proxies["NO_PROXY"] = v;
+       return {};
+     }},
+    {"proxies", "proxies", "KEY=VALUE", "The same for daemon.json: http-proxy, https-proxy, no-proxy",
+     [](DaemonOptions& o, const std::string& v) -> Result<> {
+       auto pair = split_once(v, '=');
+       if (!pair || (pair->first != "http-proxy" && pair->first != "https-proxy" && pair->first != "no-proxy"))
+         return fail(ErrorKind::kInvalid, "the keys are http-proxy, https-proxy and no-proxy, not %s", quoted(v).c_str());
+       std::string name;
+       for (char c : pair->first) name += c == '-' ? '_' : static_cast<char>(c - 32);
+       o.proxies.try_emplace(name, pair->second);
+       return {};
+     },
+     FlagForm::kMap, false},
     {"log-opt", "log-opts", "KEY=VALUE", "Option of the default log driver; may be repeated",
      [](DaemonOptions& o, const std::string& v) -> Result<> {
        auto pair = split_once(v, '=');

@@ -35,7 +35,7 @@ Result<std::vector<std::string>> values_of(const Flag& flag, const json::Raw& va
   if (auto list = json::decode<std::vector<std::string>>(value.text)) return *list;
   if (auto text = json::decode<std::string>(value.text)) return std::vector<std::string>{*text};
   std::vector<std::string> values;
-  if (name == "log-opt") {
+  if (name == "log-opt" || name == "proxies") {
     // Docker takes strings only here, and says so.
     auto map = json::decode<std::map<std::string, std::string>>(value.text);
     if (!map) return fail(ErrorKind::kInvalid, "expected an object of strings");

@@ -2,6 +2,7 @@
 // Flags of caissond and the keys of daemon.json that mean the same.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +31,7 @@ struct DaemonOptions {
   bool log_json = false;
   int request_timeout_s = -1;  // that requests under way have when the engine stops; -1: the default
   bool validate = false, cleanup_network = false, show_help = false, show_version = false;
+  std::map<std::string, std::string> proxies;  // HTTP_PROXY, HTTPS_PROXY, NO_PROXY: instead of the environment's
   std::vector<std::string> notices;  // of what was accepted and does nothing; told at the start
 };
 

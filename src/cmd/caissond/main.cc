@@ -67,6 +67,9 @@ Result<> run(const DaemonOptions& options, int argc, char** argv) {
   UniqueFd signals(signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals) return fail_errno("signalfd");
   umask(0022);
+  // The worker for registries goes by the environment; nobody else reads it yet.
+  for (const auto& [name, value] : options.proxies)
+    if (setenv(name.c_str(), value.c_str(), 1) < 0) return fail_errno("setenv '%s'", name.c_str());
   auto activated = TRY(sys::take_activation_sockets());
   // Threads come and go with the load; two arenas are enough and keep idle memory small.
   mallopt(M_ARENA_MAX, 2);
