@@ -50,10 +50,9 @@ void update(std::string_view text) {
   auto change = decode_twice<spec::HostConfig>(text);
   if (!change) return;
   spec::HostConfig host;
-  std::vector<std::string> warnings;
   engine::HostFacts facts;
   facts.cpus = 2;
-  (void)engine::merge_update(host, *change, facts, warnings).has_value();
+  (void)engine::merge_update(host, *change, facts).has_value();
 }
 
 void exec(std::string_view text) {

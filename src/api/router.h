@@ -63,7 +63,7 @@ std::span<const Route> disk_usage_routes();
 std::span<const Route> volume_routes();
 std::span<const Route> secret_routes();
 std::span<const Route> store_routes();    // ours: self-check, what a prune would take, the registry server
-std::span<const Route> network_routes();   // networks
+std::span<const Route> network_routes();  // networks
 std::span<const Route> missing_routes();  // families of later releases
 
 inline constexpr int kMinVersion = 24, kMaxVersion = 51;

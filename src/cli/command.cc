@@ -49,7 +49,7 @@ std::span<const std::span<const Command>> command_tables() {
       file_commands(),     stats_commands(),    update_commands(),    prune_commands(),   volume_commands(),
       secret_commands(),   commit_commands(),   clone_commands(),     inspect_commands(), image_commands(),
       transfer_commands(), registry_commands(), system_commands(),    events_commands(),  disk_usage_commands(),
-      context_commands(),  store_commands(), network_commands()};
+      context_commands(),  store_commands(),    network_commands()};
   return kTables;
 }
 

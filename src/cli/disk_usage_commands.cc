@@ -232,8 +232,8 @@ Result<int> disk_usage(App& app, const Invocation& call) {
     app.out.print(TRY(format_one(format, all, "formatter.DiskUsageContext")));
     return 0;
   }
-  for (const Usage& usage : {image_usage(df), container_usage(df), volume_usage(df), cache_usage(df), log_usage(df),
-                             rest_usage(df)}) {
+  for (const Usage& usage :
+       {image_usage(df), container_usage(df), volume_usage(df), cache_usage(df), log_usage(df), rest_usage(df)}) {
     JsonValue row = JsonValue::object();
     row.set("Active", std::to_string(usage.active));
     row.set("Reclaimable", reclaimable_text(usage));

@@ -75,9 +75,9 @@ Result<std::shared_ptr<OpenRoot>> ContainerRoots::open_stopped(Container& contai
   out->layers = TRY(services_.images.layers(record.image_id));
   image::OverlayOptions options;
   options.is_volatile = record.host_config.auto_remove;
-  auto rootfs = TRY_CTX(image::mount_root(out->layers, services_.paths.upper(record.id),
-                                             services_.paths.work(record.id), options),
-                        "mounting the root file system");
+  auto rootfs = TRY_CTX(
+      image::mount_root(out->layers, services_.paths.upper(record.id), services_.paths.work(record.id), options),
+      "mounting the root file system");
   out->files = TRY(sys::assemble_root(std::move(rootfs), TRY(mounts_of(record)), record.host_config.readonly_rootfs,
                                       services_.paths.temporary()));
   container.open_root() = out;

@@ -401,9 +401,11 @@ Result<> normalise_host_config(spec::HostConfig& host, spec::ContainerConfig& co
   if (host.memory_swappiness == -1) host.memory_swappiness.reset();  // how clients say that they do not say
   TRY(check_policies(host));
   if (TRY(storage_size(host)) > 0 && !facts.quota_problem.empty())
-    return fail(ErrorKind::kInternal,
-                "--storage-opt is supported only for overlay over xfs with 'pquota' mount option or ext4 with 'prjquota': "
-                "%s", facts.quota_problem.c_str());
+    return fail(
+        ErrorKind::kInternal,
+        "--storage-opt is supported only for overlay over xfs with 'pquota' mount option or ext4 with 'prjquota': "
+        "%s",
+        facts.quota_problem.c_str());
   TRY(check_health(config));
   TRY(check_ports(host, config, warnings));
   TRY(runtime::resolve_capabilities(host.cap_add, host.cap_drop, host.privileged));

@@ -159,9 +159,8 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
   if (auto open = container.open_root().lock(); open && open->files.spare)
     request.rootfs = std::move(open->files.spare);
   else
-    request.rootfs =
-        TRY_CTX(image::mount_root(chain, paths.upper(record.id), paths.work(record.id), overlay_options),
-                "mounting the root file system");
+    request.rootfs = TRY_CTX(image::mount_root(chain, paths.upper(record.id), paths.work(record.id), overlay_options),
+                             "mounting the root file system");
 
   SpecFacts facts;
   facts.limits = services_.limits;

@@ -48,8 +48,7 @@ Result<> check_restart_policy(const spec::HostConfig& host, const spec::RestartP
 
 }  // namespace
 
-Result<> merge_update(spec::HostConfig& host, spec::HostConfig change, const HostFacts& facts,
-                      std::vector<std::string>& warnings) {
+Result<> merge_update(spec::HostConfig& host, spec::HostConfig change, const HostFacts& facts) {
   TRY(check_resource_values(change, facts));
   if (change.memory > 0 && change.memory_swap > 0 && change.memory_swap < change.memory)
     return fail(ErrorKind::kInvalid, "Minimum memoryswap limit should be larger than memory limit, see usage");
@@ -141,7 +140,7 @@ Result<std::vector<std::string>> update_container(const Services& services, cons
   std::vector<std::string> warnings;
   spec::HostConfig change = asked;
   TRY(fit_to_kernel(change, read_kernel_facts(services.cgroups), warnings));
-  auto merged = merge_update(record.host_config, change, facts, warnings);
+  auto merged = merge_update(record.host_config, change, facts);
   if (!merged)
     return merged.error().kind == ErrorKind::kInvalid ? std::unexpected(merged.error())
                                                       : with_context(merged.error(), context);

@@ -15,8 +15,7 @@ namespace caisson::engine {
 
 // Pure: `change` holds what the request names and nothing else; `host` is the container's. kInvalid for wrong
 // values, kConflict where the two contradict each other, with Docker's texts.
-Result<> merge_update(spec::HostConfig& host, spec::HostConfig change, const HostFacts& facts,
-                      std::vector<std::string>& warnings);
+Result<> merge_update(spec::HostConfig& host, spec::HostConfig change, const HostFacts& facts);
 // What of `change` a cgroup has to be told; `devices` are the numbers of those that it names.
 sys::CgroupLimits limits_of_update(const spec::HostConfig& change, const spec::OciBlockIo& devices = {});
 

@@ -10,10 +10,9 @@ using namespace caisson::engine;
 
 namespace {
 std::string refusal(spec::HostConfig host, const spec::HostConfig& change) {
-  std::vector<std::string> warnings;
   HostFacts facts;
   facts.cpus = 4;
-  auto merged = merge_update(host, change, facts, warnings);
+  auto merged = merge_update(host, change, facts);
   return merged ? "" : std::string(error_kind_name(merged.error().kind)) + ": " + merged.error().message;
 }
 }  // namespace
@@ -26,10 +25,9 @@ TEST_CASE("update: what the request names is taken, all else stays") {
   change.memory = 96 << 20;
   change.pids_limit = 50;
   change.restart_policy = {"on-failure", 3};
-  std::vector<std::string> warnings;
   HostFacts facts;
   facts.cpus = 4;
-  REQUIRE(merge_update(host, change, facts, warnings));
+  REQUIRE(merge_update(host, change, facts));
   CHECK(host.memory == 96 << 20);
   CHECK(host.memory_swap == 128 << 20);
   CHECK(host.cpu_shares == 100);
@@ -46,8 +44,7 @@ TEST_CASE("update: limits of single devices") {
   auto host = *json::decode<spec::HostConfig>(R"({"BlkioDeviceReadBps": [{"Path": "/dev/a", "Rate": 1}]})");
   auto change = *json::decode<spec::HostConfig>(
       R"({"BlkioDeviceReadBps": [{"Path": "/dev/b", "Rate": 2}], "BlkioWeightDevice": [{"Path": "/dev/b", "Weight": 20}]})");
-  std::vector<std::string> warnings;
-  REQUIRE(merge_update(host, change, {}, warnings));
+  REQUIRE(merge_update(host, change, {}));
   REQUIRE(host.blkio_device_read_bps.size() == 1);
   CHECK(host.blkio_device_read_bps[0].path == "/dev/b");
   CHECK(host.blkio_weight_device.size() == 1);

@@ -55,7 +55,8 @@ Result<UniqueFd> mount_overlay(const std::vector<std::string>& lowers, const std
   // CAISSON_OVERLAY_MOUNT, for tests, takes a step of the ladder away: "list", or "page" for mount(2).
   const char* forced = getenv("CAISSON_OVERLAY_MOUNT");
   bool by_page = forced && std::string_view(forced) == "page";
-  auto mount = forced ? Result<UniqueFd>(fail_errno_of(EINVAL, "forced")) : sys::make_mount("overlay", layered, attributes);
+  auto mount =
+      forced ? Result<UniqueFd>(fail_errno_of(EINVAL, "forced")) : sys::make_mount("overlay", layered, attributes);
   if (mount || mount.error().err != EINVAL) return mount;
 
   // COMPAT(linux<6.7): no "lowerdir+". From 6.5 on the option itself is refused; before, overlay is behind
@@ -75,8 +76,7 @@ Result<UniqueFd> mount_overlay(const std::vector<std::string>& lowers, const std
 
 Result<UniqueFd> mount_root(const LayerChain& chain, const std::string& upper, const std::string& work,
                             const OverlayOptions& options) {
-  if (!chain.vfs_cache.empty())
-    return mount_vfs(chain.directories, chain.vfs_cache, upper, work, options.read_only);
+  if (!chain.vfs_cache.empty()) return mount_vfs(chain.directories, chain.vfs_cache, upper, work, options.read_only);
   return mount_overlay(chain.directories, upper, work, options);
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/pull_progress.h"
 
+#include <mutex>
+
 #include <algorithm>
 
 #include "base/clock.h"
@@ -65,10 +67,24 @@ std::string short_digest(std::string_view digest) {
   return std::string(digest.substr(colon == std::string_view::npos ? 0 : colon + 1, 12));
 }
 
+struct ProgressSink::State {
+  const Progress& out;
+  std::mutex mutex;
+  bool started = false;
+};
+
+ProgressSink::ProgressSink(const Progress& out) : state_(new State{out, {}, false}) {}
+ProgressSink::~ProgressSink() = default;
+
 void ProgressSink::send(const std::string& line) {
-  std::lock_guard lock(mutex_);
-  started_ = true;
-  if (out_) out_(line);
+  std::lock_guard lock(state_->mutex);
+  state_->started = true;
+  if (state_->out) state_->out(line);
+}
+
+bool ProgressSink::started() const {
+  std::lock_guard lock(state_->mutex);
+  return state_->started;
 }
 
 void TransferMeter::at(int64_t current) {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 #include <functional>
-#include <mutex>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -31,14 +31,14 @@ std::string short_digest(std::string_view digest);
 // Serializes lines of several threads and drops transfer lines that come too fast for one layer.
 class ProgressSink {
  public:
-  explicit ProgressSink(const Progress& out) : out_(out) {}
+  explicit ProgressSink(const Progress& out);
+  ~ProgressSink();
   void send(const std::string& line);
-  bool started() const { return started_; }
+  bool started() const;
 
  private:
-  const Progress& out_;
-  std::mutex mutex_;
-  bool started_ = false;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 // Byte counts of one layer, told at most ten times a second; the last one always.

@@ -2,12 +2,24 @@
 #include "image/transfer_board.h"
 
 #include <chrono>
+#include <condition_variable>
+#include <map>
+#include <mutex>
 
 namespace caisson::image {
 
+struct TransferBoard::State {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::map<std::string, std::shared_ptr<Flight>> flights;
+};
+
+TransferBoard::TransferBoard() : state_(std::make_unique<State>()) {}
+TransferBoard::~TransferBoard() = default;
+
 TransferBoard::Seat TransferBoard::join(const std::string& key) {
-  std::lock_guard lock(mutex_);
-  auto [entry, is_new] = flights_.try_emplace(key);
+  std::lock_guard lock(state_->mutex);
+  auto [entry, is_new] = state_->flights.try_emplace(key);
   if (is_new) {
     entry->second = std::make_shared<Flight>();
     entry->second->key = key;
@@ -16,15 +28,15 @@ TransferBoard::Seat TransferBoard::join(const std::string& key) {
 }
 
 void TransferBoard::end(Flight& flight) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(state_->mutex);
   flight.is_over = true;
-  flights_.erase(flight.key);
-  changed_.notify_all();
+  state_->flights.erase(flight.key);
+  state_->changed.notify_all();
 }
 
 bool TransferBoard::wait(Flight& flight, int milliseconds) {
-  std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, std::chrono::milliseconds(milliseconds), [&] { return flight.is_over; });
+  std::unique_lock lock(state_->mutex);
+  return state_->changed.wait_for(lock, std::chrono::milliseconds(milliseconds), [&] { return flight.is_over; });
 }
 
 }  // namespace caisson::image

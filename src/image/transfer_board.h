@@ -4,17 +4,17 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 
 namespace caisson::image {
 
 class TransferBoard {
  public:
+  TransferBoard();
+  ~TransferBoard();
+
   enum class Phase : unsigned char { kDownloading, kUnpacking };
   struct Flight {
     std::string key;
@@ -48,9 +48,8 @@ class TransferBoard {
   void end(Flight& flight);
   bool wait(Flight& flight, int milliseconds);
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::map<std::string, std::shared_ptr<Flight>> flights_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace caisson::image

@@ -32,7 +32,7 @@ struct DaemonOptions {
   int request_timeout_s = -1;  // that requests under way have when the engine stops; -1: the default
   bool validate = false, cleanup_network = false, show_help = false, show_version = false;
   std::map<std::string, std::string> proxies;  // HTTP_PROXY, HTTPS_PROXY, NO_PROXY: instead of the environment's
-  std::vector<std::string> notices;  // of what was accepted and does nothing; told at the start
+  std::vector<std::string> notices;            // of what was accepted and does nothing; told at the start
 };
 
 // kInvalid names the flag or key. A key that is set in both places is an error, as in Docker.
