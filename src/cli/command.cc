@@ -45,11 +45,11 @@ std::span<const Group> command_groups() {
 
 std::span<const std::span<const Command>> command_tables() {
   static const std::span<const Command> kTables[] = {
-      run_commands(),      list_commands(),     lifecycle_commands(), stream_commands(),  exec_commands(),
-      file_commands(),     stats_commands(),    update_commands(),    prune_commands(),   volume_commands(),
-      secret_commands(),   commit_commands(),   clone_commands(),     inspect_commands(), image_commands(),
-      transfer_commands(), registry_commands(), system_commands(),    events_commands(),  disk_usage_commands(),
-      context_commands(),  store_commands(),    network_commands()};
+      run_commands(),      list_commands(),     lifecycle_commands(), stream_commands(),    exec_commands(),
+      file_commands(),     stats_commands(),    update_commands(),    prune_commands(),     volume_commands(),
+      secret_commands(),   commit_commands(),   clone_commands(),     inspect_commands(),   image_commands(),
+      transfer_commands(), registry_commands(), system_commands(),    events_commands(),    disk_usage_commands(),
+      context_commands(),  store_commands(),    network_commands(),   image_host_commands()};
   return kTables;
 }
 

@@ -72,6 +72,7 @@ std::span<const Command> file_commands();
 std::span<const Command> stats_commands();
 std::span<const Command> update_commands();
 std::span<const Command> prune_commands();
+std::span<const Command> image_host_commands();
 std::span<const Command> network_commands();
 std::span<const Command> volume_commands();
 std::span<const Command> secret_commands();

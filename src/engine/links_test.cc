@@ -14,7 +14,10 @@ LinkedContainer linked(const char* alias, const char* config) {
   record->name = "db";
   record->config = *json::decode<spec::ContainerConfig>(config);
   record->config.hostname = "0123456789ab";
-  record->endpoint.address = "172.17.0.9";
+  StoredEndpoint endpoint;
+  endpoint.network = "bridge";
+  endpoint.address = "172.17.0.9";
+  record->endpoints = {endpoint};
   return {alias, record};
 }
 }  // namespace

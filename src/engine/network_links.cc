@@ -24,7 +24,7 @@ namespace {
 
 constexpr const char* kInterfaceName = "com.docker.network.endpoint.ifname";
 constexpr const char* kSysctls = "com.docker.network.endpoint.sysctls";
-constexpr size_t kMaxNetworks = 64;  // of one container
+constexpr size_t kMaxPerContainer = 64;  // of one container
 
 bool is_user_network(const std::string& name) { return name != "bridge" && name != "host" && name != "none"; }
 
@@ -235,7 +235,7 @@ Result<> resolve_networks(ContainerRecord& record, NetworkStore& networks) {
     return {};
   }
   asked.try_emplace(host.network_mode);
-  if (asked.size() > kMaxNetworks) return fail(ErrorKind::kInvalid, "more than %zu networks", kMaxNetworks);
+  if (asked.size() > kMaxPerContainer) return fail(ErrorKind::kInvalid, "more than %zu networks", kMaxPerContainer);
   for (auto& [name, settings] : asked) {
     auto network = networks.find(name);
     // 404 on this route means the image, and clients would go and pull it.
@@ -348,8 +348,8 @@ Result<> connect_network(const Services& services, ContainerRecord& record, cons
   if (record.endpoint_in(network.id) || (record.running() && record.networking.endpoints.contains(network.name)))
     return fail(ErrorKind::kDenied, "endpoint with name %s already exists in network %s", record.name.c_str(),
                 network.name.c_str());
-  if (record.networking.endpoints.size() >= kMaxNetworks)
-    return fail(ErrorKind::kInvalid, "more than %zu networks", kMaxNetworks);
+  if (record.networking.endpoints.size() >= kMaxPerContainer)
+    return fail(ErrorKind::kInvalid, "more than %zu networks", kMaxPerContainer);
   record.networking.endpoints[network.name] = std::move(settings);
   if (!record.running()) return {};
   if (record.status() == Status::kRestarting)

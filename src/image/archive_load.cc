@@ -13,6 +13,7 @@
 #include "image/archive_legacy.h"
 #include "image/archive_members.h"
 #include "image/disk_image_store.h"
+#include "image/early_layers.h"
 #include "image/packed_stream.h"
 #include "image/pull_progress.h"
 #include "image/pull_select.h"
@@ -56,8 +57,7 @@ spec::Platform platform_of(const spec::ImageConfig& config) {
 
 class Loader {
  public:
-  Loader(DiskImageStore& store, ArchiveMembers members, const Progress& progress,
-         std::optional<spec::Platform> platform)
+  Loader(DiskImageStore& store, ArchiveMembers members, ProgressSink& progress, std::optional<spec::Platform> platform)
       : store_(store), members_(std::move(members)), progress_(progress), platform_(std::move(platform)) {}
 
   Result<std::vector<std::string>> run() {
@@ -92,7 +92,7 @@ class Loader {
 
   DiskImageStore& store_;
   ArchiveMembers members_;
-  ProgressSink progress_;
+  ProgressSink& progress_;
   std::optional<spec::Platform> platform_;  // that is asked for
   std::deque<SpooledBlob> repacked_;
   std::vector<PlannedImage> plans_;
@@ -359,8 +359,11 @@ Result<std::vector<std::string>> DiskImageStore::load(ByteSource& tar, const Pro
                                                       const std::optional<spec::Platform>& platform) {
   auto guard = lease();
   auto plain = TRY(open_stream(tar, fetch_program_));
-  auto members = TRY(ArchiveMembers::read(*plain, blobs_));
-  return Loader(*this, std::move(members), progress, platform).run();
+  ProgressSink sink(progress);
+  EarlyLayers early(*this, sink);
+  auto members = TRY(ArchiveMembers::read(*plain, blobs_, [&](const SpooledBlob& member) { early.offer(member); }));
+  early.finish();
+  return Loader(*this, std::move(members), sink, platform).run();
 }
 
 }  // namespace caisson::image

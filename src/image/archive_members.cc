@@ -39,7 +39,8 @@ std::unexpected<Error> not_an_archive(Error error) {
 
 }  // namespace
 
-Result<ArchiveMembers> ArchiveMembers::read(ByteSource& tar, const BlobStore& blobs) {
+Result<ArchiveMembers> ArchiveMembers::read(ByteSource& tar, const BlobStore& blobs,
+                                            const std::function<void(const SpooledBlob&)>& on_file) {
   ArchiveMembers out;
   auto plain = compress::Decompressor::open(tar);
   if (!plain) return not_an_archive(plain.error());
@@ -56,6 +57,7 @@ Result<ArchiveMembers> ArchiveMembers::read(ByteSource& tar, const BlobStore& bl
     if (entry.type == tar::EntryType::kFile) {
       auto spooled = blobs.spool(reader);
       if (!spooled) return not_an_archive(spooled.error());
+      if (on_file) on_file(*spooled);
       out.links_.erase(name);
       out.files_[name] = std::move(*spooled);
     } else if (entry.type == tar::EntryType::kSymlink) {

@@ -4,6 +4,7 @@
 // archive_load.cc's affair.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 
@@ -14,8 +15,10 @@ namespace caisson::image {
 
 class ArchiveMembers {
  public:
-  // Reads the whole stream, gzip or zstd compressed or not. kInvalid for what is no tar.
-  static Result<ArchiveMembers> read(ByteSource& tar, const BlobStore& blobs);
+  // Reads the whole stream, gzip or zstd compressed or not. kInvalid for what is no tar. `on_file` sees each file once
+  // it is there.
+  static Result<ArchiveMembers> read(ByteSource& tar, const BlobStore& blobs,
+                                     const std::function<void(const SpooledBlob&)>& on_file = {});
 
   // nullptr when there is none.
   SpooledBlob* find(const std::string& name);

@@ -20,7 +20,7 @@ CAISSON_JSON(TagList, CAISSON_FIELD("tags", tags))
 
 namespace {
 
-constexpr int kFollowMs = 100;
+constexpr int kLookMs = 100;
 constexpr size_t kMaxTags = 10'000;
 constexpr size_t kMaxAuth = 32 << 10;  // must fit into one message to the worker, certificates beside it
 constexpr int64_t kMaxTagListBytes = 8 << 20;
@@ -123,7 +123,7 @@ class ImagePuller {
     while (true) {
       auto seat = store_.transfers().join(manifest.config.digest);
       if (seat.is_pilot()) return fetch_config(manifest);
-      while (!seat.wait(kFollowMs))
+      while (!seat.wait(kLookMs))
         if (cancel_ && cancel_->load()) return fail(ErrorKind::kCancelled, "context canceled");
     }
   }

@@ -178,7 +178,7 @@ CAISSON_JSON(ImageMetadata, CAISSON_FIELD("LastTagTime", last_tag_time))
 CAISSON_JSON(ImageInspect, CAISSON_FIELD("Id", id), CAISSON_FIELD_OMIT("Descriptor", descriptor),
              CAISSON_FIELD_OMIT("Manifests", manifests), CAISSON_FIELD("RepoTags", repo_tags),
              CAISSON_FIELD("RepoDigests", repo_digests), CAISSON_FIELD("Parent", parent),
-             CAISSON_FIELD("Comment", comment), CAISSON_FIELD("Created", created),
+             CAISSON_FIELD("Comment", comment), CAISSON_FIELD_OMIT("Created", created),
              CAISSON_FIELD("DockerVersion", docker_version), CAISSON_FIELD("Author", author),
              CAISSON_FIELD("Config", config), CAISSON_FIELD("Architecture", architecture),
              CAISSON_FIELD_OMIT("Variant", variant), CAISSON_FIELD("Os", os),

@@ -25,7 +25,7 @@ void put_link(NetlinkBuilder& out, int index, unsigned flags, unsigned change) {
   out.header(header);
 }
 
-std::string named(const char* verb, const std::string& name) {
+std::string about(const char* verb, const std::string& name) {
   return format("%s network device '%s'", verb, name.c_str());
 }
 
@@ -68,7 +68,7 @@ Result<DeviceMover::Device> DeviceMover::find(const std::string& name) {
   ask.put_string(IFLA_IFNAME, name);
   std::optional<LinkInfo> link;
   auto asked =
-      socket_.transact(ask, named("find", name), [&](const NetlinkMessage& message) { link = parse_link(message); });
+      socket_.transact(ask, about("find", name), [&](const NetlinkMessage& message) { link = parse_link(message); });
   if (!asked && asked.error().err != ENODEV) return std::unexpected(std::move(asked).error());
   if (!link) return fail(ErrorKind::kNotFound, "no network device '%s'", name.c_str());
   Device out;
@@ -87,12 +87,12 @@ Result<DeviceMover::Device> DeviceMover::find(const std::string& name) {
 Result<> DeviceMover::send(const std::string& name, int index, int netns, const std::string& new_name) {
   NetlinkBuilder out;
   put_link(out, index, 0, IFF_UP);
-  TRY(socket_.transact(out, named("set down", name)));
+  TRY(socket_.transact(out, about("set down", name)));
   NetlinkBuilder move;
   put_link(move, index, 0, 0);
   move.put_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(netns));
   move.put_string(IFLA_IFNAME, new_name);
-  return socket_.transact(move, named("move", name) + " as '" + new_name + "'");
+  return socket_.transact(move, about("move", name) + " as '" + new_name + "'");
 }
 
 Result<> DeviceMover::receive(const std::string& name, const Device& device, bool up) {
@@ -107,12 +107,12 @@ Result<> DeviceMover::receive(const std::string& name, const Device& device, boo
     header.ifa_index = static_cast<uint32_t>(arrived.index);
     out.header(header);
     for (const auto& [type, value] : address.attributes) out.attribute(type, value.data(), value.size());
-    TRY(socket_.transact(out, named("give back an address to", name)));
+    TRY(socket_.transact(out, about("give back an address to", name)));
   }
   if (!up) return {};
   NetlinkBuilder out;
   put_link(out, arrived.index, IFF_UP, IFF_UP);
-  return socket_.transact(out, named("set up", name));
+  return socket_.transact(out, about("set up", name));
 }
 
 }  // namespace caisson::sys

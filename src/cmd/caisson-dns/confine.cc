@@ -2,19 +2,17 @@
 #include "cmd/caisson-dns/confine.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <seccomp.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <memory>
+
+#include "sys/drop_privileges.h"
 
 namespace caisson::dns {
 namespace {
 
-constexpr uid_t kNobody = 65534;
 [[maybe_unused]] constexpr rlim_t kMemory = rlim_t{512} << 20;
 
 // Sockets, memory, time. No file is opened, no program or process started; of connections only those of the
@@ -65,17 +63,8 @@ Result<> confine() {
   rlimit memory{kMemory, kMemory};
   if (setrlimit(RLIMIT_AS, &memory) < 0) return fail_errno("setrlimit RLIMIT_AS");
 #endif
-  if (geteuid() == 0) {
-    for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability)
-      if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) return fail_errno("prctl PR_CAPBSET_DROP %d", capability);
-    if (setgroups(0, nullptr) < 0) return fail_errno("setgroups");
-    if (setresgid(kNobody, kNobody, kNobody) < 0) return fail_errno("setresgid");
-    // Leaving uid 0 clears the permitted, effective and ambient sets.
-    if (setresuid(kNobody, kNobody, kNobody) < 0) return fail_errno("setresuid");
-  }
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("prctl PR_SET_NO_NEW_PRIVS");
-  // Others of the same user could reach the containers' sockets through ptrace.
-  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return fail_errno("prctl PR_SET_DUMPABLE");
+  // Not dumpable: others of the same user could reach the containers' sockets through ptrace.
+  TRY(sys::drop_privileges());
   return filter_system_calls();
 }
 

@@ -2,7 +2,6 @@
 #include "cmd/caisson-fetch/confine.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -14,12 +13,12 @@
 
 #include <memory>
 
+#include "sys/drop_privileges.h"
+
 #include "base/text.h"
 
 namespace caisson::fetch {
 namespace {
-
-constexpr uid_t kNobody = 65534;
 
 struct Limit {
   int resource;
@@ -166,20 +165,10 @@ Result<> confine() {
     rlimit limit{value, value};
     if (setrlimit(static_cast<__rlimit_resource>(resource), &limit) < 0) return fail_errno("setrlimit %d", resource);
   }
-  if (geteuid() == 0) {
-    // Nothing run here could regain a capability anyway; an empty bounding set makes that visible.
-    for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability)
-      if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) return fail_errno("prctl PR_CAPBSET_DROP %d", capability);
-    if (setgroups(0, nullptr) < 0) return fail_errno("setgroups");
-    if (setresgid(kNobody, kNobody, kNobody) < 0) return fail_errno("setresgid");
-    // Leaving uid 0 clears the permitted, effective and ambient sets.
-    if (setresuid(kNobody, kNobody, kNobody) < 0) return fail_errno("setresuid");
-  }
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("prctl PR_SET_NO_NEW_PRIVS");
-  // Changing the user undid this; a worker whose engine is gone would end by the closed socket, but only between jobs.
+  // Not dumpable: credentials are in this memory.
+  TRY(sys::drop_privileges());
+  // A worker whose engine is gone would end by the closed socket, but only between jobs.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return fail_errno("prctl PR_SET_PDEATHSIG");
-  // No core, no /proc/PID/mem for others of the same user: credentials are in this memory.
-  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return fail_errno("prctl PR_SET_DUMPABLE");
   return filter_system_calls();
 }
 

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/caisson-tls/confine.h"
 
-#include <grp.h>
 #include <seccomp.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <memory>
 
+#include "sys/drop_privileges.h"
+
 namespace caisson::tls {
 namespace {
-
-constexpr uid_t kNobody = 65534;
 
 // Sockets that are open already, memory, time. No file, no new program, no process, no connection of its own.
 constexpr int kAllowed[] = {
@@ -76,16 +73,8 @@ Result<> filter_system_calls() {
 Result<> confine() {
   rlimit none{0, 0};
   if (setrlimit(RLIMIT_CORE, &none) < 0) return fail_errno("setrlimit");
-  if (geteuid() == 0) {
-    for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability)
-      if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) return fail_errno("prctl PR_CAPBSET_DROP %d", capability);
-    if (setgroups(0, nullptr) < 0) return fail_errno("setgroups");
-    if (setresgid(kNobody, kNobody, kNobody) < 0) return fail_errno("setresgid");
-    if (setresuid(kNobody, kNobody, kNobody) < 0) return fail_errno("setresuid");
-  }
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("prctl PR_SET_NO_NEW_PRIVS");
-  // No core, no /proc/PID/mem for others of the same user: the key is in this memory.
-  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return fail_errno("prctl PR_SET_DUMPABLE");
+  // Not dumpable: the key is in this memory.
+  TRY(sys::drop_privileges());
   return filter_system_calls();
 }
 

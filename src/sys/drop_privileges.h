@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a program that parses strangers' bytes stops being root, for good.
+#pragma once
+
+#include "base/result.h"
+
+namespace caisson::sys {
+
+// User and group nobody, no groups, an empty bounding set, no_new_privs, no core and no ptrace by others of the same
+// user. Run by an ordinary user it keeps that user. For single-threaded programs; PR_SET_PDEATHSIG is lost by it.
+Result<> drop_privileges();
+
+}  // namespace caisson::sys
