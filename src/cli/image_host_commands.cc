@@ -114,6 +114,9 @@ Result<Engine> engine_at(const App& app, const std::string& host) {
   if (!host.empty()) {
     options.hosts.clear();
     options.context.clear();
+    options.host_text.clear();
+    options.host_tls = {};
+    options.autostart = false;
     if (host.find("://") != host.npos)
       options.hosts = {host};
     else

@@ -115,9 +115,10 @@ static Result<> tell(const std::string& lines, int64_t pid) {
 Result<> NotifyForwarder::started(App& app, const std::string& container, bool waits) {
   if (!is_immediate_ && directory_.empty()) return {};
   auto shown = inspect_container(app, container);
-  // One that has ended and is removed by now is no error of an attached run, which tells its exit code.
-  if (!shown && (waits || shown.error().kind != ErrorKind::kNotFound)) return std::unexpected(std::move(shown).error());
-  if (!shown) return {};
+  if (!shown && shown.error().kind != ErrorKind::kNotFound) return std::unexpected(std::move(shown).error());
+  // One that has ended and is removed by now is no error of an attached run, which tells its exit code; what it said
+  // before its end may wait to be read.
+  if (!shown) return waits ? forward_until_ready(app, container) : Result<>();
   pid_ = shown->at("State", "Pid").as_int();
   if (is_immediate_) return tell("READY=1", pid_);
   if (waits) return forward_until_ready(app, container);

@@ -211,7 +211,7 @@ def test_progress_of_every_layer(own_engine, counting, layers):
 
 def test_layers_of_every_media_type(own_engine, counting):
     """tar, gzip and zstd in one image; the same content whatever it was packed in."""
-    from harness.lying_registry import OCI, gzip_layer, zstd_stored
+    from harness.lying_images import OCI, gzip_layer, zstd_stored
     engine = own_engine(images=())
     plain, packed, zstd = (store.layer({name: name.encode() * 1000}) for name in ("plain", "packed", "zstd"))
     counting.add_image("resume", [store.busybox_layer(), (plain, OCI + "layer.v1.tar", plain), gzip_layer(packed), (zstd_stored(zstd), OCI + "layer.v1.tar+zstd", zstd)])

@@ -291,7 +291,7 @@ def test_blobs_are_mounted_from_another_repository(caisson, registry):
     caisson("tag", "busybox", first)
     caisson("push", first)
     caisson("tag", "busybox", second)
-    assert "Mounted from mount/first" in caisson.out("push", second)
+    assert "Mounted from " in caisson.out("push", second)  # whichever repository has it: tests share the registry
 
 
 def test_a_manifest_that_was_filed_as_another(caisson, remote):
