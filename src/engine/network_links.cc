@@ -197,18 +197,28 @@ Result<> choose_gateway(const Services& services, ContainerRecord& record, netwo
   }
   if (best == present) return {};
   std::vector<network::PortMapping> ports = orphaned_ports;
+  Rollback undo;
   if (present) {
     auto old = load_endpoint(record.id, *present);
     ports = old.ports;
     services.network.unpublish(old);
-    present->ports.clear();
-    present->is_gateway = false;
+    // Where the new one fails, everything goes by the old one as before.
+    undo.add([&services, &sandbox, &ports, old, gateway = present->gateway]() mutable {
+      for (const auto& done :
+           {services.network.set_default_route(sandbox, gateway), services.network.publish(old, ports)})
+        if (!done) log_warn("going back to the gateway before: %s", done.error().message.c_str());
+    });
   }
   TRY(services.network.set_default_route(sandbox, best ? best->gateway : ""));
   if (!best) return {};
-  best->is_gateway = true;
   auto now = load_endpoint(record.id, *best);
   TRY(services.network.publish(now, ports));
+  undo.commit();
+  if (present) {
+    present->ports.clear();
+    present->is_gateway = false;
+  }
+  best->is_gateway = true;
   best->ports = store_endpoint(now).ports;
   return {};
 }
@@ -364,11 +374,12 @@ Result<> connect_network(const Services& services, ContainerRecord& record, cons
   });
   record.endpoints.push_back(stored_of(endpoint, network));
   std::string endpoint_id = record.endpoints.back().endpoint_id;
-  TRY(choose_gateway(services, record, sandbox, {}));
   TRY(announce(services, record, *record.endpoint_in(network.id)));
   undo.add([&] { services.names.remove(network.id, endpoint_id); });
   TRY(renew_names(services, record, sandbox.netns.get()));
   TRY(change_host_files(record, services.options, services.paths, before, facts_of(record)));
+  // Last, as it moves what works already.
+  TRY(choose_gateway(services, record, sandbox, {}));
   undo.commit();
   return {};
 }
@@ -387,8 +398,8 @@ Result<> disconnect_network(const Services& services, ContainerRecord& record, c
   auto before = facts_of(record);
   auto sandbox = TRY(sandbox_of(services, record));
   auto ports = found->is_gateway ? load_endpoint(record.id, *found).ports : std::vector<network::PortMapping>{};
-  services.names.remove(network.id, found->endpoint_id);
   TRY(services.network.disconnect(record.id, network.manager_id()));
+  services.names.remove(network.id, found->endpoint_id);
   record.endpoints.erase(found);
   TRY(choose_gateway(services, record, sandbox, ports));
   TRY(renew_names(services, record, sandbox.netns.get()));

@@ -498,11 +498,17 @@ Result<> Manager::disconnect(const std::string& container_id, const std::string&
     ports = found->second.ports;
     interface = found->second.interface;
   }
-  rules_.unpublish(ports);
   auto route = sys::RouteSocket::open();
   auto gone = route ? route->delete_link(interface) : Result<>(std::unexpected(route.error()));
+  if (!gone) {
+    // Still attached, so the address stays its own: nothing else has been changed yet.
+    std::lock_guard lock(mutex_);
+    if (auto found = endpoints_.find(key); found != endpoints_.end()) found->second.busy = false;
+    return gone;
+  }
+  rules_.unpublish(ports);
   forget(key);
-  return gone;
+  return {};
 }
 
 Result<> Manager::publish(Endpoint& endpoint, const std::vector<PortMapping>& mappings) {
