@@ -195,7 +195,7 @@ def part_fuzz_smoke(name_filter):
         if f"{stem}_smoke" in broken:
             yield Outcome(name, "failed", broken[f"{stem}_smoke"], f"ninja -C {UNIT_BUILD} {stem}_smoke")
             continue
-        argv = [f"{UNIT_BUILD}/bin/{stem}_smoke", "2", f"fuzz/{stem}"]
+        argv = [f"{UNIT_BUILD}/bin/{stem}_smoke", "2", f"fuzz/{stem}", "20000"]
         code, out = run(argv, 60)
         yield Outcome(name, "failed" if code else "passed", tail(out) if code else "", shell(argv))
 

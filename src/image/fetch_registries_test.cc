@@ -85,8 +85,10 @@ TEST_CASE("registries.conf: mistakes are told with their line") {
   CHECK(mistake_in("[[registry]]\nlocation=\"x\"\n[[registry.mirror]]\ninsecure=true\n").contains("mirror without"));
   CHECK(mistake_in("[aliases]\na = \"B C\"\n").contains("must name an image"));
   CHECK(mistake_in("a = \n").starts_with("t.conf:1: "));
+  CHECK(mistake_in("[=]\n").starts_with("t.conf:1: "));
   CHECK(mistake_in("unqualified-search-registries = \"x\"\n").contains("must be a list"));
   CHECK(mistake_in("").empty());
+  CHECK(mistake_in("# f\xc3\xbcr alle\nshort-name-mode = \"permissive\"\n").empty());
 }
 
 TEST_CASE("where a pull goes") {
