@@ -71,10 +71,10 @@ Result<network::NetworkSpec> spec_of(const NetworkRecord& record) {
   }
   for (const auto& config : record.ipam.config) {
     if (config.subnet.find(':') != std::string::npos) continue;
-    spec.subnet = config.subnet;
-    spec.gateway = config.gateway;
-    spec.range = config.ip_range;
-    for (const auto& [name, address] : config.auxiliary) spec.reserved.push_back(address);
+    spec.v4.subnet = config.subnet;
+    spec.v4.gateway = config.gateway;
+    spec.v4.range = config.ip_range;
+    for (const auto& [name, address] : config.auxiliary) spec.v4.reserved.push_back(address);
   }
   return spec;
 }
@@ -260,8 +260,8 @@ Result<NetworkRecordPtr> DatabaseNetworks::create(spec::NetworkCreate request, s
       if (auto gone = manager_.remove_network(record->id); !gone) log_warn("%s", gone.error().message.c_str());
     });
     if (!record->own_subnet) record->ipam.config = {{}};
-    record->ipam.config[0].subnet = spec.subnet;
-    record->ipam.config[0].gateway = spec.gateway;
+    record->ipam.config[0].subnet = spec.v4.subnet;
+    record->ipam.config[0].gateway = spec.v4.gateway;
   }
   TRY(database_.execute("INSERT INTO networks VALUES(?1, ?2, ?3)", {record->id, record->name, json::encode(*record)}));
   undo.commit();

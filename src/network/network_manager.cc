@@ -84,6 +84,10 @@ class Manager final : public NetworkManager {
   void unpublish(Endpoint& endpoint) override;
   void unpublish(Endpoint& endpoint, const std::vector<PortMapping>& ports) override;
   Result<> set_default_route(Sandbox& sandbox, const std::string& gateway) override;
+  Result<> set_default_route6(Sandbox&, const std::string& gateway) override {
+    if (gateway.empty()) return {};
+    return fail(ErrorKind::kUnsupported, "there are no IPv6 gateways");
+  }
   Result<> restore(const Endpoint& endpoint) override;
   Result<> finish_restore() override;
   int rule_events() override;
@@ -185,9 +189,9 @@ Result<std::vector<Subnet>> Manager::taken_subnets(bool of_host) {
 
 // With setup_mutex_.
 Result<> Manager::plan_subnet(NetworkSpec& spec, Network& network) {
-  auto used = TRY(taken_subnets(spec.subnet.empty()));
+  auto used = TRY(taken_subnets(spec.v4.subnet.empty()));
   network.subnet =
-      TRY(spec.subnet.empty() ? choose_network_subnet(spec, used, blocks_) : check_network_subnet(spec, used));
+      TRY(spec.v4.subnet.empty() ? choose_network_subnet(spec, used, blocks_) : check_network_subnet(spec, used));
   return {};
 }
 
@@ -459,7 +463,10 @@ Result<Endpoint> Manager::attach(Sandbox& sandbox, const AttachRequest& request)
   endpoint.prefix = ready.subnet.prefix;
   if (!network->spec.internal) endpoint.gateway = format_ipv4(ready.subnet.address);
   endpoint.ports = request.ports;
-  for (size_t i = 0; i < ports.size(); ++i) endpoint.ports[i].host_port = ports[i].host_port;
+  for (size_t i = 0; i < ports.size(); ++i) {
+    endpoint.ports[i].host_port = ports[i].host_port;
+    if (endpoint.ports[i].host_ip.empty()) endpoint.ports[i].host_ip = "0.0.0.0";
+  }
   undo.commit();
   std::lock_guard lock(mutex_);
   auto& record = endpoints_[key];
@@ -539,6 +546,7 @@ Result<> Manager::publish(Endpoint& endpoint, const std::vector<PortMapping>& ma
   for (size_t i = 0; i < ports.size(); ++i) {
     endpoint.ports.push_back(mappings[i]);
     endpoint.ports.back().host_port = ports[i].host_port;
+    if (endpoint.ports.back().host_ip.empty()) endpoint.ports.back().host_ip = "0.0.0.0";
   }
   return {};
 }
@@ -680,7 +688,9 @@ Result<> Manager::repair_rules() {
 
 BridgeInfo Manager::bridge_info() {
   std::lock_guard setup(setup_mutex_);
-  BridgeInfo info{config_.bridge, "", "", config_.mtu};
+  BridgeInfo info;
+  info.name = config_.bridge;
+  info.mtu = config_.mtu;
   auto network = find(kDefaultNetwork);
   if (!network) return info;
   auto& subnet = (*network)->subnet;

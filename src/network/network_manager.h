@@ -14,18 +14,34 @@
 
 namespace caisson::network {
 
-// A block of addresses that subnets of one size are cut from.
+// A block of addresses, IPv4 or IPv6, that subnets of one size are cut from.
 struct AddressBlock {
   std::string base;  // "172.17.0.0/12"
   int size = 16;     // prefix of each subnet
 };
 
+// What the outside may do with a network, for each family; Docker's gateway_mode.
+enum class GatewayMode {
+  kNat,             // published ports by address translation, all else is closed
+  kNatUnprotected,  // likewise, and every port of the containers is open to whoever routes there
+  kRouted,          // no translation; published ports are open at the containers' own addresses
+  kIsolated,        // the bridge has no address: no gateway; of internal networks only
+};
+
 struct NetworkConfig {
-  std::string bridge = "caisson0";  // interface name of the default network
-  std::string bridge_address;       // "172.17.0.1/16"; empty: the first free one of `blocks`
-  std::string table;                // name of this engine's own nftables table
+  std::string bridge = "caisson0";      // interface name of the default network
+  std::string bridge_address;           // "172.17.0.1/16"; empty: the first free one of `blocks`
+  bool ipv6 = false;                    // the default network has IPv6 too
+  std::string bridge_address6;          // "fd00:1::1/64"; empty: the first free one of `blocks`
+  std::string fixed_cidr, fixed_cidr6;  // addresses of the default network are chosen from these; empty: all
+  std::string host_ip;                  // where ports are published that name no address; empty: everywhere
+  std::string table;                    // name of this engine's own nftables table
   int mtu = 1500;
   bool enable_nat = true;            // false: no nftables table, and ports cannot be published
+  bool enable_nat6 = true;           // the same for IPv6 alone
+  bool forward = true;               // false: forwarding of the host is never turned on
+  bool masquerade = true;            // of the default network
+  std::string ula_seed;              // subnets of fd00::/8 are chosen by it, where `blocks` has none of IPv6
   bool icc = true;                   // containers of the default network reach each other
   int namespace_pool = 3;            // network namespaces kept ready; 0: made on demand
   std::vector<AddressBlock> blocks;  // empty: 172.17-31.0.0/16, then 192.168.0.0/16 in /20
@@ -34,24 +50,38 @@ struct NetworkConfig {
 // The default network's id in every call here.
 inline constexpr const char* kDefaultNetwork = "bridge";
 
-struct NetworkSpec {
-  std::string id, name;               // name: for messages
-  std::string bridge;                 // interface name
+// The addresses of one family.
+struct AddressPlan {
+  bool enabled = true;
   std::string subnet;                 // "172.18.0.0/16"; empty: chosen
   std::string gateway;                // empty: the first host address
   std::string range;                  // "172.18.5.0/24": addresses are chosen from it only
   std::vector<std::string> reserved;  // never given out
-  bool internal = false;              // no way out, no default route
-  bool icc = true;                    // its containers reach each other
-  bool masquerade = true;
-  int mtu = 0;  // 0: the engine's
+  GatewayMode mode = GatewayMode::kNat;
+  std::string source;  // what containers are seen as outside; empty: the address of the host's interface
 };
 
+struct NetworkSpec {
+  std::string id, name;  // name: for messages
+  std::string bridge;    // interface name
+  AddressPlan v4, v6{.enabled = false};
+  bool internal = false;  // no way out, no default route
+  bool icc = true;        // its containers reach each other
+  bool masquerade = true;
+  bool bridge_without_address = false;          // of IPv4 (inhibit_ipv4): the administrator gives it one
+  int mtu = 0;                                  // 0: the engine's
+  std::string host_ip;                          // where ports are published that name no address; empty: the engine's
+  std::vector<std::string> trusted_interfaces;  // of the host: who comes in there reaches published ports directly
+};
+
+// The ports container_port to container_port + count - 1, and as many of the host.
 struct PortMapping {
-  std::string protocol = "tcp";  // tcp | udp
+  std::string protocol = "tcp";  // tcp | udp | sctp
   uint16_t container_port = 0;
-  std::string host_ip = "0.0.0.0";
-  uint16_t host_port = 0;  // 0: a free port is chosen
+  // Empty: every address, of the families that the endpoint has; in what comes back it is "0.0.0.0" and "::".
+  std::string host_ip;
+  uint16_t host_port = 0;  // 0: a free port is chosen, the same for both families
+  uint16_t count = 1;      // with host_port only
   bool operator==(const PortMapping&) const = default;
 };
 
@@ -61,14 +91,18 @@ struct Endpoint {
   std::string interface;  // host end's name
   std::string inside;     // "eth0"
   std::string mac;        // "02:42:ac:11:00:02"
-  std::string address;    // "172.17.0.2"
+  std::string address;    // "172.17.0.2"; empty without IPv4
   int prefix = 0;
-  std::string gateway;             // empty on an internal network
-  std::vector<PortMapping> ports;  // host_port filled in
+  std::string gateway;   // empty on an internal network
+  std::string address6;  // "fd00:1::2"; empty without IPv6
+  int prefix6 = 0;
+  std::string gateway6;
+  std::vector<PortMapping> ports;  // host_ip and host_port filled in
 };
 
 struct BridgeInfo {
   std::string name, subnet, gateway;  // "caisson0", "172.17.0.0/16", "172.17.0.1"
+  std::string subnet6, gateway6;      // empty without IPv6
   int mtu = 1500;
 };
 
@@ -76,10 +110,11 @@ struct AttachRequest {
   std::string container_id;
   std::string network_id = kDefaultNetwork;
   std::string inside = "eth0";          // name of the interface in the container
-  std::string mac, address;             // empty: chosen
-  std::vector<std::string> link_local;  // further addresses of 169.254.0.0/16
+  std::string mac, address, address6;   // empty: chosen
+  std::vector<std::string> link_local;  // further addresses of 169.254.0.0/16 or fe80::/64
   std::vector<PortMapping> ports;       // kConflict names the owner of a taken one
   bool default_route = true;            // by this network; not of an internal one
+  bool default_route6 = true;           // the same for IPv6
   // "net.ipv4.conf.IFNAME.log_martians=1", IFNAME standing for the interface; kInvalid for settings of anything else.
   std::vector<std::string> sysctls;
 };
@@ -105,7 +140,7 @@ class NetworkManager {
   };
   virtual Result<NameSockets> open_name_sockets(int netns) = 0;
 
-  // Makes a network known, the subnet chosen if it names none; subnet, gateway, mtu are filled in. kInvalid,
+  // Makes a network known, the subnet chosen if it names none; subnets, gateways, mtu are filled in. kInvalid,
   // kExists: an interface of that name or overlapping addresses. `make`: the bridge is made now.
   virtual Result<> add_network(NetworkSpec& spec, bool make) = 0;
   // kConflict while containers are attached. The bridge goes if it is ours. Unknown ids are fine.
@@ -125,6 +160,7 @@ class NetworkManager {
   virtual void unpublish(Endpoint& endpoint, const std::vector<PortMapping>& ports) = 0;
   // Makes the default route of the namespace that by `gateway`; none when empty.
   virtual Result<> set_default_route(Sandbox& sandbox, const std::string& gateway) = 0;
+  virtual Result<> set_default_route6(Sandbox& sandbox, const std::string& gateway) = 0;
 
   // After an engine restart: takes back what a running container still has, republishes its ports.
   virtual Result<> restore(const Endpoint& endpoint) = 0;

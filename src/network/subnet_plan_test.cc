@@ -10,14 +10,14 @@ using namespace caisson::network;
 namespace {
 std::string planned(NetworkSpec spec, const std::vector<Subnet>& used = {}) {
   auto subnet =
-      spec.subnet.empty() ? choose_network_subnet(spec, used, default_blocks()) : check_network_subnet(spec, used);
-  return subnet ? spec.subnet + " " + spec.gateway : subnet.error().message;
+      spec.v4.subnet.empty() ? choose_network_subnet(spec, used, default_blocks()) : check_network_subnet(spec, used);
+  return subnet ? spec.v4.subnet + " " + spec.v4.gateway : subnet.error().message;
 }
 NetworkSpec with(const char* subnet, const char* gateway = "", const char* range = "") {
   NetworkSpec spec;
-  spec.subnet = subnet;
-  spec.gateway = gateway;
-  spec.range = range;
+  spec.v4.subnet = subnet;
+  spec.v4.gateway = gateway;
+  spec.v4.range = range;
   return spec;
 }
 }  // namespace
@@ -38,7 +38,7 @@ TEST_CASE("subnet plan: gateways") {
 
 TEST_CASE("subnet plan: addresses of a range, without the reserved ones") {
   auto spec = with("10.0.0.0/24", "10.0.0.1", "10.0.0.16/30");
-  spec.reserved = {"10.0.0.17"};
+  spec.v4.reserved = {"10.0.0.17"};
   auto ipam = make_ipam(spec, *parse_subnet("10.0.0.1/24"));
   REQUIRE(ipam);
   std::string got;
@@ -48,7 +48,7 @@ TEST_CASE("subnet plan: addresses of a range, without the reserved ones") {
   CHECK(!(*ipam)->take_wanted(*parse_ipv4("10.0.0.17")));
   (*ipam)->release(*parse_ipv4("10.0.0.17"));
   CHECK(!(*ipam)->take());
-  spec.reserved = {"10.9.0.1"};
+  spec.v4.reserved = {"10.9.0.1"};
   CHECK(make_ipam(spec, *parse_subnet("10.0.0.1/24")).error().message == "no matching subnet for aux-address 10.9.0.1");
   spec = with("10.0.0.0/24", "", "10.1.0.0/25");
   CHECK(!make_ipam(spec, *parse_subnet("10.0.0.1/24")));
