@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "sys/unix_socket.h"
 
 namespace caisson::relay {
 namespace {
@@ -76,6 +77,7 @@ TcpRelay::~TcpRelay() {
 Result<> TcpRelay::listen(UniqueFd listener) {
   TRY(check_listener(listener.get()));
   uint16_t port = TRY(port_of(listener.get()));
+  TRY(sys::set_nonblocking(listener.get(), true));
   TRY(loop_.add(listener.get(), EPOLLIN, [this](uint32_t) { on_listener(); }));
   if (listener_) loop_.remove(listener_.get());
   listener_ = std::move(listener);
