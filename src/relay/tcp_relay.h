@@ -19,7 +19,7 @@ namespace caisson::relay {
 
 struct TcpLimits {
   size_t connections = 4096;  // those beyond are reset
-  int64_t connect_ms = 15000;
+  int64_t connect_ms = 60000;
 };
 
 // Where an accepted connection was headed before a rule redirected it; nullopt: the kernel does not know.
