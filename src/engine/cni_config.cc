@@ -221,7 +221,8 @@ std::vector<CniList> load_cni_directory(const std::string& dir, std::vector<std:
       problems.push_back("'" + dir + "/" + name + "': " + list.error().message);
       continue;
     }
-    auto first = std::find_if(lists.begin(), lists.end(), [&](const CniList& other) { return other.name == list->name; });
+    auto first =
+        std::find_if(lists.begin(), lists.end(), [&](const CniList& other) { return other.name == list->name; });
     if (first != lists.end())
       problems.push_back("'" + list->file + "': '" + first->file + "' has a network '" + list->name + "' already");
     else
@@ -289,8 +290,11 @@ Result<CniResult> parse_cni_result(std::string_view text, const std::string& int
     address.gateway = TRY(string_member(fields, "gateway"));
     result.addresses.push_back(std::move(address));
   }
-  for (const auto& entry : TRY(elements(members, "routes", 1024)))
-    if (TRY(string_member(TRY(members_of(entry)), "dst")) == "0.0.0.0/0") result.default_route = true;
+  for (const auto& entry : TRY(elements(members, "routes", 1024))) {
+    auto destination = TRY(string_member(TRY(members_of(entry)), "dst"));
+    result.default_route = result.default_route || destination == "0.0.0.0/0";
+    result.default_route6 = result.default_route6 || destination == "::/0";
+  }
   if (auto dns = members.find("dns"); dns != members.end() && dns->second != "null") {
     auto fields = TRY(members_of(dns->second));
     result.name_servers = TRY(strings(fields, "nameservers"));

@@ -54,7 +54,7 @@ struct CniResult {
   };
   std::string host_interface, mac;  // mac: of the interface in the container
   std::vector<Address> addresses;
-  bool default_route = false;  // of IPv4
+  bool default_route = false, default_route6 = false;
   std::vector<std::string> name_servers, search, dns_options;
 
   const Address* first(bool v6) const;

@@ -11,7 +11,7 @@
 namespace caisson::engine {
 
 struct CniCall {
-  std::string command;  // ADD, DEL, CHECK, GC, STATUS
+  std::string command;                               // ADD, DEL, CHECK, GC, STATUS
   std::string container_id, netns, interface, args;  // empty: not told
   std::string input;
 };

@@ -52,6 +52,7 @@ struct Engine::Parts {
   std::unique_ptr<image::ImageStore> images;
   std::unique_ptr<network::NetworkManager> network;
   std::unique_ptr<network::DnsClient> names;
+  std::unique_ptr<CniNetworks> cni;
   std::unique_ptr<NetworkStore> networks;
   std::unique_ptr<HostResolver> resolver;
   std::unique_ptr<volume::VolumeStore> volumes;
@@ -194,6 +195,16 @@ static network::NetworkConfig network_config_of(const EngineOptions& options) {
   return config;
 }
 
+static CniNetworks::Config cni_config_of(const EngineOptions& options, const Paths& paths) {
+  CniNetworks::Config config;
+  config.enabled = options.cni;
+  config.conf_dir = options.cni_conf_dir;
+  config.runner.directories = options.cni_bin_dirs;
+  config.state_dir = paths.cni_attachments();
+  config.netns_dir = paths.cni_namespaces();
+  return config;
+}
+
 Result<> Engine::cleanup_network(EngineOptions options) {
   Engine engine;
   Parts& parts = *engine.parts_;
@@ -248,7 +259,9 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
       TRY(image::ImageStore::open(parts.options.data_root, *parts.database, parts.options.storage_driver == "vfs"));
   parts.images->use_worker(parts.options.program_dir + "/caisson-fetch");
   parts.network = TRY(network::NetworkManager::create(network_config_of(parts.options)));
-  parts.networks = TRY_CTX(NetworkStore::open(*parts.database, *parts.network), "reading the networks");
+  parts.cni = std::make_unique<CniNetworks>(cni_config_of(parts.options, *parts.paths));
+  parts.networks =
+      TRY_CTX(NetworkStore::open(*parts.database, *parts.network, parts.cni.get()), "reading the networks");
   parts.names = TRY(
       network::DnsClient::create({parts.options.program_dir + "/caisson-dns", parts.options.exec_root + "/dns.sock"}));
   parts.secrets = TRY(SecretStore::open(*parts.database));
@@ -260,11 +273,23 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   TRY(drop_half_made());
   TRY(parts.events.keep_journal(parts.options.data_root + "/events"));
 
-  Services services{
-      parts.options,  *parts.paths,   *parts.containers, *parts.images,
-      *parts.network, *parts.names,   *parts.networks,   *parts.volumes,
-      *parts.secrets, *parts.seccomp, parts.cgroups,     *parts.executor,
-      parts.events,   loop,           own_limits(),      format("/proc/self/fd/%d", parts.monitor_program.get())};
+  Services services{parts.options,
+                    *parts.paths,
+                    *parts.containers,
+                    *parts.images,
+                    *parts.network,
+                    *parts.names,
+                    *parts.networks,
+                    *parts.cni,
+                    *parts.volumes,
+                    *parts.secrets,
+                    *parts.seccomp,
+                    parts.cgroups,
+                    *parts.executor,
+                    parts.events,
+                    loop,
+                    own_limits(),
+                    format("/proc/self/fd/%d", parts.monitor_program.get())};
   parts.execs = std::make_unique<ExecManager>(services);
   parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
   parts.roots = std::make_unique<ContainerRoots>(services);
@@ -285,6 +310,7 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
     }));
   if (auto restored = parts.names->finish_restore(); !restored)
     log_error("restoring names: %s", restored.error().message.c_str());
+  parts.executor->post([this] { parts_->lifecycle->settle_cni(); });
   parts.lifecycle->start_at_boot();
   parts.image_gc = std::make_unique<ImageGc>(services);
   parts.image_gc->start();

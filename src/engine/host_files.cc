@@ -40,7 +40,8 @@ std::string resolv_text(const ContainerRecord& record, const EngineOptions& opti
   };
   std::vector<std::string> servers = pick(host.dns, options.dns), search = pick(host.dns_search, options.dns_search),
                            resolver_options = pick(host.dns_options, options.dns_options);
-  bool own_servers = !servers.empty();
+  bool own_servers = !servers.empty(), own_search = !search.empty();
+  if (!own_search) search = facts.search;
   for (const auto& line : split(facts.host_resolv, '\n')) {
     std::vector<std::string> words;
     for (auto& word : split(trim(line), ' '))
@@ -49,8 +50,7 @@ std::string resolv_text(const ContainerRecord& record, const EngineOptions& opti
     if (words[0] == "nameserver" && !own_servers) {
       // The host's loopback is not the container's, unless they share the network.
       if (facts.host_network || !(words[1].starts_with("127.") || words[1] == "::1")) servers.push_back(words[1]);
-    } else if ((words[0] == "search" || words[0] == "domain") && host.dns_search.empty() &&
-               options.dns_search.empty()) {
+    } else if ((words[0] == "search" || words[0] == "domain") && !own_search && facts.search.empty()) {
       search.assign(words.begin() + 1, words.end());
     } else if (words[0] == "options" && host.dns_options.empty() && options.dns_options.empty()) {
       resolver_options.assign(words.begin() + 1, words.end());

@@ -14,6 +14,7 @@ namespace caisson::engine {
 
 struct HostFileFacts {
   std::vector<std::string> addresses;                      // of the container, one for each network
+  std::vector<std::string> search;                         // domains that networks bring along
   std::string gateway;                                     // for host-gateway
   std::string host_resolv;                                 // the host's resolv.conf
   std::vector<std::pair<std::string, std::string>> links;  // address, names of those it is linked to

@@ -59,6 +59,9 @@ class Lifecycle {
   void set_observer(RunObserver& observer) { observer_ = &observer; }  // before anything else is asked
   // SIGKILL that the restart policy may answer.
   Result<> kill_unhealthy(const ContainerPtr& container);
+  // Once all are adopted: has undone what CNI plugins still have of containers that are gone, and asks them after
+  // those that run. Blocks for as long as plugins take.
+  void settle_cni();
   // Once all are adopted: starts those that their restart policy wants running.
   void start_at_boot();
 

@@ -73,7 +73,9 @@ void Lifecycle::adopt(const ContainerPtr& container, Result<UniqueFd> subscripti
 
 void Lifecycle::adopt_running(const ContainerPtr& container, ContainerRecord record, UniqueFd subscription,
                               const monitor::Event& event) {
+  services_.cni.restore(record.id);
   for (const auto& endpoint : record.endpoints) {
+    if (endpoint.driver == kCniDriver) continue;
     auto restored = services_.network.restore(load_endpoint(record.id, endpoint));
     if (!restored) log_error("network of container %s: %s", record.id.c_str(), restored.error().message.c_str());
   }

@@ -40,6 +40,24 @@ Result<> Lifecycle::disconnect(const ContainerPtr& container, const NetworkRecor
   return done;
 }
 
+void Lifecycle::settle_cni() {
+  for (const auto& id : services_.cni.noted()) {
+    auto container = services_.containers.find(id);
+    if (!container) {
+      services_.cni.detach(id);
+      continue;
+    }
+    auto operation = (*container)->begin_operation();
+    auto record = (*container)->snapshot();
+    std::set<std::string> present;
+    for (const auto& endpoint : record->endpoints)
+      if (record->running() && endpoint.driver == kCniDriver) present.insert(endpoint.inside);
+    services_.cni.detach(id, present);
+    services_.cni.check(id);
+  }
+  services_.cni.collect_garbage();
+}
+
 Result<> Lifecycle::change_ports(const ContainerPtr& container, const spec::PortChange& change) {
   auto operation = container->begin_operation();
   ContainerRecord record = *container->snapshot();

@@ -47,6 +47,7 @@ int64_t priority_of(const ContainerRecord& record, const std::string& network) {
 
 Result<> check_settings(const NetworkRecord& network, const spec::EndpointSettings& settings) {
   if (!settings.ipam_config) return {};
+  if (network.driver == kCniDriver) return {};  // its plugins know
   const auto& wanted = settings.ipam_config->ipv4_address;
   if (!settings.ipam_config->ipv6_address.empty())
     return fail(ErrorKind::kUnsupported, "network %s has no IPv6 addresses", network.name.c_str());
@@ -97,6 +98,29 @@ StoredEndpoint stored_of(const network::Endpoint& endpoint, const NetworkRecord&
   return stored;
 }
 
+// Networks that plugins make: the same request, carried out by them.
+Result<StoredEndpoint> attach_one(const Services& services, const ContainerRecord& record, const NetworkRecord& network,
+                                  network::Sandbox& sandbox, const network::AttachRequest& request) {
+  if (network.driver != kCniDriver) return stored_of(TRY(services.network.attach(sandbox, request)), network);
+  if (!request.sysctls.empty() || !request.link_local.empty())
+    return fail(ErrorKind::kUnsupported, "network %s: CNI plugins take neither sysctls nor link-local addresses",
+                network.name.c_str());
+  CniRequest asked{record.id,           record.name, network.name, request.inside,
+                   sandbox.netns.get(), {},          request.mac,  request.ports};
+  for (const auto& address : {request.address, request.address6})
+    if (!address.empty()) asked.addresses.push_back(address);
+  auto made = TRY(services.cni.attach(asked));
+  auto stored = stored_of(made.endpoint, network);
+  stored.name_servers = std::move(made.name_servers);
+  stored.dns_search = std::move(made.search);
+  return stored;
+}
+
+Result<> detach_one(const Services& services, const ContainerRecord& record, const NetworkRecord& network) {
+  if (network.driver == kCniDriver) return services.cni.disconnect(record.id, network.name);
+  return services.network.disconnect(record.id, network.manager_id());
+}
+
 std::string free_interface(const ContainerRecord& record) {
   for (int number = 0;; ++number) {
     std::string name = "eth" + std::to_string(number);
@@ -115,7 +139,10 @@ Result<network::Sandbox> sandbox_of(const Services& services, const ContainerRec
 
 std::optional<std::vector<network::DnsUpstream>> own_upstreams(const Services& services,
                                                                const ContainerRecord& record) {
-  const auto& servers = record.host_config.dns.empty() ? services.options.dns : record.host_config.dns;
+  auto servers = record.host_config.dns.empty() ? services.options.dns : record.host_config.dns;
+  for (const auto& endpoint : record.endpoints)
+    if (record.host_config.dns.empty())
+      servers.insert(servers.begin(), endpoint.name_servers.begin(), endpoint.name_servers.end());
   if (servers.empty()) return std::nullopt;
   std::vector<network::DnsUpstream> upstreams;
   for (const auto& server : servers) upstreams.push_back({server});
@@ -151,7 +178,7 @@ Result<> announce(const Services& services, const ContainerRecord& record, const
   const auto* settings = settings_of(record, endpoint.network);
   auto names = dns_names(record, settings ? *settings : spec::EndpointSettings{});
   entry.aliases.assign(names.begin() + 1, names.end());
-  entry.addresses = {endpoint.address};
+  if (!endpoint.address.empty()) entry.addresses = {endpoint.address};
   return services.names.add(std::move(entry));
 }
 
@@ -176,7 +203,10 @@ Result<> renew_names(const Services& services, const ContainerRecord& record, in
 
 HostFileFacts facts_of(const ContainerRecord& record) {
   HostFileFacts names;
-  for (const auto& endpoint : record.endpoints) names.addresses.push_back(endpoint.address);
+  for (const auto& endpoint : record.endpoints)
+    if (!endpoint.address.empty()) names.addresses.push_back(endpoint.address);
+  for (const auto& endpoint : record.endpoints)
+    names.search.insert(names.search.end(), endpoint.dns_search.begin(), endpoint.dns_search.end());
   const auto& main = record.main_endpoint();
   names.gateway = main.gateway;
   names.embedded_names = on_user_network(record);
@@ -191,11 +221,12 @@ Result<> choose_gateway(const Services& services, ContainerRecord& record, netwo
   StoredEndpoint *best = nullptr, *present = nullptr;
   for (auto& endpoint : record.endpoints) {
     if (endpoint.is_gateway) present = &endpoint;
+    if (endpoint.driver == kCniDriver) continue;  // its routes and ports are its plugins', once for all
     if (!best ||
         better_gateway(endpoint, priority_of(record, endpoint.network), *best, priority_of(record, best->network)))
       best = &endpoint;
   }
-  if (best == present) return {};
+  if (best == present || (present && present->driver == kCniDriver)) return {};
   std::vector<network::PortMapping> ports = orphaned_ports;
   Rollback undo;
   if (present) {
@@ -296,6 +327,7 @@ std::vector<std::string> dns_names(const ContainerRecord& record, const spec::En
 Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& record,
                                  const std::vector<network::PortMapping>& ports, HostFileFacts& names) {
   record.endpoints.clear();
+  services.cni.detach(record.id);  // what an earlier run could not have undone
   std::vector<NetworkRecordPtr> networks;
   for (const auto& name : network_order(record)) networks.push_back(TRY(services.networks.find(name)));
   // The gateway is chosen beforehand, so that ports and route are set up in one go.
@@ -313,6 +345,7 @@ Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& reco
   undo.add([&] {
     forget_names(services, record);
     services.network.detach(record.id);
+    services.cni.detach(record.id);
   });
   for (size_t i = 0; i < networks.size(); ++i) {
     auto request = request_for(record, *networks[i], "eth" + std::to_string(i));
@@ -320,10 +353,12 @@ Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& reco
       request.default_route = true;
       request.ports = ports;
     }
-    auto endpoint = TRY(services.network.attach(sandbox, request));
-    record.endpoints.push_back(stored_of(endpoint, *networks[i]));
+    record.endpoints.push_back(TRY(attach_one(services, record, *networks[i], sandbox, request)));
     record.endpoints.back().is_gateway = i == gateway;
   }
+  for (size_t i = 0; i < networks.size(); ++i)
+    if (i != gateway && networks[i]->driver == kCniDriver && !record.endpoints[i].gateway.empty())
+      TRY(services.network.set_default_route(sandbox, record.endpoints[gateway].gateway));
   if (on_user_network(record)) {
     for (const auto& endpoint : record.endpoints) TRY(announce(services, record, endpoint));
     TRY_CTX(serve_names(services, record, sandbox.netns.get()), "set up name resolution");
@@ -331,6 +366,7 @@ Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& reco
   undo.commit();
   auto facts = facts_of(record);
   names.addresses = std::move(facts.addresses);
+  names.search = std::move(facts.search);
   names.gateway = std::move(facts.gateway);
   names.embedded_names = facts.embedded_names;
   return std::move(sandbox.netns);
@@ -366,18 +402,19 @@ Result<> connect_network(const Services& services, ContainerRecord& record, cons
     return fail(ErrorKind::kConflict, "container %s is restarting, wait until it runs", record.name.c_str());
   auto before = facts_of(record);
   auto sandbox = TRY(sandbox_of(services, record));
-  auto endpoint = TRY(services.network.attach(sandbox, request_for(record, network, free_interface(record))));
+  record.endpoints.push_back(
+      TRY(attach_one(services, record, network, sandbox, request_for(record, network, free_interface(record)))));
   Rollback undo;
   undo.add([&] {
-    if (auto gone = services.network.disconnect(record.id, network.manager_id()); !gone)
-      log_warn("%s", gone.error().message.c_str());
+    if (auto gone = detach_one(services, record, network); !gone) log_warn("%s", gone.error().message.c_str());
   });
-  record.endpoints.push_back(stored_of(endpoint, network));
   std::string endpoint_id = record.endpoints.back().endpoint_id;
   TRY(announce(services, record, *record.endpoint_in(network.id)));
   undo.add([&] { services.names.remove(network.id, endpoint_id); });
   TRY(renew_names(services, record, sandbox.netns.get()));
   TRY(change_host_files(record, services.options, services.paths, before, facts_of(record)));
+  if (const auto& main = record.main_endpoint(); network.driver == kCniDriver && main.is_gateway)
+    TRY(services.network.set_default_route(sandbox, main.gateway));
   // Last, as it moves what works already.
   TRY(choose_gateway(services, record, sandbox, {}));
   undo.commit();
@@ -398,7 +435,7 @@ Result<> disconnect_network(const Services& services, ContainerRecord& record, c
   auto before = facts_of(record);
   auto sandbox = TRY(sandbox_of(services, record));
   auto ports = found->is_gateway ? load_endpoint(record.id, *found).ports : std::vector<network::PortMapping>{};
-  TRY(services.network.disconnect(record.id, network.manager_id()));
+  TRY(detach_one(services, record, network));
   services.names.remove(network.id, found->endpoint_id);
   record.endpoints.erase(found);
   TRY(choose_gateway(services, record, sandbox, ports));
@@ -434,6 +471,9 @@ Result<> change_ports(const Services& services, ContainerRecord& record, const s
   StoredEndpoint* main = nullptr;
   for (auto& endpoint : record.endpoints)
     if (endpoint.is_gateway) main = &endpoint;
+  if (record.running() && main && main->driver == kCniDriver)
+    return fail(ErrorKind::kUnsupported, "network %s: ports of a running container on a CNI network cannot be changed",
+                main->network.c_str());
   if (record.running() && main) {
     auto endpoint = load_endpoint(record.id, *main);
     std::vector<network::PortMapping> gone;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/networks.h"
 
+#include "engine/cni_networks.h"
+
 #include <algorithm>
 #include <mutex>
 
@@ -89,17 +91,23 @@ NetworkRecordPtr predefined(const char* name, const char* driver) {
 
 class DatabaseNetworks final : public NetworkStore {
  public:
-  DatabaseNetworks(db::Database& database, network::NetworkManager& manager)
+  DatabaseNetworks(db::Database& database, network::NetworkManager& manager, CniNetworks* cni)
       : database_(database),
         manager_(manager),
+        cni_(cni),
         networks_{predefined("bridge", "bridge"), predefined("host", "host"), predefined("none", "null")} {}
 
   Result<> load();
   Result<NetworkRecordPtr> create(spec::NetworkCreate request, std::string& warning) override;
   Result<NetworkRecordPtr> find(std::string_view reference) override;
   std::vector<NetworkRecordPtr> list() override {
+    auto others = cni_ ? cni_->list() : std::vector<NetworkRecordPtr>{};
     std::lock_guard lock(mutex_);
-    return networks_;
+    auto all = networks_;
+    for (auto& other : others)
+      if (std::none_of(networks_.begin(), networks_.end(), [&](const auto& own) { return own->name == other->name; }))
+        all.push_back(std::move(other));
+    return all;
   }
   Result<> remove(const NetworkRecord& record) override;
 
@@ -109,6 +117,7 @@ class DatabaseNetworks final : public NetworkStore {
 
   db::Database& database_;
   network::NetworkManager& manager_;
+  CniNetworks* cni_;
   std::mutex change_mutex_;  // one creation or removal at a time
   std::mutex mutex_;
   std::vector<NetworkRecordPtr> networks_;
@@ -198,6 +207,8 @@ Result<> DatabaseNetworks::check(const spec::NetworkCreate& request) {
     return fail(ErrorKind::kDenied, "cannot create an ingress network: this engine is not part of a swarm");
   if (request.driver == "overlay")
     return fail(ErrorKind::kDenied, "cannot create an overlay network: this engine is not part of a swarm");
+  if (request.driver == kCniDriver)
+    return fail(ErrorKind::kDenied, "networks of driver cni are made by files in the CNI configuration directory");
   if (request.driver == "host" || request.driver == "null")
     return fail(ErrorKind::kDenied, "only one instance of \"%s\" network is allowed", request.driver.c_str());
   if (request.driver == "macvlan" || request.driver == "ipvlan")
@@ -290,6 +301,9 @@ Result<NetworkRecordPtr> DatabaseNetworks::find(std::string_view reference) {
 Result<> DatabaseNetworks::remove(const NetworkRecord& record) {
   if (record.predefined())
     return fail(ErrorKind::kDenied, "%s is a pre-defined network and cannot be removed", record.name.c_str());
+  if (record.driver == kCniDriver)
+    return fail(ErrorKind::kDenied, "network %s is a CNI configuration: it goes with its file '%s'",
+                record.name.c_str(), record.options.at("cni.file").c_str());
   std::lock_guard change(change_mutex_);
   for (const auto& other : list())
     if (record.config_only && other->config_from == record.name)
@@ -314,8 +328,9 @@ std::string network_id_of(const std::string& name) {
   return std::string(digest::hex_of(digest::sha256("caisson network " + name)));
 }
 
-Result<std::unique_ptr<NetworkStore>> NetworkStore::open(db::Database& database, network::NetworkManager& manager) {
-  auto store = std::make_unique<DatabaseNetworks>(database, manager);
+Result<std::unique_ptr<NetworkStore>> NetworkStore::open(db::Database& database, network::NetworkManager& manager,
+                                                         CniNetworks* cni) {
+  auto store = std::make_unique<DatabaseNetworks>(database, manager, cni);
   TRY(store->load());
   return store;
 }

@@ -14,8 +14,10 @@
 
 namespace caisson::engine {
 
+class CniNetworks;
+
 struct NetworkRecord {
-  std::string id, name, driver = "bridge";  // driver: bridge, host, null
+  std::string id, name, driver = "bridge";  // driver: bridge, host, null, cni
   int64_t created_ns = 0;
   bool internal = false, attachable = false, ingress = false, config_only = false;
   std::string config_from;
@@ -32,7 +34,9 @@ using NetworkRecordPtr = std::shared_ptr<const NetworkRecord>;
 class NetworkStore {
  public:
   // Networks found in the database are made known to `manager`.
-  static Result<std::unique_ptr<NetworkStore>> open(db::Database& database, network::NetworkManager& manager);
+  // Those of `cni` are seen too, unless another has the name.
+  static Result<std::unique_ptr<NetworkStore>> open(db::Database& database, network::NetworkManager& manager,
+                                                    CniNetworks* cni = nullptr);
   virtual ~NetworkStore() = default;
 
   // On disk and in the kernel when it returns. kInvalid, kConflict for a name that is taken, kDenied for what

@@ -66,6 +66,9 @@ struct EngineOptions {
   bool experimental = false;
   ImageGcPolicy image_gc;
   int64_t default_storage_size = 0;  // --storage-opt size
+  bool cni = false;                  // networks of CNI's configuration directory can be used
+  std::string cni_conf_dir = "/etc/cni/net.d";
+  std::vector<std::string> cni_bin_dirs = {"/opt/cni/bin", "/usr/lib/cni"};
   std::string storage_driver;        // overlay2 or vfs; empty: chosen by what the data root can do
 
   LiveOptions live() const {

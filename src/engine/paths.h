@@ -28,6 +28,8 @@ class Paths {
   std::string volumes() const { return data_ + "/volumes"; }
   std::string seccomp_cache() const { return data_ + "/seccomp"; }
   std::string run_containers() const { return exec_ + "/c"; }
+  std::string cni_attachments() const { return data_ + "/cni"; }
+  std::string cni_namespaces() const { return exec_ + "/netns"; }
   // Short on purpose: monitor.sock must fit into 107 bytes with most roots.
   std::string run(const std::string& id) const { return run_containers() + "/" + id; }
 

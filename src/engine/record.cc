@@ -9,7 +9,8 @@ CAISSON_JSON(StoredEndpoint, CAISSON_FIELD("network", network), CAISSON_FIELD("n
              CAISSON_FIELD("driver", driver), CAISSON_FIELD("inside", inside), CAISSON_FIELD("is_gateway", is_gateway),
              CAISSON_FIELD("interface", interface), CAISSON_FIELD("mac", mac), CAISSON_FIELD("address", address),
              CAISSON_FIELD("gateway", gateway), CAISSON_FIELD("endpoint_id", endpoint_id),
-             CAISSON_FIELD("prefix", prefix), CAISSON_FIELD("ports", ports))
+             CAISSON_FIELD("prefix", prefix), CAISSON_FIELD("ports", ports),
+             CAISSON_FIELD_OMIT("name_servers", name_servers), CAISSON_FIELD_OMIT("dns_search", dns_search))
 CAISSON_JSON(StoredLink, CAISSON_FIELD("target_id", target_id), CAISSON_FIELD("target_name", target_name),
              CAISSON_FIELD("alias", alias))
 CAISSON_JSON(ContainerRecord, CAISSON_FIELD("id", id), CAISSON_FIELD("name", name),

@@ -27,8 +27,9 @@ struct StoredEndpoint {
   std::string interface, inside, mac, address;  // interface: the host's end; inside: "eth0"
   std::string gateway, endpoint_id;
   int64_t prefix = 0;
-  bool is_gateway = false;         // the default route and published ports go by it
-  std::vector<std::string> ports;  // "tcp/80/0.0.0.0/32768"
+  bool is_gateway = false;                            // the default route and published ports go by it
+  std::vector<std::string> ports;                     // "tcp/80/0.0.0.0/32768"
+  std::vector<std::string> name_servers, dns_search;  // told by a CNI plugin
 };
 
 // One of HostConfig.Links: who, and under which name.

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "db/database.h"
+#include "engine/cni_networks.h"
 #include "engine/events.h"
 #include "engine/executor.h"
 #include "engine/networks.h"
@@ -32,6 +33,7 @@ struct Services {
   network::NetworkManager& network;
   network::DnsClient& names;
   NetworkStore& networks;
+  CniNetworks& cni;
   volume::VolumeStore& volumes;
   SecretStore& secrets;
   runtime::SeccompCache& seccomp;

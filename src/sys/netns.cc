@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/netns.h"
 
+#include <linux/magic.h>
+#include <linux/nsfs.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/vfs.h>
 
 #include "base/log.h"
 #include "sys/files.h"
@@ -27,6 +31,12 @@ Result<NewNamespace> prepare_current() {
 }  // namespace
 
 Result<UniqueFd> open_own_netns() { return open_file("/proc/thread-self/ns/net", O_RDONLY); }
+
+bool is_network_namespace(int fd) {
+  struct statfs where {};
+  return fstatfs(fd, &where) == 0 && static_cast<unsigned long>(where.f_type) == NSFS_MAGIC &&
+         ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET;
+}
 
 Result<NewNamespace> create_netns_on_this_thread(int home, bool& lost) {
   lost = false;

@@ -17,6 +17,7 @@ struct NewNamespace {
 };
 
 Result<UniqueFd> open_own_netns();  // the calling thread's
+bool is_network_namespace(int fd);  // a descriptor of one, and not of any other file
 
 // A new namespace with lo up; IPv6 is off for links that come later (no address is ever configured, so
 // router advertisements of neighbours are the only ones it could get); ports from 0 and ping are open to

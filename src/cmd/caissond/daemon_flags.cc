@@ -207,7 +207,7 @@ constexpr Flag kFlags[] = {
 std::span<const Flag> core_flags() { return kFlags; }
 
 std::vector<std::span<const Flag>> all_flags() {
-  return {core_flags(), access_flags(), default_flags(), store_flags()};
+  return {core_flags(), access_flags(), default_flags(), store_flags(), cni_flags()};
 }
 
 const Flag* find_flag(std::string_view name) {

@@ -26,6 +26,7 @@ std::span<const Flag> core_flags();     // where things lie, how it talks
 std::span<const Flag> access_flags();   // who reaches it
 std::span<const Flag> default_flags();  // what containers get that say nothing
 std::span<const Flag> store_flags();    // images and containers on the disk, the registry server
+std::span<const Flag> cni_flags();      // networks of CNI plugins
 std::vector<std::span<const Flag>> all_flags();
 const Flag* find_flag(std::string_view name);
 const Flag* find_key(std::string_view key);
