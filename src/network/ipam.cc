@@ -1,82 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "network/ipam.h"
 
-#include <algorithm>
-
 namespace caisson::network {
 
-Ipam::Ipam(Subnet subnet) : subnet_(subnet), size_(~subnet.mask() + 1), end_(size_), bits_((size_ + 63) / 64) {
-  set(0, true);
-  set(size_ - 1, true);
-  set(subnet_.address - subnet_.network(), true);
+Ipam::Ipam(IpSubnet subnet) : subnet_(subnet), first_(subnet.network().value), last_(subnet.last().value) {
+  next_ = first_ + 2;
+  reserved_ = {first_, subnet.address.value};
+  if (!subnet.v6()) reserved_.insert(last_);
+  used_ = reserved_;
 }
 
-bool Ipam::is_reserved(uint32_t offset) const {
-  return offset == 0 || offset == size_ - 1 || offset == subnet_.address - subnet_.network() ||
-         std::find(reserved_.begin(), reserved_.end(), offset) != reserved_.end();
+Result<> Ipam::check_inside(const IpAddress& address) const {
+  if (subnet_.contains(address)) return {};
+  return fail(ErrorKind::kInvalid, "address %s is not in the subnet %s", address.text().c_str(),
+              subnet_.text().c_str());
 }
 
-void Ipam::set(uint32_t offset, bool on) {
-  uint64_t bit = uint64_t{1} << (offset % 64);
-  if (on)
-    bits_[offset / 64] |= bit;
-  else
-    bits_[offset / 64] &= ~bit;
-}
-
-Result<> Ipam::restrict_to(const Subnet& range) {
-  if (range.prefix < subnet_.prefix || !subnet_.contains(range.network()))
+Result<> Ipam::restrict_to(const IpSubnet& range) {
+  if (range.prefix < subnet_.prefix || !subnet_.contains(range.address))
     return fail(ErrorKind::kInvalid, "range %s is not in the subnet %s", range.text().c_str(), subnet_.text().c_str());
-  first_ = range.network() - subnet_.network();
-  end_ = first_ + (~range.mask() + 1);
-  next_ = first_;
+  first_ = next_ = range.network().value;
+  last_ = range.last().value;
   return {};
 }
 
-Result<> Ipam::reserve(uint32_t address) {
-  if (!subnet_.contains(address))
-    return fail(ErrorKind::kInvalid, "address %s is not in the subnet %s", format_ipv4(address).c_str(),
-                subnet_.text().c_str());
-  reserved_.push_back(address - subnet_.network());
-  set(reserved_.back(), true);
+Result<> Ipam::reserve(const IpAddress& address) {
+  TRY(check_inside(address));
+  reserved_.insert(address.value);
+  used_.insert(address.value);
   return {};
 }
 
-Result<uint32_t> Ipam::take() {
-  uint32_t span = end_ - first_;
-  uint32_t offset = next_ < first_ || next_ >= end_ ? first_ : next_;
-  for (uint32_t seen = 0; seen < span; ++seen, offset = offset + 1 >= end_ ? first_ : offset + 1) {
-    if (bits_[offset / 64] == ~uint64_t{0}) {  // a full word: go to its last bit
-      uint32_t last = offset | 63;
-      if (last >= end_) last = end_ - 1;
-      seen += last - offset;
-      offset = last;
-      continue;
-    }
-    if (used(offset)) continue;
-    set(offset, true);
-    next_ = offset + 1;
-    return subnet_.network() + offset;
+Result<IpAddress> Ipam::take() {
+  auto free_from = [this](Uint128 start) {
+    Uint128 candidate = start;
+    for (auto at = used_.lower_bound(start); at != used_.end() && *at == candidate && candidate <= last_; ++at)
+      ++candidate;
+    return candidate;
+  };
+  Uint128 start = next_ < first_ || next_ > last_ ? first_ : next_;
+  Uint128 candidate = free_from(start);
+  // Past the end, or past the highest address there is.
+  if (candidate > last_ || candidate < start) {
+    candidate = free_from(first_);
+    if (candidate > last_ || candidate >= start || candidate < first_)
+      return fail(ErrorKind::kExhausted, "no available %s addresses on the subnet %s", subnet_.v6() ? "IPv6" : "IPv4",
+                  subnet_.text().c_str());
   }
-  return fail(ErrorKind::kExhausted, "no available IPv4 addresses on the subnet %s", subnet_.text().c_str());
+  used_.insert(candidate);
+  next_ = candidate + 1;
+  return IpAddress{subnet_.v6(), candidate};
 }
 
-Result<> Ipam::take_wanted(uint32_t address) {
-  if (!subnet_.contains(address))
-    return fail(ErrorKind::kInvalid, "address %s is not in the subnet %s", format_ipv4(address).c_str(),
-                subnet_.text().c_str());
-  uint32_t offset = address - subnet_.network();
-  if (is_reserved(offset) || used(offset))
-    return fail(ErrorKind::kConflict, "address %s is already in use", format_ipv4(address).c_str());
-  set(offset, true);
-  if (offset >= first_ && offset < end_) next_ = offset + 1;
+Result<> Ipam::take_wanted(const IpAddress& address) {
+  TRY(check_inside(address));
+  if (!used_.insert(address.value).second)
+    return fail(ErrorKind::kConflict, "address %s is already in use", address.text().c_str());
+  if (address.value >= first_ && address.value <= last_) next_ = address.value + 1;
   return {};
 }
 
-void Ipam::release(uint32_t address) {
-  if (!subnet_.contains(address)) return;
-  uint32_t offset = address - subnet_.network();
-  if (!is_reserved(offset)) set(offset, false);
+void Ipam::release(const IpAddress& address) {
+  if (subnet_.contains(address) && !reserved_.contains(address.value)) used_.erase(address.value);
 }
 
 }  // namespace caisson::network

@@ -1,40 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// Addresses of one subnet: a bitmap, taken next-fit so that a freed address is not given out again at
-// once. Not thread-safe; knows nothing of the kernel.
+// Addresses of one subnet of either family, taken next-fit so that a freed address is not given out again at
+// once. Memory goes by the addresses in use. Not thread-safe; knows nothing of the kernel.
 #pragma once
 
-#include <cstdint>
-#include <vector>
+#include <set>
 
+#include "base/ip_address.h"
 #include "base/result.h"
-#include "network/ipv4.h"
 
 namespace caisson::network {
 
 class Ipam {
  public:
-  // `subnet.address` is the gateway; it, the network and the broadcast address are never given out.
-  explicit Ipam(Subnet subnet);
+  // `subnet.address` is the gateway; it, the network and (IPv4) the broadcast address are never given out.
+  explicit Ipam(IpSubnet subnet);
 
-  const Subnet& subnet() const { return subnet_; }
+  const IpSubnet& subnet() const { return subnet_; }
   // Addresses are chosen from `range` only; wanted ones may be of the whole subnet. kInvalid outside of it.
-  Result<> restrict_to(const Subnet& range);
-  Result<> reserve(uint32_t address);      // never given out again, wanted or not; kInvalid outside the subnet
-  Result<uint32_t> take();                 // kExhausted when the subnet is full
-  Result<> take_wanted(uint32_t address);  // kInvalid outside the subnet, kConflict when taken
-  void release(uint32_t address);          // unknown addresses are fine
+  Result<> restrict_to(const IpSubnet& range);
+  Result<> reserve(const IpAddress& address);      // never given out again, wanted or not; kInvalid outside the subnet
+  Result<IpAddress> take();                        // kExhausted when the subnet is full
+  Result<> take_wanted(const IpAddress& address);  // kInvalid outside the subnet, kConflict when taken
+  void release(const IpAddress& address);          // unknown addresses are fine
 
  private:
-  bool is_reserved(uint32_t offset) const;
-  bool used(uint32_t offset) const { return bits_[offset / 64] >> (offset % 64) & 1; }
-  void set(uint32_t offset, bool on);
+  Result<> check_inside(const IpAddress& address) const;
 
-  Subnet subnet_;
-  uint32_t size_;
-  uint32_t first_ = 0, end_ = 0;  // offsets that are chosen from
-  uint32_t next_ = 2;
-  std::vector<uint32_t> reserved_;
-  std::vector<uint64_t> bits_;
+  IpSubnet subnet_;
+  Uint128 first_ = 0, last_ = 0;  // that are chosen from
+  Uint128 next_ = 0;
+  std::set<Uint128> used_, reserved_;  // used_ has the reserved ones too
 };
 
 }  // namespace caisson::network

@@ -26,7 +26,8 @@ std::string fetch(int from, const char* address, uint16_t port, int listener, in
 
 UniqueFd bind_udp(int netns, uint16_t port);
 
-// A namespace joined to the current one: 10.9.0.2 there, 10.9.0.1 here, its default route is here.
+// A namespace joined to the current one: 10.9.0.2 and fd09::2 there, 10.9.0.1 and fd09::1 here, its default routes
+// are here.
 struct SecondHost {
   UniqueFd netns;
 };

@@ -7,10 +7,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <cstring>
 #include <thread>
 
+#include "base/ip_address.h"
 #include "base/text.h"
-#include "network/ipv4.h"
 #include "network/kernel_testbed.h"
 #include "sys/files.h"
 #include "sys/netns.h"
@@ -19,12 +20,37 @@
 namespace caisson::network::testbed {
 
 namespace {
-sockaddr_in socket_address(const char* address, uint16_t port) {
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_port = htons(port);
-  inet_pton(AF_INET, address, &at.sin_addr);
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+  sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+};
+
+SocketAddress socket_address(const char* address, uint16_t port) {
+  SocketAddress at;
+  if (strchr(address, ':')) {
+    auto& six = reinterpret_cast<sockaddr_in6&>(at.storage);
+    six.sin6_family = AF_INET6;
+    six.sin6_port = htons(port);
+    inet_pton(AF_INET6, address, &six.sin6_addr);
+    at.size = sizeof six;
+  } else {
+    auto& four = reinterpret_cast<sockaddr_in&>(at.storage);
+    four.sin_family = AF_INET;
+    four.sin_port = htons(port);
+    inet_pton(AF_INET, address, &four.sin_addr);
+    at.size = sizeof four;
+  }
   return at;
+}
+
+std::string text_of(const sockaddr_storage& peer) {
+  char text[INET6_ADDRSTRLEN] = "?";
+  if (peer.ss_family == AF_INET6)
+    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6&>(peer).sin6_addr, text, sizeof text);
+  else
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(peer).sin_addr, text, sizeof text);
+  return text;
 }
 
 uint64_t netns_inode(const char* path) {
@@ -79,20 +105,20 @@ void inside(int netns, const std::function<void()>& body) {
 UniqueFd listen_tcp(int netns, uint16_t port, const char* address) {
   UniqueFd fd;
   inside(netns, [&] {
-    UniqueFd made(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    auto at = socket_address(address, port);
+    UniqueFd made(socket(at.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     int on = 1;
     setsockopt(made.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    auto at = socket_address(address, port);
-    if (bind(made.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) < 0 || listen(made.get(), 16) < 0) return;
+    if (bind(made.get(), at.get(), at.size) < 0 || listen(made.get(), 16) < 0) return;
     fd = std::move(made);
   });
   return fd;
 }
 
 int connect_tcp(int netns, const char* address, uint16_t port, UniqueFd& out, int timeout_ms) {
-  inside(netns, [&] { out.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); });
   auto at = socket_address(address, port);
-  if (connect(out.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0) return 0;
+  inside(netns, [&] { out.reset(socket(at.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); });
+  if (connect(out.get(), at.get(), at.size) == 0) return 0;
   if (errno != EINPROGRESS) return errno;
   pollfd entry{out.get(), POLLOUT, 0};
   if (poll(&entry, 1, timeout_ms) == 0) return ETIMEDOUT;
@@ -107,7 +133,7 @@ std::string fetch(int from, const char* address, uint16_t port, int listener, in
   if (int err = connect_tcp(from, address, port, client, timeout_ms)) return "error: " + errno_text(err);
   pollfd entry{listener, POLLIN, 0};
   if (poll(&entry, 1, timeout_ms) != 1) return "error: connected to somebody else";
-  sockaddr_in peer{};
+  sockaddr_storage peer{};
   socklen_t size = sizeof peer;
   UniqueFd server(accept4(listener, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
   char byte = 0;
@@ -115,7 +141,7 @@ std::string fetch(int from, const char* address, uint16_t port, int listener, in
   if (send(server.get(), "x", 1, MSG_NOSIGNAL) != 1 || poll(&entry, 1, timeout_ms) != 1 ||
       recv(client.get(), &byte, 1, 0) != 1 || byte != 'x')
     return "error: no byte came through";
-  return format_ipv4(ntohl(peer.sin_addr.s_addr));
+  return text_of(peer);
 }
 
 UniqueFd bind_udp(int netns, uint16_t port) {
@@ -123,7 +149,7 @@ UniqueFd bind_udp(int netns, uint16_t port) {
   inside(netns, [&] {
     UniqueFd made(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     auto at = socket_address("0.0.0.0", port);
-    if (bind(made.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0) fd = std::move(made);
+    if (bind(made.get(), at.get(), at.size) == 0) fd = std::move(made);
   });
   return fd;
 }
@@ -140,8 +166,15 @@ Result<SecondHost> make_second_host() {
   request.peer_netns = made.netns.get();
   TRY(route.create_veth(request));
   auto link = TRY(route.find_link("uplink"));
-  TRY(route.add_address(link->index, 10u << 24 | 9 << 16 | 1, 24));
-  TRY(made.route.configure({"eth0", 10u << 24 | 9 << 16 | 2, 24, 10u << 24 | 9 << 16 | 1}));
+  IpSubnet here6 = TRY(parse_ip_subnet("fd09::1/64")), there6 = TRY(parse_ip_subnet("fd09::2/64"));
+  inside(made.netns.get(), [] {
+    for (const char* key : {"disable_ipv6", "accept_dad"})
+      (void)sys::write_file(std::string("/proc/sys/net/ipv6/conf/eth0/") + key, "0");
+  });
+  TRY(route.add_address(link->index, here6));
+  IpSubnet here{IpAddress::ipv4(10u << 24 | 9 << 16 | 1), 24}, there{IpAddress::ipv4(10u << 24 | 9 << 16 | 2), 24};
+  TRY(route.add_address(link->index, here));
+  TRY(made.route.configure({"eth0", {there, there6}, {here.address, here6.address}}));
   TRY(route.wait_ready({"uplink"}, 2000));
   return SecondHost{std::move(made.netns)};
 }
@@ -155,8 +188,10 @@ Leftovers count_leftovers(const std::string& table) {
   out.links = links->size();
   auto socket = sys::open_nft_socket();
   REQUIRE(socket);
-  for (const char* map : {"published", "published_at"})
-    REQUIRE(sys::list_nft_elements(*socket, table, map, [&](std::string_view, std::string_view) { ++out.elements; }));
+  for (auto family : {sys::NftFamily::kIpv4, sys::NftFamily::kIpv6})
+    for (const char* map : {"published", "published_at", "ranges", "relayed", "direct", "sources"})
+      REQUIRE(sys::list_nft_elements(
+          *socket, table, map, [&](const sys::NftElement&) { ++out.elements; }, family));
   auto fds = sys::list_dir("/proc/self/fd");
   REQUIRE(fds);
   out.fds = fds->size();

@@ -186,7 +186,7 @@ TEST_CASE("network kernel: loopback services and loopback ports stay out of the 
         REQUIRE(sys::write_file("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1"));
         auto route = sys::RouteSocket::open();
         REQUIRE(route);
-        REQUIRE(route->remove_address(1, 127u << 24 | 1, 8));
+        REQUIRE(route->remove_address(1, {IpAddress::ipv4(127u << 24 | 1), 8}));
       });
       CHECK(fetch(from, "127.0.0.1", 7000, secret.get(), 200) == "error: Connection timed out");
       CHECK(fetch(from, "127.0.0.1", 8080, server.get(), 200) == "error: Connection timed out");
@@ -254,7 +254,13 @@ TEST_CASE("network kernel: conflicts name the port, and leave nothing behind") {
     CHECK(manager->attach_bridge("two", {}, "", "172.17.0.1").error().kind == ErrorKind::kConflict);
     CHECK(manager->attach_bridge("two", {}, "", "172.17.0.2").error().kind == ErrorKind::kConflict);
     CHECK(manager->attach_bridge("two", {}, "01:00:00:00:00:01", "").error().kind == ErrorKind::kInvalid);
-    CHECK(manager->attach_bridge("two", {{"sctp", 80, "", 0}}, "", "").error().kind == ErrorKind::kUnsupported);
+    UniqueFd sctp(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_SCTP));
+    if (!sctp) {
+      auto refused = manager->attach_bridge("two", {{"sctp", 80, "", 0}}, "", "");
+      REQUIRE(!refused);
+      CHECK(refused.error().kind == ErrorKind::kUnsupported);
+      CHECK(refused.error().message.ends_with(":80/sctp: the host's kernel has no sctp"));
+    }
     auto now = count_leftovers(kTable);
     CHECK(now.elements == before.elements);
     CHECK(now.links == before.links);
@@ -372,7 +378,7 @@ TEST_CASE("network kernel: the bridge avoids subnets in use and takes the config
   in_fresh_netns([] {
     auto route = sys::RouteSocket::open();
     REQUIRE(route);
-    REQUIRE(route->add_address(1, 172u << 24 | 17 << 16 | 5 << 8 | 1, 24));
+    REQUIRE(route->add_address(1, {IpAddress::ipv4(172u << 24 | 17 << 16 | 5 << 8 | 1), 24}));
     auto first = make_manager();
     CHECK(attach(*first, "one").endpoint.address == "172.18.0.2");
     NetworkConfig config = test_config();
@@ -422,7 +428,7 @@ TEST_CASE("network kernel: a link that is no bridge is refused, a bridge of some
     REQUIRE(route->create_bridge("foreign0", {2, 0, 0, 0, 0, 1}, 1500, "mine"));
     auto link = route->find_link("foreign0");
     REQUIRE(link);
-    REQUIRE(route->add_address((*link)->index, 192u << 24 | 168 << 16 | 7 << 8 | 1, 24));
+    REQUIRE(route->add_address((*link)->index, {IpAddress::ipv4(192u << 24 | 168 << 16 | 7 << 8 | 1), 24}));
     config.bridge = "foreign0";
     auto manager = make_manager(config);
     CHECK(attach(*manager, "one").endpoint.address == "192.168.7.2");

@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -11,8 +13,8 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "network/ipv4.h"
 #include "sys/files.h"
+#include "sys/netlink_sockets.h"
 
 namespace caisson::network {
 
@@ -32,7 +34,8 @@ PortRange local_port_range() {
   return {static_cast<uint16_t>(*first), static_cast<uint16_t>(*last)};
 }
 
-const char* protocol_name(uint8_t protocol) { return protocol == IPPROTO_UDP ? "udp" : "tcp"; }
+// A range of more ports than this is checked against the host's sockets and then left without guards.
+constexpr uint16_t kMaxGuards = 64;
 
 std::unexpected<Error> already_allocated(const PublishedPort& port) {
   return fail(ErrorKind::kConflict, "Bind for %s failed: port is already allocated", port.host().c_str());
@@ -42,54 +45,49 @@ std::unexpected<Error> cannot_bind(const PublishedPort& port, const Error& why) 
   std::string reason = why.err ? errno_text(why.err) : why.message;
   reason[0] = static_cast<char>(reason[0] | 0x20);  // as Go writes them
   Error error{why.err == EADDRINUSE ? ErrorKind::kConflict : why.kind, why.err, ""};
-  error.message = format("failed to bind host port for %s:%s:%u/%s: %s", port.host().c_str(),
-                         format_ipv4(port.container_address).c_str(), port.container_port, protocol_name(port.protocol),
-                         reason.c_str());
+  error.message =
+      format("failed to bind host port for %s:%s:%u/%s: %s", port.host().c_str(), port.container_address.text().c_str(),
+             port.container_port, protocol_name(port.protocol), reason.c_str());
   return std::unexpected(std::move(error));
 }
 }  // namespace
 
-std::string PublishedPort::host() const { return format_ipv4(host_address) + format(":%u", host_port); }
-
-Result<PublishedPort> parse_mapping(const PortMapping& mapping, uint32_t container_address) {
-  PublishedPort port;
-  if (mapping.protocol == "tcp" || mapping.protocol.empty())
-    port.protocol = IPPROTO_TCP;
-  else if (mapping.protocol == "udp")
-    port.protocol = IPPROTO_UDP;
-  else
-    return fail(ErrorKind::kUnsupported, "publishing protocol %s is not supported", quoted(mapping.protocol).c_str());
-  if (!mapping.container_port) return fail(ErrorKind::kInvalid, "a published container port cannot be 0");
-  auto address = parse_ipv4(mapping.host_ip.empty() ? "0.0.0.0" : mapping.host_ip);
-  if (!address && mapping.host_ip.find(':') != std::string::npos)
-    return fail(ErrorKind::kUnsupported, "publishing on IPv6 address %s is not supported",
-                quoted(mapping.host_ip).c_str());
-  if (!address)
-    return fail(ErrorKind::kInvalid, "host address %s is not an IPv4 address", quoted(mapping.host_ip).c_str());
-  port.host_address = *address;
-  port.host_port = mapping.host_port;
-  port.container_address = container_address;
-  port.container_port = mapping.container_port;
-  return port;
-}
-
-Result<UniqueFd> open_guard(uint8_t protocol, uint32_t address, uint16_t port) {
+Result<UniqueFd> open_guard(uint8_t protocol, const IpAddress& address, uint16_t port) {
   bool udp = protocol == IPPROTO_UDP;
-  UniqueFd fd(socket(AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  UniqueFd fd(socket(address.v6 ? AF_INET6 : AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                     protocol));
+  if (!fd && (errno == EPROTONOSUPPORT || errno == EAFNOSUPPORT))
+    return fail(ErrorKind::kUnsupported, "the host's kernel has no %s",
+                errno == EAFNOSUPPORT ? "IPv6" : protocol_name(protocol));
   if (!fd) return fail_errno("socket");
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(address);
-  at.sin_port = htons(port);
+  sockaddr_storage at{};
+  socklen_t size;
+  std::string bytes = address.bytes();
+  if (address.v6) {
+    auto& at6 = reinterpret_cast<sockaddr_in6&>(at);
+    at6.sin6_family = AF_INET6;
+    memcpy(&at6.sin6_addr, bytes.data(), bytes.size());
+    at6.sin6_port = htons(port);
+    size = sizeof at6;
+  } else {
+    auto& at4 = reinterpret_cast<sockaddr_in&>(at);
+    at4.sin_family = AF_INET;
+    memcpy(&at4.sin_addr, bytes.data(), bytes.size());
+    at4.sin_port = htons(port);
+    size = sizeof at4;
+  }
   int on = 1, off = 0;
+  if (address.v6 && setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0)
+    return fail_errno("IPV6_V6ONLY");
   // With SO_REUSEADDR, connections of an earlier owner in TIME_WAIT do not count as taken.
   if (!udp && setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) return fail_errno("SO_REUSEADDR");
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) < 0) return fail_errno("bind");
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&at), size) < 0) return fail_errno("bind");
   if (udp) {
     int smallest = 0;  // what misses the DNAT rule is not kept
     setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &smallest, sizeof smallest);
     return fd;
   }
+  if (protocol == IPPROTO_SCTP) return fd;
   // listen() finds listeners of others that also set SO_REUSEADDR (inet_csk_get_port runs again). After
   // that the socket leaves the listening state but keeps the port, and gives up SO_REUSEADDR so that
   // nobody else's bind passes.
@@ -100,55 +98,118 @@ Result<UniqueFd> open_guard(uint8_t protocol, uint32_t address, uint16_t port) {
 }
 
 struct PortTable::State {
-  using Key = std::pair<uint8_t, uint16_t>;
+  struct Entry {
+    IpAddress address;
+    uint16_t last = 0;
+    std::vector<UniqueFd> guards;
+  };
   mutable std::mutex mutex;
-  // Per protocol and port the host addresses in use, with their guards.
-  std::map<Key, std::map<uint32_t, UniqueFd>> taken;
+  // Per protocol and first port; entries of equal keys differ in their addresses.
+  std::map<uint8_t, std::multimap<uint16_t, Entry>> taken;
+  uint16_t longest = 1;  // range that was ever taken: how far below a port one that reaches it may begin
   std::map<uint8_t, uint16_t> cursor;
   std::optional<PortRange> range;
   size_t count = 0;
 
   bool is_free(const PublishedPort& port) const {
-    auto found = taken.find({port.protocol, port.host_port});
+    auto found = taken.find(port.protocol);
     if (found == taken.end()) return true;
-    if (port.host_address == INADDR_ANY) return false;
-    return !found->second.contains(INADDR_ANY) && !found->second.contains(port.host_address);
+    uint16_t lowest = port.host_port > longest ? static_cast<uint16_t>(port.host_port - longest) : 0;
+    for (auto at = found->second.lower_bound(lowest); at != found->second.end() && at->first <= port.last_host_port();
+         ++at) {
+      const Entry& entry = at->second;
+      if (entry.last < port.host_port || entry.address.v6 != port.host_address.v6) continue;
+      if (entry.address == port.host_address || entry.address.is_any() || port.host_address.is_any()) return false;
+    }
+    return true;
   }
-  void add(const PublishedPort& port, UniqueFd guard) {
-    taken[{port.protocol, port.host_port}].emplace(port.host_address, std::move(guard));
-    ++count;
+  void add(const PublishedPort& port, std::vector<UniqueFd> guards) {
+    taken[port.protocol].emplace(port.host_port, Entry{port.host_address, port.last_host_port(), std::move(guards)});
+    longest = std::max(longest, port.count);
+    count += port.count;
   }
   void remove(const PublishedPort& port) {
-    auto found = taken.find({port.protocol, port.host_port});
-    if (found == taken.end() || !found->second.erase(port.host_address)) return;
-    --count;
-    if (found->second.empty()) taken.erase(found);
+    auto found = taken.find(port.protocol);
+    if (found == taken.end()) return;
+    auto [at, end] = found->second.equal_range(port.host_port);
+    for (; at != end; ++at) {
+      if (at->second.address != port.host_address || at->second.last != port.last_host_port()) continue;
+      found->second.erase(at);
+      count -= port.count;
+      return;
+    }
   }
-  Result<> take_one(PublishedPort& port);
+  Result<> take_given(const PublishedPort& port);
+  Result<> take_chosen(std::vector<PublishedPort>& ports, size_t first, size_t end);
 };
 
-// Binding a socket takes microseconds and never waits, so it is done under the lock.
-Result<> PortTable::State::take_one(PublishedPort& port) {
-  if (port.host_port) {
-    if (!is_free(port)) return already_allocated(port);
-    auto guard = open_guard(port.protocol, port.host_address, port.host_port);
-    if (!guard) return cannot_bind(port, guard.error());
-    add(port, std::move(*guard));
-    return {};
+namespace {
+
+// Nothing of the host's is bound to one of the ports.
+Result<> check_unbound(const PublishedPort& port) {
+  std::vector<uint16_t> candidates;
+  for (bool v6 : {false, true})
+    TRY(sys::list_bound_sockets(port.protocol, v6, [&](const sys::BoundSocket& socket) {
+      if (socket.port >= port.host_port && socket.port <= port.last_host_port()) candidates.push_back(socket.port);
+    }));
+  // Whether their addresses and options leave room for ours is best asked of the kernel.
+  for (uint16_t candidate : candidates) {
+    auto guard = open_guard(port.protocol, port.host_address, candidate);
+    if (guard || guard.error().err != EADDRINUSE) continue;
+    PublishedPort one = port;
+    one.host_port = candidate;
+    one.container_port = static_cast<uint16_t>(port.container_port + (candidate - port.host_port));
+    return cannot_bind(one, guard.error());
   }
+  return {};
+}
+
+Result<std::vector<UniqueFd>> open_guards(const PublishedPort& port) {
+  std::vector<UniqueFd> guards;
+  if (port.count > kMaxGuards) {
+    auto unbound = check_unbound(port);
+    if (!unbound && unbound.error().kind != ErrorKind::kUnsupported) return std::unexpected(unbound.error());
+    return guards;
+  }
+  for (uint16_t i = 0; i < port.count; ++i) {
+    PublishedPort one = port;
+    one.host_port = static_cast<uint16_t>(port.host_port + i);
+    one.container_port = static_cast<uint16_t>(port.container_port + i);
+    auto guard = open_guard(one.protocol, one.host_address, one.host_port);
+    if (!guard) return cannot_bind(one, guard.error());
+    guards.push_back(std::move(*guard));
+  }
+  return guards;
+}
+
+}  // namespace
+
+// Binding a socket takes microseconds and never waits, so it is done under the lock.
+Result<> PortTable::State::take_given(const PublishedPort& port) {
+  if (!is_free(port)) return already_allocated(port);
+  add(port, TRY(open_guards(port)));
+  return {};
+}
+
+// The same port for all of them.
+Result<> PortTable::State::take_chosen(std::vector<PublishedPort>& ports, size_t first, size_t end) {
   if (!range) range = local_port_range();
   uint32_t span = uint32_t{range->last} - range->first + 1;
-  uint16_t& last = cursor[port.protocol];
-  PublishedPort candidate = port;
+  uint16_t& last = cursor[ports[first].protocol];
   for (uint32_t tries = 0; tries < span; ++tries) {
     last = last < range->first || last >= range->last ? range->first : static_cast<uint16_t>(last + 1);
-    candidate.host_port = last;
-    if (!is_free(candidate)) continue;
-    auto guard = open_guard(candidate.protocol, candidate.host_address, candidate.host_port);
-    if (!guard && guard.error().err == EADDRINUSE) continue;
-    if (!guard) return cannot_bind(candidate, guard.error());
-    add(candidate, std::move(*guard));
-    port = candidate;
+    for (size_t i = first; i < end; ++i) ports[i].host_port = last;
+    size_t at = first;
+    while (at < end && is_free(ports[at])) ++at;
+    if (at < end) continue;
+    std::vector<std::vector<UniqueFd>> guards;
+    for (at = first; at < end; ++at) {
+      auto opened = open_guards(ports[at]);
+      if (!opened && opened.error().err == EADDRINUSE) break;
+      guards.push_back(TRY(std::move(opened)));
+    }
+    if (at < end) continue;
+    for (at = first; at < end; ++at) add(ports[at], std::move(guards[at - first]));
     return {};
   }
   return fail(ErrorKind::kExhausted, "no free host port between %u and %u", range->first, range->last);
@@ -160,12 +221,23 @@ PortTable::~PortTable() = default;
 Result<> PortTable::take(std::vector<PublishedPort>& ports) {
   std::lock_guard lock(state_->mutex);
   std::vector<PublishedPort> wanted = ports;
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    auto taken = state_->take_one(wanted[i]);
+  size_t end = 0;
+  for (size_t i = 0; i < wanted.size(); i = end) {
+    end = i + 1;
+    if (wanted[i].routed) continue;
+    Result<> taken;
+    if (wanted[i].host_port) {
+      taken = state_->take_given(wanted[i]);
+    } else {
+      while (end < wanted.size() && wanted[end].same_as_before) ++end;
+      taken = state_->take_chosen(wanted, i, end);
+    }
     if (taken) continue;
-    for (size_t done = 0; done < i; ++done) state_->remove(wanted[done]);
+    for (size_t done = 0; done < i; ++done)
+      if (!wanted[done].routed) state_->remove(wanted[done]);
     return taken;
   }
+  for (auto& port : wanted) port.same_as_before = false;  // said what it had to say
   ports = std::move(wanted);
   return {};
 }
@@ -173,23 +245,23 @@ Result<> PortTable::take(std::vector<PublishedPort>& ports) {
 Result<> PortTable::take_back(const std::vector<PublishedPort>& ports) {
   std::lock_guard lock(state_->mutex);
   for (size_t i = 0; i < ports.size(); ++i) {
+    if (ports[i].routed) continue;
     if (!state_->is_free(ports[i])) {
-      for (size_t done = 0; done < i; ++done) state_->remove(ports[done]);
+      for (size_t done = 0; done < i; ++done)
+        if (!ports[done].routed) state_->remove(ports[done]);
       return already_allocated(ports[i]);
     }
-    auto guard = open_guard(ports[i].protocol, ports[i].host_address, ports[i].host_port);
-    if (!guard) {
-      log_warn("%s, ignoring", cannot_bind(ports[i], guard.error()).error().message.c_str());
-      guard = UniqueFd();
-    }
-    state_->add(ports[i], std::move(*guard));
+    auto guards = open_guards(ports[i]);
+    if (!guards) log_warn("%s, ignoring", guards.error().message.c_str());
+    state_->add(ports[i], guards ? std::move(*guards) : std::vector<UniqueFd>());
   }
   return {};
 }
 
 void PortTable::release(const std::vector<PublishedPort>& ports) {
   std::lock_guard lock(state_->mutex);
-  for (const auto& port : ports) state_->remove(port);
+  for (const auto& port : ports)
+    if (!port.routed) state_->remove(port);
 }
 
 size_t PortTable::size() const {

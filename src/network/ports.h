@@ -10,24 +10,9 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "network/network_manager.h"
+#include "network/published_port.h"
 
 namespace caisson::network {
-
-// A published port, parsed: numbers instead of texts.
-struct PublishedPort {
-  uint8_t protocol = 0;  // IPPROTO_TCP or IPPROTO_UDP
-  uint32_t host_address = 0;
-  uint16_t host_port = 0;
-  uint32_t container_address = 0;
-  uint16_t container_port = 0;
-
-  bool operator==(const PublishedPort&) const = default;
-  std::string host() const;  // "0.0.0.0:8080"
-};
-
-// kInvalid for what cannot be published. host_port 0 is left as it is.
-Result<PublishedPort> parse_mapping(const PortMapping& mapping, uint32_t container_address);
 
 class PortTable {
  public:
@@ -35,7 +20,9 @@ class PortTable {
   ~PortTable();
 
   // Takes every port, all or none; a host_port of 0 is replaced by a free one from the kernel's local
-  // port range, in order. kConflict with Docker's texts: taken by an endpoint, or by a host process.
+  // port range, in order. Routed ones are passed over. kConflict with Docker's texts: taken by an endpoint, or by a
+  // host process. Ranges of more than 64 ports have no guards: a host process that binds one of them later is not
+  // hindered, and not reached.
   Result<> take(std::vector<PublishedPort>& ports);
   // The same for ports that were published before; one that a host process has taken meanwhile is
   // kept without a guard (the DNAT rule has precedence), which is logged.
@@ -49,7 +36,7 @@ class PortTable {
 };
 
 // A socket bound to the port that does not listen: connections that miss the DNAT rule are refused, and
-// nobody else can bind. EADDRINUSE when a host process has the port.
-Result<UniqueFd> open_guard(uint8_t protocol, uint32_t address, uint16_t port);
+// nobody else can bind. EADDRINUSE when a host process has the port; kUnsupported without that protocol.
+Result<UniqueFd> open_guard(uint8_t protocol, const IpAddress& address, uint16_t port);
 
 }  // namespace caisson::network

@@ -1,270 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table in nft's language; docs/decisions/0006 and 0020 have the reasons. B: set bridges, of all our bridges.
-//
-//   map published_at { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service }
-//   map published    { type inet_proto . inet_service : ipv4_addr . inet_service }
-//   set bridges, internal { type ifname }     set same { type ifname . ifname }, each bridge with itself
-//   set subnets, outbound { type ipv4_addr; flags interval }, outbound: those that get the host's address outside
-//   chain guard       { type filter hook prerouting priority raw }    iifname != lo: 127/8 as either end: drop
-//   chain prerouting  { type nat hook prerouting priority dstnat }    fib daddr type local jump publish
-//   chain output      { type nat hook output priority dstnat }        fib daddr type local jump publish
-//   chain publish     dnat to proto . daddr . port map @published_at; dnat to proto . port map @published
-//   chain postrouting { type nat hook postrouting priority srcnat }   masquerade, see below
-//   chain forward     { type filter hook forward priority filter }    to our bridges: known or published only
-//   chain admin       never written by the engine; what passes our bridges goes through it first
 #include "network/rules.h"
 
-#include <arpa/inet.h>
-#include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 
 #include <algorithm>
-#include <cstring>
 #include <mutex>
 #include <optional>
 
 #include "base/log.h"
+#include "network/rule_chains.h"
 #include "sys/netlink_conntrack.h"
 #include "sys/nft.h"
 
 namespace caisson::network {
 
 namespace {
-constexpr std::string_view kAtMap = "published_at", kAnyMap = "published";
-constexpr std::string_view kBridges = "bridges", kInternal = "internal", kSame = "same", kSubnets = "subnets",
-                           kOutbound = "outbound", kAdmin = "admin";
-constexpr uint32_t kSourceOffset = 12, kDestinationOffset = 16, kDestinationPort = 2;  // RFC 791, 9293, 768
-// linux/netfilter/nf_conntrack_common.h: IPS_DST_NAT, and NF_CT_STATE_BIT of established and related.
-constexpr uint32_t kStatusDstNat = 1 << 5, kStateKnown = 1 << 1 | 1 << 2;
-
-std::string number(uint32_t value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
-std::string address_bytes(uint32_t address) { return number(htonl(address)); }
-// Port and protocol fill a 4-byte register each, from its first byte.
-std::string port_bytes(uint16_t port) {
-  return {static_cast<char>(port >> 8), static_cast<char>(port & 255), '\0', '\0'};
-}
-
-std::string key_of(const PublishedPort& port) {
-  std::string key{static_cast<char>(port.protocol), '\0', '\0', '\0'};
-  if (port.host_address != INADDR_ANY) key += address_bytes(port.host_address);
-  return key + port_bytes(port.host_port);
-}
-std::string data_of(const PublishedPort& port) {
-  return address_bytes(port.container_address) + port_bytes(port.container_port);
-}
-std::string_view map_of(const PublishedPort& port) { return port.host_address == INADDR_ANY ? kAnyMap : kAtMap; }
-
-std::string interface_bytes(std::string_view name) {
-  std::string padded(16, '\0');
-  name.copy(padded.data(), padded.size() - 1);
-  return padded;
-}
-
-// Conditions, in the words of the table above. Register 0 is scratch (interface names take 0-3 and 4-7).
-struct Conditions {
-  sys::NftBatch& batch;
-
-  void not_loopback() {
-    batch.load_meta(NFT_META_IIFNAME, 0);
-    batch.compare(0, false, interface_bytes("lo"));
-  }
-  void interface(uint32_t key, std::string_view set, bool is_in) {
-    batch.load_meta(key, 0);
-    batch.member(set, 0, is_in);
-  }
-  void same_bridge(bool is_so) {
-    batch.load_meta(NFT_META_IIFNAME, 0);
-    batch.load_meta(NFT_META_OIFNAME, 4);
-    batch.member(kSame, 0, is_so);
-  }
-  void source(std::string_view set) {
-    batch.load_network(kSourceOffset, 4, 0);
-    batch.member(set, 0, true);
-  }
-  void address(uint32_t offset, const Subnet& subnet) {
-    batch.load_network(offset, 4, 0);
-    batch.mask(0, address_bytes(subnet.mask()));
-    batch.compare(0, true, address_bytes(subnet.network()));
-  }
-  void ct_bits(uint32_t key, uint32_t bits) {
-    batch.load_ct(key, 0);
-    batch.mask(0, number(bits));
-    batch.compare(0, false, number(0));
-  }
-  void to_local() {
-    batch.load_address_type(0);
-    batch.compare(0, true, number(RTN_LOCAL));
-  }
-};
-
-void add_address_rules(sys::NftBatch& batch) {
-  const Subnet loopback{127u << 24, 8};
-  Conditions when{batch};
-  auto rule = [&](const char* chain, auto&& body) {
-    batch.begin_rule(chain);
-    body();
-    batch.end_rule();
-  };
-
-  // route_localnet is on for our bridges so that 127.0.0.1:PORT of the host reaches a container; without
-  // these rules neighbours and containers could reach the host's own loopback services with it, or a port
-  // published on 127.0.0.1 only.
-  for (uint32_t offset : {kSourceOffset, kDestinationOffset})
-    rule("guard", [&] {
-      when.not_loopback();
-      when.address(offset, loopback);
-      batch.verdict(NF_DROP);
-    });
-
-  for (const char* chain : {"prerouting", "output"})
-    rule(chain, [&] {
-      when.to_local();
-      batch.verdict(NFT_JUMP, "publish");
-    });
-  rule("publish", [&] {
-    batch.load_meta(NFT_META_L4PROTO, 0);
-    batch.load_network(kDestinationOffset, 4, 1);
-    batch.load_transport(kDestinationPort, 2, 2);
-    batch.lookup(kAtMap, 0, 0);
-    batch.dnat(0, 1);
-  });
-  rule("publish", [&] {
-    batch.load_meta(NFT_META_L4PROTO, 0);
-    batch.load_transport(kDestinationPort, 2, 1);
-    batch.lookup(kAnyMap, 0, 0);
-    batch.dnat(0, 1);
-  });
-
-  rule("postrouting", [&] {
-    when.interface(NFT_META_OIFNAME, kBridges, false);
-    when.source(kOutbound);
-    batch.masquerade();
-  });
-  // From one of our networks to another by a published port: the answer comes back through the host by itself,
-  // so the client keeps its address. Frames that br_netfilter shows have no iifname here.
-  rule("postrouting", [&] {
-    when.interface(NFT_META_IIFNAME, kBridges, true);
-    when.interface(NFT_META_OIFNAME, kBridges, true);
-    when.same_bridge(false);
-    batch.verdict(NF_ACCEPT);
-  });
-  // A container that comes in by a published port, its own or a neighbour's: the answer would otherwise
-  // go straight over the bridge, from an address the client never spoke to. Likewise 127.0.0.1 as source.
-  rule("postrouting", [&] {
-    when.interface(NFT_META_OIFNAME, kBridges, true);
-    when.source(kSubnets);
-    when.ct_bits(NFT_CT_STATUS, kStatusDstNat);
-    batch.masquerade();
-  });
-  rule("postrouting", [&] {
-    when.interface(NFT_META_OIFNAME, kBridges, true);
-    when.address(kSourceOffset, loopback);
-    when.ct_bits(NFT_CT_STATUS, kStatusDstNat);
-    batch.masquerade();
-  });
-}
-
-void add_forward_rules(sys::NftBatch& batch) {
-  Conditions when{batch};
-  auto rule = [&](auto&& body) {
-    batch.begin_rule("forward");
-    body();
-    batch.end_rule();
-  };
-  rule([&] {
-    when.interface(NFT_META_IIFNAME, kBridges, false);
-    when.interface(NFT_META_OIFNAME, kBridges, false);
-    batch.verdict(NF_ACCEPT);
-  });
-  rule([&] { batch.verdict(NFT_JUMP, kAdmin); });
-  rule([&] {
-    when.ct_bits(NFT_CT_STATE, kStateKnown);
-    batch.verdict(NF_ACCEPT);
-  });
-  rule([&] {
-    when.same_bridge(true);
-    batch.verdict(NF_ACCEPT);
-  });
-  for (uint32_t side : {NFT_META_IIFNAME, NFT_META_OIFNAME})
-    rule([&] {
-      when.interface(side, kInternal, true);
-      batch.verdict(NF_DROP);
-    });
-  rule([&] {
-    when.ct_bits(NFT_CT_STATUS, kStatusDstNat);
-    batch.verdict(NF_ACCEPT);
-  });
-  rule([&] {
-    when.interface(NFT_META_OIFNAME, kBridges, true);
-    batch.verdict(NF_DROP);
-  });
-}
-
-void add_skeleton(sys::NftBatch& batch) {
-  using sys::NftHook;
-  batch.add_table();
-  batch.add_base_chain("guard", "filter", NftHook::kPrerouting, -300);
-  batch.add_base_chain("prerouting", "nat", NftHook::kPrerouting, -100);
-  batch.add_base_chain("output", "nat", NftHook::kOutput, -100);
-  batch.add_base_chain("postrouting", "nat", NftHook::kPostrouting, 100);
-  batch.add_base_chain("forward", "filter", NftHook::kForward, 0);
-  batch.add_chain("publish");
-  batch.add_chain(kAdmin);
-  uint32_t target = sys::nft_concat(sys::kNftIpv4, sys::kNftService);
-  batch.add_map({kAtMap, sys::nft_concat(sys::kNftProtocol, sys::kNftIpv4, sys::kNftService), 12, target, 8});
-  batch.add_map({kAnyMap, sys::nft_concat(sys::kNftProtocol, sys::kNftService), 8, target, 8});
-  batch.add_set(kBridges, sys::kNftInterfaceName, 16);
-  batch.add_set(kInternal, sys::kNftInterfaceName, 16);
-  batch.add_set(kSame, sys::nft_concat(sys::kNftInterfaceName, sys::kNftInterfaceName), 32);
-  batch.add_set(kSubnets, sys::kNftIpv4, 4, true);
-  batch.add_set(kOutbound, sys::kNftIpv4, 4, true);
-}
-
-constexpr std::string_view kRuleChains[] = {"guard", "prerouting", "output", "publish", "postrouting", "forward"};
-
-void add_bridge_elements(sys::NftBatch& batch, const BridgeRules& rules) {
-  std::string name = interface_bytes(rules.bridge);
-  batch.add_key(kBridges, name);
-  batch.add_key(kSame, name + name);
-  if (rules.internal) batch.add_key(kInternal, name);
-  std::string first = address_bytes(rules.subnet.network()), after = address_bytes(rules.subnet.broadcast() + 1);
-  batch.add_range(kSubnets, first, after);
-  if (rules.masquerade && !rules.internal) batch.add_range(kOutbound, first, after);
-}
-
-void delete_bridge_elements(sys::NftBatch& batch, const BridgeRules& rules) {
-  std::string name = interface_bytes(rules.bridge);
-  batch.delete_key(kBridges, name);
-  batch.delete_key(kSame, name + name);
-  if (rules.internal) batch.delete_key(kInternal, name);
-  std::string first = address_bytes(rules.subnet.network()), after = address_bytes(rules.subnet.broadcast() + 1);
-  batch.delete_range(kSubnets, first, after);
-  if (rules.masquerade && !rules.internal) batch.delete_range(kOutbound, first, after);
-}
-
-// Absent is success.
-Result<> remove_one(sys::NetlinkSocket& socket, const std::string& table, std::string_view map, std::string_view key) {
-  sys::NftBatch batch(table);
-  batch.delete_element(map, key);
-  auto done = batch.commit(socket, "remove a published port");
-  if (!done && done.error().err == ENOENT) return {};
-  return done;
-}
-
-Result<> remove_each(sys::NetlinkSocket& socket, const std::string& table, const std::vector<PublishedPort>& ports) {
-  for (const auto& port : ports) TRY(remove_one(socket, table, map_of(port), key_of(port)));
-  return {};
-}
+// UDP flows are forgotten port by port; of a longer range they end by themselves, half a minute after the last packet.
+constexpr uint16_t kMaxForgotten = 64;
 
 // A UDP flow keeps the path it had with its first packet for as long as packets come: past a container that
 // has just been published, or to one that is gone. TCP ends by itself.
 void forget_flows(sys::NetlinkSocket& socket, const std::vector<PublishedPort>& ports) {
   for (const auto& port : ports) {
-    if (port.protocol != IPPROTO_UDP) continue;
-    auto done = sys::forget_udp_flows(socket, port.host_address, port.host_port);
-    if (!done && done.error().err != ENOENT) log_debug("%s, ignoring", done.error().message.c_str());
+    if (port.protocol != IPPROTO_UDP || port.routed || port.count > kMaxForgotten) continue;
+    for (uint16_t i = 0; i < port.count; ++i) {
+      auto done = sys::forget_udp_flows(socket, port.host_address, static_cast<uint16_t>(port.host_port + i));
+      if (!done && done.error().err != ENOENT) log_debug("%s, ignoring", done.error().message.c_str());
+    }
   }
 }
 }  // namespace
@@ -276,8 +38,68 @@ struct Rules::Sockets {
   std::vector<sys::NetlinkSocket> idle;
 };
 
-Rules::Rules(std::string table) : table_(std::move(table)), sockets_(std::make_unique<Sockets>()) {}
+struct Rules::Element {
+  bool v6 = false;
+  std::string_view map;
+  std::string key, last, data;
+  auto operator<=>(const Element&) const = default;
+
+  void add_to(sys::NftBatch& batch) const {
+    batch.use(family_of(v6));
+    batch.add_element(map, key, last, data);
+  }
+  void remove_from(sys::NftBatch& batch) const {
+    batch.use(family_of(v6));
+    batch.delete_element(map, key, last);
+  }
+};
+
+Rules::Rules(std::string table, bool ipv6)
+    : table_(std::move(table)), ipv6_(ipv6), sockets_(std::make_unique<Sockets>()) {}
 Rules::~Rules() = default;
+
+std::vector<bool> Rules::families() const { return ipv6_ ? std::vector{false, true} : std::vector{false}; }
+
+std::vector<Rules::Element> Rules::elements_of(const std::vector<PublishedPort>& ports) const {
+  std::vector<Element> all;
+  uint16_t relay = relay_port_;
+  auto relayed = [&](const PublishedPort& port, const IpAddress& first, const IpAddress& last) {
+    if (!relay || port.protocol != IPPROTO_TCP) return;
+    all.push_back({true, kRelayed, key_bytes(port.protocol, first, port.host_port),
+                   key_bytes(port.protocol, last, port.last_host_port()), port_bytes(relay).substr(0, 2)});
+  };
+  auto highest = [](bool v6) { return IpSubnet{any_ip(v6), 0}.last(); };
+  for (const auto& port : ports) {
+    const IpAddress &host = port.host_address, &own = port.container_address;
+    if ((host.v6 || own.v6) && !ipv6_) continue;
+    auto last_own = static_cast<uint16_t>(port.container_port + port.count - 1);
+    if (port.routed || port.direct)
+      all.push_back({own.v6, kDirect, key_bytes(port.protocol, own, port.container_port),
+                     key_bytes(port.protocol, own, last_own), ""});
+    if (port.routed) continue;
+    if (port.relayed()) {
+      relayed(port, host, host.is_any() ? highest(true) : host);
+      continue;
+    }
+    const IpAddress loopback6{true, 1};
+    if (host.v6 && (host.is_any() || host == loopback6)) relayed(port, loopback6, loopback6);
+    if (port.count > 1 && port.host_port == port.container_port) {
+      all.push_back({host.v6, kRanges, key_bytes(port.protocol, host, port.host_port),
+                     key_bytes(port.protocol, host.is_any() ? highest(host.v6) : host, port.last_host_port()),
+                     own.bytes()});
+      continue;
+    }
+    for (uint16_t i = 0; i < port.count; ++i) {
+      auto host_port = static_cast<uint16_t>(port.host_port + i);
+      std::string data = own.bytes() + port_bytes(static_cast<uint16_t>(port.container_port + i));
+      if (host.is_any())
+        all.push_back({host.v6, kAnyMap, protocol_bytes(port.protocol) + port_bytes(host_port), "", std::move(data)});
+      else
+        all.push_back({host.v6, kAtMap, key_bytes(port.protocol, host, host_port), "", std::move(data)});
+    }
+  }
+  return all;
+}
 
 Result<> Rules::with_socket(const std::function<Result<>(sys::NetlinkSocket&)>& use) const {
   std::optional<sys::NetlinkSocket> socket;
@@ -298,42 +120,53 @@ Result<> Rules::with_socket(const std::function<Result<>(sys::NetlinkSocket&)>& 
 }
 
 Result<bool> Rules::exists() const {
-  bool found = false;
+  bool found = true;
   TRY(with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
-    found = TRY(sys::nft_table_exists(socket, table_));
+    for (bool v6 : families()) found = found && TRY(sys::nft_table_exists(socket, table_, family_of(v6)));
     return {};
   }));
   return found;
 }
 
-Result<> Rules::install(const std::vector<BridgeRules>& bridges) const {
+Result<> Rules::install(const std::vector<BridgeRules>& bridges) {
   std::string what = "install nftables table '" + table_ + "'";
-  auto install = [&](sys::NetlinkSocket& socket, bool anew) -> Result<> {
-    sys::NftBatch batch(table_);
+  auto install = [&](sys::NetlinkSocket& socket, bool v6, bool anew) -> Result<> {
+    sys::NftBatch batch(table_, family_of(v6));
     if (anew) batch.delete_table();
-    add_skeleton(batch);
-    if (!anew) {
-      for (auto chain : kRuleChains) batch.flush_chain(chain);
-      for (auto set : {kBridges, kInternal, kSame, kSubnets, kOutbound}) batch.flush_set(set);
-    }
-    add_address_rules(batch);
-    add_forward_rules(batch);
-    for (const auto& bridge : bridges) add_bridge_elements(batch, bridge);
+    add_chains(batch, v6, anew);
+    for (const auto& bridge : bridges) change_bridge(batch, v6, bridge, true);
     return batch.commit(socket, what);
   };
-  return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
-    auto done = install(socket, false);
-    if (done || !TRY(sys::nft_table_exists(socket, table_))) return done;
+  auto install_family = [&](sys::NetlinkSocket& socket, bool v6) -> Result<> {
+    auto done = install(socket, v6, false);
+    if (done || !TRY(sys::nft_table_exists(socket, table_, family_of(v6)))) return done;
     // A table of that name with other chains or maps, of another release: its elements cannot be kept.
     log_info("%s, replacing the table", done.error().message.c_str());
-    return install(socket, true);
+    return install(socket, v6, true);
+  };
+  return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
+    TRY(install_family(socket, false));
+    if (!ipv6_) return {};
+    auto done = install_family(socket, true);
+    bool needed = std::any_of(bridges.begin(), bridges.end(), [](const BridgeRules& bridge) {
+      return std::any_of(bridge.subnets.begin(), bridge.subnets.end(),
+                         [](const SubnetRules& own) { return own.subnet.v6(); });
+    });
+    if (done || needed) return done;
+    // A kernel without address translation for IPv6 still has IPv4 networks.
+    log_warn("%s, going on without IPv6", done.error().message.c_str());
+    ipv6_ = false;
+    return {};
   });
 }
 
 Result<> Rules::add_bridge(const BridgeRules& bridge) const {
   return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
     sys::NftBatch batch(table_);
-    add_bridge_elements(batch, bridge);
+    for (bool v6 : families()) {
+      batch.use(family_of(v6));
+      change_bridge(batch, v6, bridge, true);
+    }
     return batch.commit(socket, "add bridge '" + bridge.bridge + "' to the rules");
   });
 }
@@ -341,23 +174,38 @@ Result<> Rules::add_bridge(const BridgeRules& bridge) const {
 Result<> Rules::remove_bridge(const BridgeRules& bridge) const {
   return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
     sys::NftBatch batch(table_);
-    delete_bridge_elements(batch, bridge);
+    for (bool v6 : families()) {
+      batch.use(family_of(v6));
+      change_bridge(batch, v6, bridge, false);
+    }
     return batch.commit(socket, "take bridge '" + bridge.bridge + "' out of the rules");
   });
 }
 
+// Absent ones are passed over.
+Result<> Rules::remove_each(sys::NetlinkSocket& socket, const std::vector<Element>& elements) const {
+  for (const auto& element : elements) {
+    sys::NftBatch batch(table_);
+    element.remove_from(batch);
+    auto done = batch.commit(socket, "remove a published port");
+    if (!done && done.error().err != ENOENT) return done;
+  }
+  return {};
+}
+
 Result<> Rules::publish(const std::vector<PublishedPort>& ports, bool anew) const {
-  if (ports.empty()) return {};
+  auto elements = elements_of(ports);
+  if (elements.empty()) return {};
   auto add = [&](sys::NetlinkSocket& socket) -> Result<> {
     sys::NftBatch batch(table_);
-    for (const auto& port : ports) batch.add_element(map_of(port), key_of(port), data_of(port));
+    for (const auto& element : elements) element.add_to(batch);
     return batch.commit(socket, "publish ports");
   };
   return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
     auto done = add(socket);
-    if (!done && (done.error().err == EEXIST || done.error().err == EBUSY)) {
+    if (!done && (done.error().err == EEXIST || done.error().err == EBUSY || done.error().err == ENOTEMPTY)) {
       // Elements an engine before us left behind point elsewhere; the port table says they are nobody's.
-      TRY(remove_each(socket, table_, ports));
+      TRY(remove_each(socket, elements));
       done = add(socket);
     }
     if (done && anew) forget_flows(socket, ports);
@@ -366,12 +214,13 @@ Result<> Rules::publish(const std::vector<PublishedPort>& ports, bool anew) cons
 }
 
 void Rules::unpublish(const std::vector<PublishedPort>& ports) const {
-  if (ports.empty()) return;
+  auto elements = elements_of(ports);
+  if (elements.empty()) return;
   auto done = with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
     sys::NftBatch batch(table_);
-    for (const auto& port : ports) batch.delete_element(map_of(port), key_of(port));
+    for (const auto& element : elements) element.remove_from(batch);
     // One that is gone already fails the batch: the others still have to go.
-    if (!batch.commit(socket, "unpublish ports")) TRY(remove_each(socket, table_, ports));
+    if (!batch.commit(socket, "unpublish ports")) TRY(remove_each(socket, elements));
     forget_flows(socket, ports);
     return {};
   });
@@ -379,21 +228,18 @@ void Rules::unpublish(const std::vector<PublishedPort>& ports) const {
 }
 
 Result<> Rules::retain(const std::vector<PublishedPort>& wanted) const {
-  struct Element {
-    std::string_view map;
-    std::string key, data;
-    auto operator<=>(const Element&) const = default;
-  };
-  std::vector<Element> keep, stale;
-  for (const auto& port : wanted) keep.push_back({map_of(port), key_of(port), data_of(port)});
+  std::vector<Element> keep = elements_of(wanted), stale;
   std::sort(keep.begin(), keep.end());
   return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
-    for (auto map : {kAtMap, kAnyMap})
-      TRY(sys::list_nft_elements(socket, table_, std::string(map), [&](std::string_view key, std::string_view data) {
-        Element element{map, std::string(key), std::string(data)};
-        if (!std::binary_search(keep.begin(), keep.end(), element)) stale.push_back(std::move(element));
-      }));
-    for (const auto& element : stale) TRY(remove_one(socket, table_, element.map, element.key));
+    for (bool v6 : families())
+      for (auto map : {kAtMap, kAnyMap, kRanges, kRelayed, kDirect}) {
+        auto visit = [&](const sys::NftElement& found) {
+          Element element{v6, map, std::string(found.key), std::string(found.last), std::string(found.data)};
+          if (!std::binary_search(keep.begin(), keep.end(), element)) stale.push_back(std::move(element));
+        };
+        TRY(sys::list_nft_elements(socket, table_, std::string(map), visit, family_of(v6)));
+      }
+    TRY(remove_each(socket, stale));
     if (!stale.empty()) log_info("removed %zu published ports that no container has", stale.size());
     return {};
   });
@@ -401,11 +247,13 @@ Result<> Rules::retain(const std::vector<PublishedPort>& wanted) const {
 
 Result<> Rules::remove() const {
   return with_socket([&](sys::NetlinkSocket& socket) -> Result<> {
-    sys::NftBatch batch(table_);
-    batch.delete_table();
-    auto done = batch.commit(socket, "delete nftables table '" + table_ + "'");
-    if (!done && done.error().err == ENOENT) return {};
-    return done;
+    for (bool v6 : {false, true}) {
+      sys::NftBatch batch(table_, family_of(v6));
+      batch.delete_table();
+      auto done = batch.commit(socket, "delete nftables table '" + table_ + "'");
+      if (!done && done.error().err != ENOENT) return done;
+    }
+    return {};
   });
 }
 

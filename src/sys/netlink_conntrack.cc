@@ -13,14 +13,15 @@ namespace {
 constexpr uint32_t kMatchDestination = 1 << 1, kMatchProtocol = 1 << 3, kMatchDestinationPort = 1 << 5;
 }  // namespace
 
-Result<> forget_udp_flows(NetlinkSocket& nfnetlink, uint32_t address, uint16_t port) {
+Result<> forget_udp_flows(NetlinkSocket& nfnetlink, const IpAddress& address, uint16_t port) {
   NetlinkBuilder out;
   out.begin(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
-  out.header(nfgenmsg{AF_INET, NFNETLINK_V0, 0});
+  out.header(nfgenmsg{static_cast<uint8_t>(address.v6 ? AF_INET6 : AF_INET), NFNETLINK_V0, 0});
   out.nest(CTA_TUPLE_ORIG);
-  if (address) {
+  if (!address.is_any()) {
     out.nest(CTA_TUPLE_IP);
-    out.put_be32(CTA_IP_V4_DST, address);
+    std::string bytes = address.bytes();
+    out.attribute(address.v6 ? CTA_IP_V6_DST : CTA_IP_V4_DST, bytes.data(), bytes.size());
     out.end_nest();
   }
   out.nest(CTA_TUPLE_PROTO);
@@ -30,7 +31,7 @@ Result<> forget_udp_flows(NetlinkSocket& nfnetlink, uint32_t address, uint16_t p
   out.end_nest();
   out.end_nest();
   out.nest(CTA_FILTER);
-  out.put_u32(CTA_FILTER_ORIG_FLAGS, kMatchProtocol | kMatchDestinationPort | (address ? kMatchDestination : 0));
+  out.put_u32(CTA_FILTER_ORIG_FLAGS, kMatchProtocol | kMatchDestinationPort | (address.is_any() ? 0 : kMatchDestination));
   out.put_u32(CTA_FILTER_REPLY_FLAGS, 0);
   out.end_nest();
   return nfnetlink.transact(out, "forget udp flows");

@@ -4,13 +4,14 @@
 
 #include <cstdint>
 
+#include "base/ip_address.h"
 #include "base/result.h"
 #include "sys/netlink.h"
 
 namespace caisson::sys {
 
-// Forgets IPv4 UDP flows whose first packet went to `port`, and to `address` unless that is 0. Walks the
+// Forgets UDP flows of the address's family whose first packet went to `port`, and to `address` unless that is any. Walks the
 // whole connection table in the kernel. COMPAT(linux<5.8): an error, nothing is removed.
-Result<> forget_udp_flows(NetlinkSocket& nfnetlink, uint32_t address, uint16_t port);
+Result<> forget_udp_flows(NetlinkSocket& nfnetlink, const IpAddress& address, uint16_t port);
 
 }  // namespace caisson::sys

@@ -26,7 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     (void)parse_link(*message);
     (void)parse_address(*message);
     (void)parse_route(*message);
-    parse_nft_elements(*message, [](std::string_view, std::string_view) {});
+    parse_nft_elements(*message, [](const NftElement&) {});
     walk(message->attributes(16), 0);
   }
   return 0;

@@ -78,8 +78,8 @@ TEST_CASE("netlink: what was built is read back") {
   REQUIRE(second);
   auto found = parse_address(*second);
   REQUIRE(found);
-  CHECK(found->address == 0xac110002);
-  CHECK(found->prefix == 16);
+  CHECK(found->address.address.text() == "172.17.0.2");
+  CHECK(found->address.prefix == 16);
   CHECK(!messages.next());
 }
 
@@ -190,10 +190,21 @@ TEST_CASE("netlink: links, addresses and routes that are not well-formed are pas
   builder.header(route);
   builder.put_be32(RTA_DST, 0xac110000);
   std::string good = bytes_of(builder);
-  CHECK(parse_route(message_of(good))->destination == 0xac110000);
+  CHECK(parse_route(message_of(good))->destination.text() == "172.17.0.0/16");
   route.rtm_family = AF_INET6;
+  std::string six = raw(RTM_NEWROUTE, 0, plain(route));
+  CHECK(parse_route(message_of(six))->destination.text() == "::/16");
+  route.rtm_family = AF_BRIDGE;
   std::string other = raw(RTM_NEWROUTE, 0, plain(route));
   CHECK(!parse_route(message_of(other)));
+  // An address of the other family.
+  route.rtm_family = AF_INET6;
+  NetlinkBuilder mixed;
+  mixed.begin(RTM_NEWROUTE, 0);
+  mixed.header(route);
+  mixed.put_be32(RTA_DST, 0xac110000);
+  std::string wrong = bytes_of(mixed);
+  CHECK(!parse_route(message_of(wrong)));
 }
 
 TEST_CASE("netlink: map elements are read from a listing") {
@@ -219,7 +230,7 @@ TEST_CASE("netlink: map elements are read from a listing") {
   std::string bytes = bytes_of(builder);
   std::map<std::string, std::string> elements;
   parse_nft_elements(*NetlinkMessages(bytes).next(),
-                     [&](std::string_view key, std::string_view data) { elements[std::string(key)] = data; });
+                     [&](const NftElement& found) { elements[std::string(found.key)] = found.data; });
   CHECK(elements == std::map<std::string, std::string>{{"k1", "data"}, {"k2", ""}});
 }
 

@@ -11,19 +11,21 @@ namespace caisson::sys {
 namespace {
 constexpr uint16_t message_type(uint16_t message) { return static_cast<uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | message); }
 
-nfgenmsg family_header() { return nfgenmsg{NFPROTO_IPV4, NFNETLINK_V0, 0}; }
+nfgenmsg family_header(NftFamily family) { return nfgenmsg{static_cast<uint8_t>(family), NFNETLINK_V0, 0}; }
+
+static_assert(NFPROTO_IPV4 == static_cast<int>(NftFamily::kIpv4) && NFPROTO_IPV6 == static_cast<int>(NftFamily::kIpv6));
 
 nfgenmsg batch_header() { return nfgenmsg{AF_UNSPEC, NFNETLINK_V0, htons(NFNL_SUBSYS_NFTABLES)}; }
 }  // namespace
 
-NftBatch::NftBatch(std::string table) : table_(std::move(table)) {
+NftBatch::NftBatch(std::string table, NftFamily family) : table_(std::move(table)), family_(family) {
   out_.begin(NFNL_MSG_BATCH_BEGIN, 0);
   out_.header(batch_header());
 }
 
 void NftBatch::begin(uint16_t message, uint16_t flags) {
   out_.begin(message_type(message), flags);
-  out_.header(family_header());
+  out_.header(family_header(family_));
 }
 
 void NftBatch::add_table() {
@@ -72,41 +74,63 @@ void NftBatch::add_map(const Map& map) {
   begin(NFT_MSG_NEWSET, NLM_F_CREATE);
   out_.put_string(NFTA_SET_TABLE, table_);
   out_.put_string(NFTA_SET_NAME, map.name);
-  out_.put_be32(NFTA_SET_FLAGS, NFT_SET_MAP);
+  uint32_t flags = map.data_size ? NFT_SET_MAP : 0u;
+  if (!map.range_parts.empty()) flags |= NFT_SET_INTERVAL | NFT_SET_CONCAT;
+  out_.put_be32(NFTA_SET_FLAGS, flags);
   out_.put_be32(NFTA_SET_KEY_TYPE, map.key_type);
   out_.put_be32(NFTA_SET_KEY_LEN, map.key_size);
-  out_.put_be32(NFTA_SET_DATA_TYPE, map.data_type);
-  out_.put_be32(NFTA_SET_DATA_LEN, map.data_size);
+  if (map.data_size) {
+    out_.put_be32(NFTA_SET_DATA_TYPE, map.data_type);
+    out_.put_be32(NFTA_SET_DATA_LEN, map.data_size);
+  }
   out_.put_be32(NFTA_SET_ID, ++map_id_);
+  if (map.range_parts.empty()) return;
+  out_.nest(NFTA_SET_DESC);
+  out_.nest(NFTA_SET_DESC_CONCAT);
+  for (uint32_t size : map.range_parts) {
+    out_.nest(NFTA_LIST_ELEM);
+    out_.put_be32(NFTA_SET_FIELD_LEN, size);
+    out_.end_nest();
+  }
+  out_.end_nest();
+  out_.end_nest();
 }
 
-void NftBatch::element(uint16_t message, uint16_t flags, std::string_view map, std::string_view key,
-                       const std::string_view* data) {
+void NftBatch::element(uint16_t message, uint16_t flags, std::string_view map, const NftElement& element) {
   begin(message, flags);
   out_.put_string(NFTA_SET_ELEM_LIST_TABLE, table_);
   out_.put_string(NFTA_SET_ELEM_LIST_SET, map);
   out_.nest(NFTA_SET_ELEM_LIST_ELEMENTS);
   out_.nest(NFTA_LIST_ELEM);
-  put_value(NFTA_SET_ELEM_KEY, key);
-  if (data) put_value(NFTA_SET_ELEM_DATA, *data);
+  put_value(NFTA_SET_ELEM_KEY, element.key);
+  if (!element.last.empty()) put_value(NFTA_SET_ELEM_KEY_END, element.last);
+  if (!element.data.empty()) put_value(NFTA_SET_ELEM_DATA, element.data);
   out_.end_nest();
   out_.end_nest();
 }
 
 void NftBatch::add_element(std::string_view map, std::string_view key, std::string_view data) {
-  element(NFT_MSG_NEWSETELEM, NLM_F_CREATE, map, key, &data);
+  element(NFT_MSG_NEWSETELEM, NLM_F_CREATE, map, {key, {}, data});
+}
+
+void NftBatch::add_element(std::string_view map, std::string_view key, std::string_view last, std::string_view data) {
+  element(NFT_MSG_NEWSETELEM, NLM_F_CREATE, map, {key, last, data});
 }
 
 void NftBatch::delete_element(std::string_view map, std::string_view key) {
-  element(NFT_MSG_DELSETELEM, 0, map, key, nullptr);
+  element(NFT_MSG_DELSETELEM, 0, map, {key, {}, {}});
+}
+
+void NftBatch::delete_element(std::string_view map, std::string_view key, std::string_view last) {
+  element(NFT_MSG_DELSETELEM, 0, map, {key, last, {}});
 }
 
 void NftBatch::add_key(std::string_view set, std::string_view key) {
-  element(NFT_MSG_NEWSETELEM, NLM_F_CREATE, set, key, nullptr);
+  element(NFT_MSG_NEWSETELEM, NLM_F_CREATE, set, {key, {}, {}});
 }
 
 void NftBatch::delete_key(std::string_view set, std::string_view key) {
-  element(NFT_MSG_DELSETELEM, 0, set, key, nullptr);
+  element(NFT_MSG_DELSETELEM, 0, set, {key, {}, {}});
 }
 
 void NftBatch::range(uint16_t message, uint16_t flags, std::string_view set, std::string_view first,
@@ -247,12 +271,22 @@ void NftBatch::member(std::string_view set, NftRegister key, bool is_in) {
   end_expression();
 }
 
-void NftBatch::dnat(NftRegister address, NftRegister port) {
+void NftBatch::nat(uint32_t type, NftRegister address, std::optional<NftRegister> port) {
   begin_expression("nat");
-  out_.put_be32(NFTA_NAT_TYPE, NFT_NAT_DNAT);
-  out_.put_be32(NFTA_NAT_FAMILY, NFPROTO_IPV4);
+  out_.put_be32(NFTA_NAT_TYPE, type);
+  out_.put_be32(NFTA_NAT_FAMILY, static_cast<uint32_t>(family_));
   put_register(NFTA_NAT_REG_ADDR_MIN, address);
-  put_register(NFTA_NAT_REG_PROTO_MIN, port);
+  if (port) put_register(NFTA_NAT_REG_PROTO_MIN, *port);
+  end_expression();
+}
+
+void NftBatch::dnat(NftRegister address, NftRegister port) { nat(NFT_NAT_DNAT, address, port); }
+void NftBatch::dnat(NftRegister address) { nat(NFT_NAT_DNAT, address, std::nullopt); }
+void NftBatch::snat(NftRegister address) { nat(NFT_NAT_SNAT, address, std::nullopt); }
+
+void NftBatch::redirect(NftRegister port) {
+  begin_expression("redir");
+  put_register(NFTA_REDIR_REG_PROTO_MIN, port);
   end_expression();
 }
 
@@ -292,10 +326,10 @@ std::optional<std::string_view> parse_nft_deleted_table(const NetlinkMessage& me
   return name->text();
 }
 
-Result<bool> nft_table_exists(NetlinkSocket& socket, const std::string& table) {
+Result<bool> nft_table_exists(NetlinkSocket& socket, const std::string& table, NftFamily family) {
   NetlinkBuilder out;
   out.begin(message_type(NFT_MSG_GETTABLE), NLM_F_ACK);
-  out.header(family_header());
+  out.header(family_header(family));
   out.put_string(NFTA_TABLE_NAME, table);
   auto done = socket.transact(out, "find nftables table '" + table + "'");
   if (done) return true;
@@ -303,31 +337,29 @@ Result<bool> nft_table_exists(NetlinkSocket& socket, const std::string& table) {
   return std::unexpected(done.error());
 }
 
-void parse_nft_elements(const NetlinkMessage& message,
-                        const std::function<void(std::string_view, std::string_view)>& visit) {
+void parse_nft_elements(const NetlinkMessage& message, const std::function<void(const NftElement&)>& visit) {
   if (message.type != message_type(NFT_MSG_NEWSETELEM)) return;
   auto elements = message.attributes(sizeof(nfgenmsg)).find(NFTA_SET_ELEM_LIST_ELEMENTS);
   if (!elements) return;
   NetlinkAttributes all(elements->payload);
   while (auto element = all.next()) {
     NetlinkAttributes parts(element->payload);
-    auto value_of = [&](uint16_t type) -> std::optional<std::string_view> {
+    auto value_of = [&](uint16_t type) -> std::string_view {
       auto part = parts.find(type);
-      if (!part) return std::nullopt;
+      if (!part) return {};
       auto value = NetlinkAttributes(part->payload).find(NFTA_DATA_VALUE);
-      if (!value) return std::nullopt;
-      return value->payload;
+      return value ? value->payload : std::string_view();
     };
-    auto key = value_of(NFTA_SET_ELEM_KEY);
-    if (key) visit(*key, value_of(NFTA_SET_ELEM_DATA).value_or(std::string_view()));
+    NftElement found{value_of(NFTA_SET_ELEM_KEY), value_of(NFTA_SET_ELEM_KEY_END), value_of(NFTA_SET_ELEM_DATA)};
+    if (!found.key.empty()) visit(found);
   }
 }
 
 Result<> list_nft_elements(NetlinkSocket& socket, const std::string& table, const std::string& map,
-                           const std::function<void(std::string_view, std::string_view)>& visit) {
+                           const std::function<void(const NftElement&)>& visit, NftFamily family) {
   NetlinkBuilder out;
   out.begin(message_type(NFT_MSG_GETSETELEM), NLM_F_DUMP);
-  out.header(family_header());
+  out.header(family_header(family));
   out.put_string(NFTA_SET_ELEM_LIST_TABLE, table);
   out.put_string(NFTA_SET_ELEM_LIST_SET, map);
   auto done = socket.transact(out, "list nftables map '" + map + "'",

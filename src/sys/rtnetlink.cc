@@ -34,18 +34,35 @@ ifinfomsg up_header(int index = 0) {
   return header;
 }
 
-void put_ipv4(NetlinkBuilder& out, uint16_t type, uint32_t address) { out.put_be32(type, address); }
+uint8_t family_of(const IpAddress& address) { return address.v6 ? AF_INET6 : AF_INET; }
 
-void put_address(NetlinkBuilder& out, int index, uint32_t address, int prefix) {
+void put_ip(NetlinkBuilder& out, uint16_t type, const IpAddress& address) {
+  std::string bytes = address.bytes();
+  out.attribute(type, bytes.data(), bytes.size());
+}
+
+void put_address(NetlinkBuilder& out, int index, const IpSubnet& subnet) {
   ifaddrmsg header{};
-  header.ifa_family = AF_INET;
-  header.ifa_prefixlen = static_cast<uint8_t>(prefix);
+  header.ifa_family = family_of(subnet.address);
+  header.ifa_prefixlen = static_cast<uint8_t>(subnet.prefix);
   header.ifa_scope = RT_SCOPE_UNIVERSE;
   header.ifa_index = static_cast<uint32_t>(index);
+  if (subnet.v6()) header.ifa_flags = IFA_F_NODAD;
   out.header(header);
-  put_ipv4(out, IFA_LOCAL, address);
-  put_ipv4(out, IFA_ADDRESS, address);
-  if (prefix < 31) put_ipv4(out, IFA_BROADCAST, address | (0xffffffffu >> prefix));
+  put_ip(out, IFA_LOCAL, subnet.address);
+  put_ip(out, IFA_ADDRESS, subnet.address);
+  if (!subnet.v6() && subnet.prefix < 31) put_ip(out, IFA_BROADCAST, subnet.last());
+}
+
+std::optional<IpSubnet> subnet_of(uint8_t family, int prefix, std::optional<NetlinkAttribute> attribute) {
+  if (family != AF_INET && family != AF_INET6) return std::nullopt;
+  IpSubnet subnet{any_ip(family == AF_INET6), prefix};
+  if (prefix > subnet.address.width()) return std::nullopt;
+  if (!attribute) return subnet;
+  auto address = ip_of_bytes(attribute->payload);
+  if (!address || address->v6 != subnet.v6()) return std::nullopt;
+  subnet.address = *address;
+  return subnet;
 }
 
 // Turns one flag of a bridge port on.
@@ -61,16 +78,16 @@ void put_port_flag(NetlinkBuilder& out, const std::string& name, uint16_t flag) 
   out.end_nest();
 }
 
-void put_default_route(NetlinkBuilder& out, uint16_t message, uint16_t flags, uint32_t gateway) {
+void put_default_route(NetlinkBuilder& out, uint16_t message, uint16_t flags, const IpAddress& gateway) {
   out.begin(message, flags);
   rtmsg route{};
-  route.rtm_family = AF_INET;
+  route.rtm_family = family_of(gateway);
   route.rtm_table = RT_TABLE_MAIN;
   route.rtm_protocol = message == RTM_DELROUTE ? RTPROT_UNSPEC : RTPROT_BOOT;
   route.rtm_scope = message == RTM_DELROUTE ? RT_SCOPE_NOWHERE : RT_SCOPE_UNIVERSE;
   route.rtm_type = message == RTM_DELROUTE ? RTN_UNSPEC : RTN_UNICAST;
   out.header(route);
-  if (gateway) put_ipv4(out, RTA_GATEWAY, gateway);
+  if (!gateway.is_any()) put_ip(out, RTA_GATEWAY, gateway);
 }
 
 std::string named(const char* verb, const std::string& name) { return std::string(verb) + " '" + name + "'"; }
@@ -110,24 +127,24 @@ std::optional<LinkInfo> parse_link(const NetlinkMessage& message) {
 std::optional<LinkAddress> parse_address(const NetlinkMessage& message) {
   if (message.type != RTM_NEWADDR) return std::nullopt;
   auto header = message.header<ifaddrmsg>();
-  if (!header || header->ifa_family != AF_INET || header->ifa_prefixlen > 32) return std::nullopt;
+  if (!header) return std::nullopt;
   auto attributes = message.attributes(sizeof(ifaddrmsg));
   auto local = attributes.find(IFA_LOCAL);
   if (!local) local = attributes.find(IFA_ADDRESS);
-  if (!local || !local->be32()) return std::nullopt;
-  return LinkAddress{static_cast<int>(header->ifa_index), *local->be32(), header->ifa_prefixlen};
+  if (!local) return std::nullopt;
+  auto subnet = subnet_of(header->ifa_family, header->ifa_prefixlen, local);
+  if (!subnet) return std::nullopt;
+  return LinkAddress{static_cast<int>(header->ifa_index), *subnet};
 }
 
 std::optional<RouteInfo> parse_route(const NetlinkMessage& message) {
   if (message.type != RTM_NEWROUTE) return std::nullopt;
   auto header = message.header<rtmsg>();
-  if (!header || header->rtm_family != AF_INET || header->rtm_dst_len > 32) return std::nullopt;
-  RouteInfo route{0, header->rtm_dst_len};
-  if (auto destination = message.attributes(sizeof(rtmsg)).find(RTA_DST)) {
-    if (!destination->be32()) return std::nullopt;
-    route.destination = *destination->be32();
-  }
-  return route;
+  if (!header) return std::nullopt;
+  auto subnet =
+      subnet_of(header->rtm_family, header->rtm_dst_len, message.attributes(sizeof(rtmsg)).find(RTA_DST));
+  if (!subnet) return std::nullopt;
+  return RouteInfo{*subnet};
 }
 
 Result<RouteSocket> RouteSocket::open(bool link_events) {
@@ -248,19 +265,19 @@ Result<std::vector<LinkInfo>> RouteSocket::list_links() {
   return links;
 }
 
-Result<> RouteSocket::add_address(int index, uint32_t address, int prefix) {
+Result<> RouteSocket::add_address(int index, const IpSubnet& address) {
   NetlinkBuilder out;
   out.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
-  put_address(out, index, address, prefix);
+  put_address(out, index, address);
   auto done = socket_.transact(out, "add address");
   if (!done && done.error().err == EEXIST) return {};
   return done;
 }
 
-Result<> RouteSocket::remove_address(int index, uint32_t address, int prefix) {
+Result<> RouteSocket::remove_address(int index, const IpSubnet& address) {
   NetlinkBuilder out;
   out.begin(RTM_DELADDR, NLM_F_ACK);
-  put_address(out, index, address, prefix);
+  put_address(out, index, address);
   return socket_.transact(out, "remove address");
 }
 
@@ -268,7 +285,7 @@ Result<std::vector<LinkAddress>> RouteSocket::list_addresses() {
   NetlinkBuilder out;
   out.begin(RTM_GETADDR, NLM_F_DUMP);
   ifaddrmsg header{};
-  header.ifa_family = AF_INET;
+  header.ifa_family = AF_UNSPEC;
   out.header(header);
   std::vector<LinkAddress> addresses;
   TRY(socket_.transact(out, "list addresses", [&](const NetlinkMessage& message) {
@@ -281,12 +298,12 @@ Result<std::vector<RouteInfo>> RouteSocket::list_routes() {
   NetlinkBuilder out;
   out.begin(RTM_GETROUTE, NLM_F_DUMP);
   rtmsg header{};
-  header.rtm_family = AF_INET;
+  header.rtm_family = AF_UNSPEC;
   out.header(header);
   std::vector<RouteInfo> routes;
   TRY(socket_.transact(out, "list routes", [&](const NetlinkMessage& message) {
     auto route = parse_route(message);
-    if (route && route->prefix > 0 && routes.size() < kMaxEntries) routes.push_back(*route);
+    if (route && route->destination.prefix > 0 && routes.size() < kMaxEntries) routes.push_back(*route);
   }));
   return routes;
 }
@@ -294,30 +311,29 @@ Result<std::vector<RouteInfo>> RouteSocket::list_routes() {
 Result<> RouteSocket::configure(const InterfaceSetup& setup) {
   int index = TRY(index_of(setup.name));
   NetlinkBuilder out;
-  out.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
-  put_address(out, index, setup.address, setup.prefix);
-  for (uint32_t address : setup.link_local) {
+  for (const auto& address : setup.addresses) {
     out.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
-    put_address(out, index, address, 16);
+    put_address(out, index, address);
   }
-  // Up after the address, so that the connected route is there for the gateway in one go.
+  // Up after the addresses, so that the connected routes are there for the gateways in one go.
   out.begin(RTM_SETLINK, 0);
   out.header(up_header(index));
-  if (setup.gateway) {
-    put_default_route(out, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, setup.gateway);
+  for (const auto& gateway : setup.gateways) {
+    put_default_route(out, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, gateway);
     out.put_u32(RTA_OIF, static_cast<uint32_t>(index));
   }
   out.add_flags(NLM_F_ACK);
   return socket_.transact(out, named("configure link", setup.name));
 }
 
-Result<> RouteSocket::set_default_route(uint32_t gateway) {
+Result<> RouteSocket::set_default_route(const IpAddress& gateway) {
   NetlinkBuilder out;
-  if (gateway) {
+  // NLM_F_REPLACE of IPv6 replaces one route of that metric, whatever its gateway.
+  if (!gateway.is_any()) {
     put_default_route(out, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK, gateway);
     return socket_.transact(out, "set default route");
   }
-  put_default_route(out, RTM_DELROUTE, NLM_F_ACK, 0);
+  put_default_route(out, RTM_DELROUTE, NLM_F_ACK, gateway);
   auto done = socket_.transact(out, "remove default route");
   if (!done && done.error().err == ESRCH) return {};
   return done;

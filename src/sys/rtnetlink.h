@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Links, addresses and routes over NETLINK_ROUTE, one kernel operation per function. IPv4 addresses are
-// uint32_t in host byte order. Blocking (the kernel's rtnl lock); one thread at a time per socket.
+// Links, addresses and routes over NETLINK_ROUTE, one kernel operation per function. Blocking (the kernel's rtnl lock); one thread at a time per socket.
 #pragma once
 
 #include <array>
@@ -9,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ip_address.h"
 #include "base/result.h"
 #include "sys/netlink.h"
 
@@ -29,13 +29,11 @@ struct LinkInfo {
 
 struct LinkAddress {
   int index = 0;
-  uint32_t address = 0;
-  int prefix = 0;
+  IpSubnet address;
 };
 
 struct RouteInfo {
-  uint32_t destination = 0;
-  int prefix = 0;
+  IpSubnet destination;
 };
 
 struct VethRequest {
@@ -51,10 +49,8 @@ struct VethRequest {
 
 struct InterfaceSetup {
   std::string name;
-  uint32_t address = 0;
-  int prefix = 0;
-  uint32_t gateway = 0;              // 0: no default route
-  std::vector<uint32_t> link_local;  // further addresses, of /16
+  std::vector<IpSubnet> addresses;
+  std::vector<IpAddress> gateways;  // of default routes, one of a family
 };
 
 class RouteSocket {
@@ -72,15 +68,17 @@ class RouteSocket {
   Result<std::optional<LinkInfo>> find_link(const std::string& name);
   Result<std::vector<LinkInfo>> list_links();
 
-  Result<> add_address(int index, uint32_t address, int prefix);  // there already is success
-  Result<> remove_address(int index, uint32_t address, int prefix);
+  // IPv6 addresses are used at once, without a check that no neighbour has them (RFC 4862, 5.4).
+  Result<> add_address(int index, const IpSubnet& address);  // there already is success
+  Result<> remove_address(int index, const IpSubnet& address);
   Result<std::vector<LinkAddress>> list_addresses();
   Result<std::vector<RouteInfo>> list_routes();  // without default routes, of all tables
 
-  // Up, address and default route of one interface in a single datagram.
+  // Up, addresses and default routes of one interface in a single datagram.
   Result<> configure(const InterfaceSetup& setup);
-  // The default route goes by `gateway`, replacing the one there is; 0: there is none afterwards.
-  Result<> set_default_route(uint32_t gateway);
+  // The default route of that family goes by `gateway`, replacing the one there is; the unspecified address: there
+  // is none afterwards.
+  Result<> set_default_route(const IpAddress& gateway);
   // Frames may leave by the bridge port they came from.
   Result<> set_hairpin(const std::string& port);
 
