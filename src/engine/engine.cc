@@ -192,6 +192,8 @@ static network::NetworkConfig network_config_of(const EngineOptions& options) {
   config.table = "caisson" + suffix_of(options);
   config.mtu = options.mtu;
   config.enable_nat = options.ip_masq;
+  config.relay_program = options.program_dir + "/caisson-relay";
+  config.relay_socket = options.exec_root + "/relay.sock";
   return config;
 }
 

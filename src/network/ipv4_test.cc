@@ -92,7 +92,9 @@ TEST_CASE("ports: mappings of an endpoint with IPv4") {
   context.relay = true;
   CHECK(published({"tcp", 80, "", 8080}, context) ==
         "0.0.0.0:8080>172.17.0.2:80/tcp [::]:8080>172.17.0.2:80/tcp,relayed,same");
-  CHECK(published({"udp", 80, "", 8080}, context) == "0.0.0.0:8080>172.17.0.2:80/udp");
+  CHECK(published({"udp", 80, "::1", 8080}, context) == "[::1]:8080>172.17.0.2:80/udp,relayed");
+  CHECK(published({"udp", 80, "", 8080, 65}, context) == "0.0.0.0:8080>172.17.0.2:80/udpx65");
+  CHECK(published({"sctp", 80, "", 8080}, context) == "0.0.0.0:8080>172.17.0.2:80/sctp");
   context.host_ip = "127.0.0.1";
   CHECK(published({"tcp", 80, "", 8080}, context) == "127.0.0.1:8080>172.17.0.2:80/tcp");
   CHECK(published({"tcp", 80, "0.0.0.0", 8080}, context) == "0.0.0.0:8080>172.17.0.2:80/tcp");

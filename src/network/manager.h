@@ -18,6 +18,7 @@
 #include "network/netns_pool.h"
 #include "network/network_manager.h"
 #include "network/ports.h"
+#include "network/relay_client.h"
 #include "network/rules.h"
 #include "network/subnet_plan.h"
 
@@ -71,7 +72,7 @@ Result<std::optional<IpAddress>> parse_wanted(const std::string& text, bool v6);
 
 class Manager final : public NetworkManager {
  public:
-  Manager(NetworkConfig config, Subnets wanted, std::vector<SubnetBlock> blocks);
+  Manager(NetworkConfig config, Subnets wanted, std::vector<SubnetBlock> blocks, std::unique_ptr<RelayClient> relay);
 
   Result<Sandbox> create_sandbox() override { return pool_.take(); }
   Result<Sandbox> open_sandbox(int netns) override { return pool_.enter(netns); }
@@ -124,6 +125,8 @@ class Manager final : public NetworkManager {
                            const AttachRequest& request, sys::RouteSocket& route);
   Result<> allow_ipv6(const Sandbox& space, const std::string& interface);
   Result<> publish_at(Network& network, const std::vector<PublishedPort>& ports, bool anew);
+  void unpublish_at(const std::vector<PublishedPort>& ports);
+  Result<> relay_ports(const std::vector<PublishedPort>& ports);
   void set_ports(const Key& key, std::vector<PublishedPort> ports);
   std::vector<PublishedPort> all_ports();
 
@@ -132,6 +135,7 @@ class Manager final : public NetworkManager {
   Rules rules_;
   NetnsPool pool_;
   PortTable ports_;
+  const std::unique_ptr<RelayClient> relay_;  // may be null
   std::optional<sys::NetlinkSocket> events_;  // of the loop's thread
 
   std::mutex setup_mutex_;  // guards kernel work on bridges and table, and what Network says

@@ -174,7 +174,7 @@ Result<Endpoint> Manager::attach(Sandbox& sandbox, const AttachRequest& request)
   if (!settings.empty())
     TRY(pool_.run_inside(sandbox.netns.get(), [&]() -> Result<> { return apply_settings(settings); }));
   TRY(publish_at(*network, ports, true));
-  undo.add([this, ports] { rules_.unpublish(ports); });
+  undo.add([this, ports] { unpublish_at(ports); });
   TRY(route.wait_ready({*link, network->spec.bridge}, kReadyTimeoutMs));
 
   Endpoint endpoint;
@@ -214,7 +214,7 @@ void Manager::detach(const std::string& container_id) {
     }
   }
   // Rules first: an address or port that is free again must not lead to the old container.
-  rules_.unpublish(ports);
+  unpublish_at(ports);
   for (const auto& key : keys) forget(key);
 }
 
@@ -238,7 +238,7 @@ Result<> Manager::disconnect(const std::string& container_id, const std::string&
     if (auto found = endpoints_.find(key); found != endpoints_.end()) found->second.busy = false;
     return gone;
   }
-  rules_.unpublish(ports);
+  unpublish_at(ports);
   forget(key);
   return {};
 }

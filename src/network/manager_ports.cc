@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Published ports of containers: from mappings to host ports, guards and rules, and back.
+#include <netinet/in.h>
+
 #include <algorithm>
 
 #include "base/rollback.h"
@@ -33,6 +35,7 @@ Result<std::vector<PublishedPort>> Manager::parse_ports(const std::vector<PortMa
   PublishContext context{addresses[0], addresses[1], spec.v4.mode, spec.v6.mode};
   if (!config_.enable_nat6) context.address6.reset();
   context.host_ip = spec.host_ip.empty() ? config_.host_ip : spec.host_ip;
+  context.relay = relay_ != nullptr && config_.enable_nat6;
   context.trusted = !spec.trusted_interfaces.empty();
   std::vector<PublishedPort> ports;
   for (const auto& mapping : mappings) {
@@ -42,6 +45,35 @@ Result<std::vector<PublishedPort>> Manager::parse_ports(const std::vector<PortMa
   return ports;
 }
 
+// What the relay is told of a port.
+RelayEntry relay_entry(const PublishedPort& port) {
+  auto address = [](const IpAddress& ip) {
+    RelayAddress out = relay_address(static_cast<uint32_t>(ip.value));
+    if (ip.v6) ip.bytes().copy(reinterpret_cast<char*>(out.data()), out.size());
+    return out;
+  };
+  // Of TCP nothing but ::1 comes in where the kernel leads the rest to the container itself.
+  bool whole = port.relayed() || port.protocol == IPPROTO_UDP;
+  return {port.protocol,
+          address(whole ? port.host_address : IpAddress{true, 1}),
+          port.host_port,
+          port.count,
+          address(port.container_address),
+          port.container_port};
+}
+
+Result<> Manager::relay_ports(const std::vector<PublishedPort>& ports) {
+  if (!relay_) return {};
+  for (const auto& port : ports) {
+    if (!port.has_relayed_part()) continue;
+    rules_.set_relay_port(TRY(relay_->port()));
+    // Its guards are what the relay receives by: nobody else could bind those ports.
+    auto sockets = port.protocol == IPPROTO_UDP ? ports_.guards_of(port) : std::vector<UniqueFd>();
+    TRY(relay_->add(relay_entry(port), std::move(sockets)));
+  }
+  return {};
+}
+
 Result<> Manager::publish_at(Network& network, const std::vector<PublishedPort>& ports, bool anew) {
   if (ports.empty()) return {};
   {
@@ -49,7 +81,8 @@ Result<> Manager::publish_at(Network& network, const std::vector<PublishedPort>&
     if (!network.loopback_allowed) TRY(allow_loopback_publishing(network.spec.bridge));
     network.loopback_allowed = true;
   }
-  auto done = rules_.publish(ports, anew);
+  auto done = relay_ports(ports);
+  if (done) done = rules_.publish(ports, anew);
   if (!done && done.error().err == ENOENT) {
     {
       std::lock_guard setup(setup_mutex_);
@@ -57,8 +90,15 @@ Result<> Manager::publish_at(Network& network, const std::vector<PublishedPort>&
     }
     done = rules_.publish(ports, anew);
   }
-  if (!done) rules_.unpublish(ports);
+  if (!done) unpublish_at(ports);
   return done;
+}
+
+void Manager::unpublish_at(const std::vector<PublishedPort>& ports) {
+  rules_.unpublish(ports);
+  if (!relay_) return;
+  for (const auto& port : ports)
+    if (port.has_relayed_part()) relay_->remove(relay_entry(port));
 }
 
 Result<> Manager::publish(Endpoint& endpoint, const std::vector<PortMapping>& mappings) {
@@ -100,7 +140,7 @@ void Manager::unpublish(Endpoint& endpoint) {
     ports = std::move(found->second.ports);
     found->second.ports.clear();
   }
-  rules_.unpublish(ports);
+  unpublish_at(ports);
   ports_.release(ports);
   endpoint.ports.clear();
 }
@@ -122,7 +162,7 @@ void Manager::unpublish(Endpoint& endpoint, const std::vector<PortMapping>& mapp
       return is_one;
     });
   }
-  rules_.unpublish(gone);
+  unpublish_at(gone);
   ports_.release(gone);
   std::erase_if(endpoint.ports, [&](const PortMapping& port) {
     return std::find(mappings.begin(), mappings.end(), port) != mappings.end();

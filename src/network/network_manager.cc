@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "network/mac_address.h"
 #include "network/manager.h"
+#include "sys/files.h"
 #include "sys/nft.h"
 #include "sys/rtnetlink.h"
 
@@ -28,11 +29,13 @@ bool is_table_name(std::string_view name) {
 
 }  // namespace
 
-Manager::Manager(NetworkConfig config, Subnets wanted, std::vector<SubnetBlock> blocks)
+Manager::Manager(NetworkConfig config, Subnets wanted, std::vector<SubnetBlock> blocks,
+                 std::unique_ptr<RelayClient> relay)
     : config_(std::move(config)),
       blocks_(std::move(blocks)),
       rules_(config_.table, config_.enable_nat6),
-      pool_(static_cast<size_t>(config_.namespace_pool)) {
+      pool_(static_cast<size_t>(config_.namespace_pool)),
+      relay_(std::move(relay)) {
   auto network = std::make_shared<Network>();
   network->spec.id = network->spec.name = kDefaultNetwork;
   network->spec.bridge = config_.bridge;
@@ -236,6 +239,7 @@ Result<Manager::Ready> Manager::ensure_ready(Network& network, const Subnets& hi
 
 Result<> Manager::finish_restore() {
   if (!config_.enable_nat) return {};
+  if (relay_) relay_->sync();
   return rules_.retain(all_ports());
 }
 
@@ -339,7 +343,12 @@ Result<std::unique_ptr<NetworkManager>> NetworkManager::create(NetworkConfig con
   if (!config.host_ip.empty() && !parse_ip(config.host_ip))
     return fail(ErrorKind::kInvalid, "host address %s is not an IP address", quoted(config.host_ip).c_str());
   auto blocks = TRY(parse_blocks(config.blocks, config.ula_seed));
-  return std::make_unique<Manager>(std::move(config), wanted, std::move(blocks));
+  std::unique_ptr<RelayClient> relay;
+  // A host without IPv6 has no clients of it.
+  auto ipv6_off = sys::read_file("/proc/sys/net/ipv6/conf/lo/disable_ipv6", 16);
+  if (!config.relay_program.empty() && config.enable_nat && config.enable_nat6 && ipv6_off && trim(*ipv6_off) == "0")
+    relay = TRY(RelayClient::create({config.relay_program, config.relay_socket}));
+  return std::make_unique<Manager>(std::move(config), wanted, std::move(blocks), std::move(relay));
 }
 
 }  // namespace caisson::network

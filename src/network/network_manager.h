@@ -37,10 +37,13 @@ struct NetworkConfig {
   std::string host_ip;                  // where ports are published that name no address; empty: everywhere
   std::string table;                    // name of this engine's own nftables table
   int mtu = 1500;
-  bool enable_nat = true;            // false: no nftables table, and ports cannot be published
-  bool enable_nat6 = true;           // the same for IPv6 alone
-  bool forward = true;               // false: forwarding of the host is never turned on
-  bool masquerade = true;            // of the default network
+  bool enable_nat = true;   // false: no nftables table, and ports cannot be published
+  bool enable_nat6 = true;  // the same for IPv6 alone
+  bool forward = true;      // false: forwarding of the host is never turned on
+  bool masquerade = true;   // of the default network
+  // caisson-relay and the socket it is reached at: published ports of containers without IPv6 are there for clients
+  // of IPv6 too, and those of all on ::1. Empty: they are not.
+  std::string relay_program, relay_socket;
   std::string ula_seed;              // subnets of fd00::/8 are chosen by it, where `blocks` has none of IPv6
   bool icc = true;                   // containers of the default network reach each other
   int namespace_pool = 3;            // network namespaces kept ready; 0: made on demand

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "network/ports.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -262,6 +263,22 @@ void PortTable::release(const std::vector<PublishedPort>& ports) {
   std::lock_guard lock(state_->mutex);
   for (const auto& port : ports)
     if (!port.routed) state_->remove(port);
+}
+
+std::vector<UniqueFd> PortTable::guards_of(const PublishedPort& port) const {
+  std::lock_guard lock(state_->mutex);
+  std::vector<UniqueFd> copies;
+  auto found = state_->taken.find(port.protocol);
+  if (found == state_->taken.end()) return copies;
+  auto [at, end] = found->second.equal_range(port.host_port);
+  for (; at != end; ++at) {
+    if (at->second.address != port.host_address || at->second.last != port.last_host_port()) continue;
+    for (const auto& guard : at->second.guards) {
+      copies.emplace_back(fcntl(guard.get(), F_DUPFD_CLOEXEC, 3));
+      if (!copies.back()) return {};
+    }
+  }
+  return copies;
 }
 
 size_t PortTable::size() const {

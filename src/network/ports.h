@@ -29,6 +29,8 @@ class PortTable {
   Result<> take_back(const std::vector<PublishedPort>& ports);
   void release(const std::vector<PublishedPort>& ports);
   size_t size() const;
+  // Copies of its guards, one a port in order; none for what has none.
+  std::vector<UniqueFd> guards_of(const PublishedPort& port) const;
 
  private:
   struct State;

@@ -4,10 +4,15 @@
 #include <netinet/in.h>
 
 #include "base/text.h"
+#include "network/relay_client.h"
 
 namespace caisson::network {
 
 namespace {
+
+bool is_carried(const PublishedPort& port) {
+  return port.protocol == IPPROTO_TCP || (port.protocol == IPPROTO_UDP && port.count <= kMaxRelayedUdpRange);
+}
 
 Result<uint8_t> protocol_of(const std::string& name) {
   if (name == "tcp" || name.empty()) return IPPROTO_TCP;
@@ -25,6 +30,12 @@ const char* protocol_name(uint8_t protocol) {
 std::string PublishedPort::host() const {
   std::string address = host_address.v6 ? "[" + host_address.text() + "]" : host_address.text();
   return address + format(":%u", host_port);
+}
+
+bool PublishedPort::has_relayed_part() const {
+  if (routed || !host_address.v6 || protocol == IPPROTO_SCTP) return false;
+  if (protocol == IPPROTO_UDP && count > kMaxRelayedUdpRange) return false;
+  return relayed() || host_address.is_any() || host_address == IpAddress{true, 1};
 }
 
 Result<std::vector<PublishedPort>> parse_mapping(const PortMapping& mapping, const PublishContext& context) {
@@ -58,7 +69,7 @@ Result<std::vector<PublishedPort>> parse_mapping(const PortMapping& mapping, con
     port.routed = own && (host.v6 ? context.mode6 : context.mode4) == GatewayMode::kRouted;
     if (own) {
       port.container_address = *own;
-    } else if (host.v6 && context.relay && port.protocol == IPPROTO_TCP && context.address4 &&
+    } else if (host.v6 && context.relay && is_carried(port) && context.address4 &&
                context.mode4 != GatewayMode::kRouted) {
       port.container_address = *context.address4;
     } else if (named.empty()) {

@@ -26,6 +26,8 @@ struct PublishedPort {
 
   // Hosts of another family than the container's are carried by a program.
   bool relayed() const { return !routed && host_address.v6 != container_address.v6; }
+  // Or its part on ::1, which no translation leads away from the host.
+  bool has_relayed_part() const;
   uint16_t last_host_port() const { return static_cast<uint16_t>(host_port + count - 1); }
   std::string host() const;  // "0.0.0.0:8080"
   bool operator==(const PublishedPort&) const = default;
@@ -36,7 +38,7 @@ struct PublishContext {
   std::optional<IpAddress> address4, address6;  // the endpoint's
   GatewayMode mode4 = GatewayMode::kNat, mode6 = GatewayMode::kNat;
   std::string host_ip;   // for mappings that name none; empty: all
-  bool relay = false;    // IPv6 clients reach containers without IPv6
+  bool relay = false;    // IPv6 clients reach containers without IPv6; long ranges of UDP are left out
   bool trusted = false;  // somebody reaches published ports directly
 };
 

@@ -50,7 +50,7 @@ def test_inspect_by_type(docker):
 def test_ps_format(docker):
     docker("run", "-d", "--name", "cc", "-p", "18300:80", "busybox", "sleep", "99")
     shown = docker.out("ps", "--format", "{{.Names}} {{.Image}} {{.State}} {{.Ports}}")
-    assert shown.startswith("cc busybox running 0.0.0.0:18300->80/tcp")
+    assert shown.startswith("cc busybox running 0.0.0.0:18300->80/tcp, [::]:18300->80/tcp")
 
 
 def test_ps_size(docker):

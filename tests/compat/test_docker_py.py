@@ -268,7 +268,10 @@ def test_prune(client):
 
 def test_port_of_a_container(client):
     container = sleeper(client, ports={"80": 18410, "53/udp": None})
-    assert client.api.port(container.id, 80) == [{"HostIp": "0.0.0.0", "HostPort": "18410"}]
+    assert client.api.port(container.id, 80) == [
+        {"HostIp": "0.0.0.0", "HostPort": "18410"},
+        {"HostIp": "::", "HostPort": "18410"},
+    ]
     container.reload()
     assert sorted(container.ports) == ["53/udp", "80/tcp"]
 

@@ -7,7 +7,7 @@ import time
 
 # The engine may keep idle connections, worker pipes and a pool of namespaces.
 FD_SLACK = 12
-SETTLE_SECONDS = 3.0
+SETTLE_SECONDS = 10.0
 # Its own books and caches; they grow as they like.
 OWN_FILES = re.compile(r"(^|/)(state\.db[^/]*|events(\.1)?|engine\.log|engine\.sock|caissond?\.pid|[^/]*\.sock|seccomp/[0-9a-f]+)$")
 
