@@ -196,7 +196,7 @@ std::string apply(const Rule& rule, std::span<const std::string> path, std::stri
 }
 
 bool is_bridge_or_own(const std::string& mode) {
-  return mode != "host" && mode != "none" && !mode.starts_with("container:");
+  return mode != "host" && mode != "none" && !mode.starts_with("container:") && !mode.starts_with("ns:");
 }
 
 using Endpoints = std::map<std::string, std::optional<spec::EndpointSettings>>;

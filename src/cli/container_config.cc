@@ -114,7 +114,8 @@ Result<> set_networks(ContainerRequest& out, const ParsedFlags& flags) {
   std::vector<std::string> aliases = flags.list("network-alias"), links = flags.list("link"),
                            local = flags.list("link-local-ip");
   bool user_defined = first.target != "default" && first.target != "bridge" && first.target != "host" &&
-                      first.target != "none" && !first.target.starts_with("container:");
+                      first.target != "none" && !first.target.starts_with("container:") &&
+                      !first.target.starts_with("ns:");
   JsonValue ipam = first.endpoint.at("IPAMConfig");
   auto conflict = [](const char* flag, const char* what) {
     return invalid(std::string("conflicting options: cannot specify both --") + flag + " and per-network " + what);

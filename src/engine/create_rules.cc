@@ -291,7 +291,8 @@ Result<> check_ports(spec::HostConfig& host, spec::ContainerConfig& config, std:
     }
   }
   bool shared =
-      host.network_mode == "host" || host.network_mode == "none" || host.network_mode.starts_with("container:");
+      host.network_mode == "host" || host.network_mode == "none" || host.network_mode.starts_with("container:") ||
+      host.network_mode.starts_with("ns:");
   if (shared && !host.port_bindings.empty()) {
     warnings.push_back("Published ports are discarded when using " + host.network_mode + " network mode");
   }
@@ -310,7 +311,7 @@ Result<> take_log_defaults(spec::HostConfig& host, const spec::ContainerConfig& 
 
 bool is_user_network(const std::string& name) {
   return !name.empty() && name != "default" && name != "bridge" && name != "host" && name != "none" &&
-         !name.starts_with("container:");
+         !name.starts_with("container:") && !name.starts_with("ns:");
 }
 
 Result<> check_endpoint(const std::string& network, const spec::EndpointSettings& endpoint) {
@@ -364,6 +365,11 @@ bool is_link_local(const std::string& address) {
 Result<> check_request(const spec::ContainerConfig& config, const spec::HostConfig& host,
                        const spec::NetworkingConfig& networking) {
   if (host.network_mode.starts_with("container:")) TRY(check_shared_network(config, host));
+  if (host.network_mode.starts_with("ns:") && !host.network_mode.starts_with("ns:/"))
+    return fail(ErrorKind::kInvalid, "invalid network mode: %s: ns: is followed by the whole path of a namespace",
+                quoted(host.network_mode.substr(0, 80)).c_str());
+  if (host.network_mode.starts_with("ns:") && !host.links.empty())
+    return fail(ErrorKind::kInvalid, "conflicting options: links and a network namespace that is joined by its path");
   if (host.uts_mode == "host" && !config.hostname.empty())
     return fail(ErrorKind::kInvalid, "conflicting options: hostname and the UTS mode");
   if (host.network_mode == "host" && !host.links.empty())

@@ -52,7 +52,7 @@ static spec::EndpointSettings endpoint_settings(const ContainerRecord& record, c
 static std::map<std::string, spec::EndpointSettings> networks_of(const ContainerRecord& record) {
   std::map<std::string, spec::EndpointSettings> out;
   const std::string& mode = record.host_config.network_mode;
-  if (mode.starts_with("container:")) return out;
+  if (mode.starts_with("container:") || mode.starts_with("ns:")) return out;
   for (const auto& [name, settings] : record.networking.endpoints) out[name] = endpoint_settings(record, name);
   if (!has_networks(record.host_config)) out[mode] = endpoint_settings(record, mode);
   return out;
@@ -99,6 +99,7 @@ spec::ContainerInspect inspect_container(const ContainerRecord& record, const Pa
   network.sandbox_id = record.running() ? record.main_endpoint().endpoint_id : "";
   network.sandbox_key =
       record.running() && record.pid ? format("/proc/%lld/ns/net", static_cast<long long>(record.pid)) : "";
+  if (auto path = joined_namespace(record.host_config); !path.empty() && record.running()) network.sandbox_key = path;
   network.ports = port_map(record);
   if (endpoint) {
     network.gateway = endpoint->gateway;

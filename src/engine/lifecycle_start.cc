@@ -25,6 +25,7 @@
 #include "runtime/plan_builder.h"
 #include "sys/copy_tree.h"
 #include "sys/files.h"
+#include "sys/netns.h"
 #include "sys/process.h"
 
 namespace caisson::engine {
@@ -195,6 +196,8 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
     for (const auto& other : linked)
       names.links.emplace_back(other.record->endpoint_in("bridge")->address, link_host_names(other));
     facts.link_environment = link_environment(record.name, linked);
+  } else if (auto path = joined_namespace(host); !path.empty()) {
+    request.netns = TRY_CTX(sys::open_network_namespace(path), "joining a network namespace");
   } else if (host.network_mode == "none") {
     request.netns = std::move(TRY(services_.network.create_sandbox()).netns);
   } else {

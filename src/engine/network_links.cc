@@ -257,7 +257,12 @@ Result<> choose_gateway(const Services& services, ContainerRecord& record, netwo
 }  // namespace
 
 bool has_networks(const spec::HostConfig& host) {
-  return host.network_mode != "host" && host.network_mode != "none" && !host.network_mode.starts_with("container:");
+  return host.network_mode != "host" && host.network_mode != "none" && !host.network_mode.starts_with("container:") &&
+         !host.network_mode.starts_with("ns:");
+}
+
+std::string joined_namespace(const spec::HostConfig& host) {
+  return host.network_mode.starts_with("ns:") ? host.network_mode.substr(3) : "";
 }
 
 bool on_user_network(const ContainerRecord& record) {
@@ -269,7 +274,8 @@ Result<> resolve_networks(ContainerRecord& record, NetworkStore& networks) {
   const auto& host = record.host_config;
   auto asked = std::move(record.networking.endpoints);
   record.networking.endpoints.clear();
-  if (host.network_mode.starts_with("container:")) {
+  if (host.network_mode.starts_with("container:") || host.network_mode.starts_with("ns:")) {
+    if (host.network_mode.starts_with("ns:")) asked.erase(host.network_mode);  // clients take it for a network's name
     if (!asked.empty())
       return fail(ErrorKind::kInvalid, "container cannot be connected to network endpoints: network mode is %s",
                   host.network_mode.substr(0, 80).c_str());
@@ -375,7 +381,7 @@ Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& reco
 Result<> connect_network(const Services& services, ContainerRecord& record, const NetworkRecord& network,
                          spec::EndpointSettings settings) {
   const auto& mode = record.host_config.network_mode;
-  if (mode.starts_with("container:"))
+  if (mode.starts_with("container:") || mode.starts_with("ns:"))
     return fail(ErrorKind::kInvalid,
                 "container sharing network namespace with another container or host cannot be "
                 "connected to any other network");

@@ -12,8 +12,10 @@
 
 namespace caisson::engine {
 
-// Has the container a network namespace with networks of its own? Not with host, none and container:.
+// Has the container a network namespace with networks of its own? Not with host, none, container: and ns:.
 bool has_networks(const spec::HostConfig& host_config);
+// NetworkMode "ns:/run/netns/x": the path. Empty for all others.
+std::string joined_namespace(const spec::HostConfig& host_config);
 bool on_user_network(const ContainerRecord& record);
 
 // At the creation: names instead of ids, an entry for NetworkMode, settings checked against the networks.

@@ -29,6 +29,7 @@ constexpr int64_t kRelayRestartNs = 1'000'000'000;        // a program that dies
 constexpr int64_t kRelayFailurePauseNs = 10'000'000'000;  // one that cannot be started
 constexpr auto kRemovalPatience = std::chrono::seconds(5);
 constexpr int kRelayBacklog = 512;
+constexpr int kUdpBuffer = 256 << 10;  // the kernel takes off what it does not allow
 constexpr int kTurnAwayAtOnce = 64;
 
 // Shared by the table and what is on its way to the program.
@@ -36,7 +37,7 @@ using UdpSockets = std::shared_ptr<const std::vector<UniqueFd>>;
 
 struct PortKey {
   uint8_t protocol = 0;
-  RelayAddress address = {};
+  IpAddress address;
   uint16_t port = 0;
   auto operator<=>(const PortKey&) const = default;
 };
@@ -51,12 +52,12 @@ std::optional<PortKey> bound_to(int fd) {
   sockaddr_in6 at{};
   socklen_t size = sizeof at;
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) < 0 || at.sin6_family != AF_INET6) return std::nullopt;
-  PortKey key{.port = ntohs(at.sin6_port)};
-  memcpy(key.address.data(), &at.sin6_addr, key.address.size());
-  return key;
+  auto address = ip_of_bytes({reinterpret_cast<const char*>(&at.sin6_addr), sizeof at.sin6_addr});
+  if (!address) return std::nullopt;
+  return PortKey{.address = *address, .port = ntohs(at.sin6_port)};
 }
 
-Result<UniqueFd> bind_ipv6(int type, const RelayAddress& address, uint16_t port) {
+Result<UniqueFd> bind_ipv6(int type, const IpAddress& address, uint16_t port) {
   UniqueFd fd(socket(AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fail_errno("socket");
   int on = 1;
@@ -64,9 +65,9 @@ Result<UniqueFd> bind_ipv6(int type, const RelayAddress& address, uint16_t port)
   sockaddr_in6 at{};
   at.sin6_family = AF_INET6;
   at.sin6_port = htons(port);
-  memcpy(&at.sin6_addr, address.data(), address.size());
+  memcpy(&at.sin6_addr, address.bytes().data(), sizeof at.sin6_addr);
   if (bind(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0) return fd;
-  auto failure = fail_errno("bind '[%s]:%u'", format_relay_address(address).c_str(), port);
+  auto failure = fail_errno("bind '[%s]:%u'", address.text().c_str(), port);
   if (failure.error().err == EADDRINUSE) failure.error().kind = ErrorKind::kConflict;
   return failure;
 }
@@ -79,7 +80,8 @@ Result<> check_entry(const RelayEntry& entry) {
   if (!entry.count || !fits(entry.first_port) || !fits(entry.container_port))
     return fail(ErrorKind::kInvalid, "relay: no %u ports from %u and %u on", entry.count, entry.first_port,
                 entry.container_port);
-  if (entry.container_address == RelayAddress{}) return fail(ErrorKind::kInvalid, "relay: a container without address");
+  if (!entry.host_address.v6) return fail(ErrorKind::kInvalid, "relay: the host's address is not IPv6");
+  if (entry.container_address.is_any()) return fail(ErrorKind::kInvalid, "relay: a container without address");
   if (udp && entry.count > kMaxRelayedUdpRange)
     return fail(ErrorKind::kUnsupported, "relay: more than %u UDP ports in one range are not carried",
                 kMaxRelayedUdpRange);
@@ -212,7 +214,7 @@ void RelayKeeper::need_worker() {
 
 Result<> RelayKeeper::open_listener() {
   if (port_) return {};
-  UniqueFd fd = TRY(bind_ipv6(SOCK_STREAM, {}, 0));
+  UniqueFd fd = TRY(bind_ipv6(SOCK_STREAM, any_ip(true), 0));
   if (listen(fd.get(), kRelayBacklog) < 0) return fail_errno("listen");
   auto key = bound_to(fd.get());
   if (!key) return fail_errno("getsockname");
@@ -246,6 +248,8 @@ Result<UdpSockets> RelayKeeper::open_udp(const RelayEntry& entry, std::vector<Un
   for (uint16_t i = 0; i < entry.count; ++i) {
     auto held = found_.extract({IPPROTO_UDP, entry.host_address, static_cast<uint16_t>(entry.first_port + i)});
     if (!given[i] && held) given[i] = std::move(held.mapped());
+    // Guards have the smallest.
+    (void)setsockopt(given[i].get(), SOL_SOCKET, SO_RCVBUF, &kUdpBuffer, sizeof kUdpBuffer);
   }
   return std::make_shared<const std::vector<UniqueFd>>(std::move(given));
 }
@@ -428,12 +432,6 @@ void RelayKeeper::lose_program(Lock& lock) {
 }
 
 }  // namespace
-
-RelayAddress relay_address(uint32_t ipv4) {
-  RelayAddress out = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  for (int i = 0; i < 4; ++i) out[static_cast<size_t>(12 + i)] = static_cast<uint8_t>(ipv4 >> (24 - 8 * i));
-  return out;
-}
 
 Result<std::unique_ptr<RelayClient>> RelayClient::create(RelayOptions options) {
   auto client = std::make_unique<RelayKeeper>(std::move(options));

@@ -6,28 +6,24 @@
 
 #include <sys/types.h>
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/ip_address.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
 namespace caisson::network {
 
-// In network order; IPv4 as ::ffff:a.b.c.d.
-using RelayAddress = std::array<uint8_t, 16>;
-RelayAddress relay_address(uint32_t ipv4);  // host byte order, as in ipv4.h
-
 // Published ports first_port to first_port + count - 1, in order those from container_port on.
 struct RelayEntry {
-  uint8_t protocol = 0;            // IPPROTO_TCP or IPPROTO_UDP
-  RelayAddress host_address = {};  // IPv6; all zero: every address of the host
+  uint8_t protocol = 0;                   // IPPROTO_TCP or IPPROTO_UDP
+  IpAddress host_address = any_ip(true);  // IPv6; any: every address of the host
   uint16_t first_port = 0;
   uint16_t count = 1;
-  RelayAddress container_address = {};
+  IpAddress container_address;  // of either family
   uint16_t container_port = 0;
   bool operator==(const RelayEntry&) const = default;
 };
@@ -54,9 +50,9 @@ class RelayClient {
   virtual Result<uint16_t> port() = 0;
 
   // Never waits for the program. UDP: `sockets` are bound ones, one a port in order (guards, say: copies of them), or
-  // none: those of the program found by create(), or new ones are bound here. An entry at the same host address that
-  // overlaps is replaced. kConflict: a UDP port is taken; kInvalid; kUnsupported: another protocol, or a UDP range of
-  // more than kMaxRelayedUdpRange ports; kExhausted.
+  // none: those of the program found by create(), or new ones are bound here. Their receive buffers are made usable. An
+  // entry at the same host address that overlaps is replaced. kConflict: a UDP port is taken; kInvalid; kUnsupported:
+  // another protocol, or a UDP range of more than kMaxRelayedUdpRange ports; kExhausted.
   virtual Result<> add(const RelayEntry& entry, std::vector<UniqueFd> sockets = {}) = 0;
   // Ends its connections. Afterwards UDP ports are free, but for copies of sockets that the caller has. Unknown ones
   // are fine.

@@ -20,7 +20,7 @@ namespace {
 
 constexpr int kPatienceMs = 30000;  // what a loaded machine may take; a good run waits for nothing
 constexpr int64_t kNever = 1'000'000'000;
-constexpr RelayAddress kLoopback = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+constexpr IpAddress kLoopback = {true, 1};
 
 template <class Condition>
 bool comes_true(Condition condition) {
@@ -96,9 +96,11 @@ struct Bed {
     return std::move(*made);
   }
   RelayEntry udp(uint16_t port, uint16_t count = 1) const {
-    return {IPPROTO_UDP, kLoopback, port, count, relay_address(INADDR_LOOPBACK), port_of(container.fd.get())};
+    return {IPPROTO_UDP, kLoopback, port, count, IpAddress::ipv4(INADDR_LOOPBACK), port_of(container.fd.get())};
   }
-  RelayEntry tcp(uint16_t port) const { return {IPPROTO_TCP, {}, port, 1, relay_address(INADDR_LOOPBACK), 1}; }
+  RelayEntry tcp(uint16_t port) const {
+    return {IPPROTO_TCP, any_ip(true), port, 1, IpAddress::ipv4(INADDR_LOOPBACK), 1};
+  }
   // A free port of [::1]; nobody else is at work in a test's namespace but by chance.
   static uint16_t free_port() { return port_of(udp_on_loopback(0).get()); }
 
@@ -304,6 +306,9 @@ TEST_CASE("relay client: ranges of UDP ports, given sockets, and what is refused
   wrong = bed.tcp(1);
   wrong.container_address = {};
   CHECK(refusal(wrong) == "relay: a container without address");
+  wrong = bed.tcp(1);
+  wrong.host_address = any_ip(false);
+  CHECK(refusal(wrong) == "relay: the host's address is not IPv6");
   end_program(std::move(client), {range, bed.udp(port)});
 }
 
@@ -315,9 +320,4 @@ TEST_CASE("relay client: a program that cannot be started is told of, not waited
   CHECK((*client)->port());
   (*client)->remove(bed.tcp(8080));
   CHECK((*client)->program_pid() == 0);
-}
-
-TEST_CASE("relay client: an IPv4 address as the relay knows it") {
-  RelayAddress expected = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 172, 17, 0, 2};
-  CHECK(relay_address(172u << 24 | 17u << 16 | 2) == expected);
 }

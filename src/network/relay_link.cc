@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "network/relay_link.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -37,19 +36,13 @@ std::vector<RelayEntry> parts_of(const RelayEntry& entry) {
 relay::ControlRequest relay_request(const char* type, const RelayEntry& entry) {
   relay::ControlRequest request{.type = type};
   request.protocol = entry.protocol == IPPROTO_UDP ? "udp" : "tcp";
-  request.host = format_relay_address(entry.host_address);
+  request.host = entry.host_address.text();
   request.port = entry.first_port;
   request.count = entry.count;
   return request;
 }
 
 }  // namespace
-
-std::string format_relay_address(const RelayAddress& address) {
-  char text[INET6_ADDRSTRLEN] = "";
-  inet_ntop(AF_INET6, address.data(), text, sizeof text);
-  return text;
-}
 
 Result<std::unique_ptr<RelayLink>> RelayLink::find(const std::string& path) {
   auto socket = sys::connect_unix(path, SOCK_SEQPACKET);
@@ -135,7 +128,7 @@ Result<> RelayLink::add(const RelayEntry& entry, const std::vector<UniqueFd>* so
   size_t next = 0;
   for (const RelayEntry& part : parts_of(entry)) {
     relay::ControlRequest request = relay_request("add", part);
-    request.container = format_relay_address(part.container_address);
+    request.container = (part.container_address.v6 ? "" : "::ffff:") + part.container_address.text();
     request.container_port = part.container_port;
     std::vector<int> fds;
     for (size_t i = 0; sockets && i < part.count && next < sockets->size(); ++i)

@@ -49,6 +49,4 @@ class RelayLink {
   uint32_t udp_count_ = 0;
 };
 
-std::string format_relay_address(const RelayAddress& address);
-
 }  // namespace caisson::network

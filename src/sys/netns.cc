@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/netns.h"
 
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <sched.h>
@@ -8,6 +9,7 @@
 #include <sys/vfs.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "sys/files.h"
 
 namespace caisson::sys {
@@ -32,10 +34,22 @@ Result<NewNamespace> prepare_current() {
 
 Result<UniqueFd> open_own_netns() { return open_file("/proc/thread-self/ns/net", O_RDONLY); }
 
-bool is_network_namespace(int fd) {
+static bool is_namespace(int fd) {
   struct statfs where {};
-  return fstatfs(fd, &where) == 0 && static_cast<unsigned long>(where.f_type) == NSFS_MAGIC &&
-         ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET;
+  return fstatfs(fd, &where) == 0 && static_cast<unsigned long>(where.f_type) == NSFS_MAGIC;
+}
+
+bool is_network_namespace(int fd) { return is_namespace(fd) && ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET; }
+
+Result<UniqueFd> open_network_namespace(const std::string& path) {
+  auto place = open_file(path, O_PATH);
+  if (!place) return fail(ErrorKind::kInvalid, "%s", place.error().message.c_str());
+  if (!is_namespace(place->get()))
+    return fail(ErrorKind::kInvalid, "'%s' is not a network namespace", path.c_str());
+  auto netns = TRY(open_file(format("/proc/self/fd/%d", place->get()), O_RDONLY));
+  if (!is_network_namespace(netns.get()))
+    return fail(ErrorKind::kInvalid, "'%s' is a namespace, but not of networks", path.c_str());
+  return netns;
 }
 
 Result<NewNamespace> create_netns_on_this_thread(int home, bool& lost) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -18,6 +19,8 @@ struct NewNamespace {
 
 Result<UniqueFd> open_own_netns();  // the calling thread's
 bool is_network_namespace(int fd);  // a descriptor of one, and not of any other file
+// That at `path`, which is not opened when it is something else. kInvalid with a sentence, also when nothing is there.
+Result<UniqueFd> open_network_namespace(const std::string& path);
 
 // A new namespace with lo up; IPv6 is off for links that come later (no address is ever configured, so
 // router advertisements of neighbours are the only ones it could get); ports from 0 and ping are open to
