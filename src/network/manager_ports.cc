@@ -47,19 +47,11 @@ Result<std::vector<PublishedPort>> Manager::parse_ports(const std::vector<PortMa
 
 // What the relay is told of a port.
 RelayEntry relay_entry(const PublishedPort& port) {
-  auto address = [](const IpAddress& ip) {
-    RelayAddress out = relay_address(static_cast<uint32_t>(ip.value));
-    if (ip.v6) ip.bytes().copy(reinterpret_cast<char*>(out.data()), out.size());
-    return out;
-  };
   // Of TCP nothing but ::1 comes in where the kernel leads the rest to the container itself.
   bool whole = port.relayed() || port.protocol == IPPROTO_UDP;
-  return {port.protocol,
-          address(whole ? port.host_address : IpAddress{true, 1}),
-          port.host_port,
-          port.count,
-          address(port.container_address),
-          port.container_port};
+  return {port.protocol,          whole ? port.host_address : IpAddress{true, 1},
+          port.host_port,         port.count,
+          port.container_address, port.container_port};
 }
 
 Result<> Manager::relay_ports(const std::vector<PublishedPort>& ports) {
