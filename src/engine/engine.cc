@@ -24,6 +24,7 @@
 #include "engine/links.h"
 #include "engine/mount_plan.h"
 #include "engine/names.h"
+#include "engine/network_drivers.h"
 #include "engine/network_links.h"
 #include "engine/spec_builder.h"
 #include "engine/update.h"
@@ -53,6 +54,8 @@ struct Engine::Parts {
   std::unique_ptr<network::NetworkManager> network;
   std::unique_ptr<network::DnsClient> names;
   std::unique_ptr<CniNetworks> cni;
+  std::unique_ptr<network::LanNetworks> lans;
+  std::unique_ptr<NetworkDrivers> drivers;
   std::unique_ptr<NetworkStore> networks;
   std::unique_ptr<HostResolver> resolver;
   std::unique_ptr<volume::VolumeStore> volumes;
@@ -217,7 +220,10 @@ Result<> Engine::cleanup_network(EngineOptions options) {
   config.namespace_pool = 0;
   parts.network = TRY(network::NetworkManager::create(std::move(config)));
   parts.database = TRY(db::Database::open(parts.paths->state_db()));
-  parts.networks = TRY(NetworkStore::open(*parts.database, *parts.network));
+  parts.lans = std::make_unique<network::LanNetworks>(*parts.network, "caisson" + suffix_of(parts.options));
+  parts.drivers = std::make_unique<NetworkDrivers>(*parts.network, *parts.lans);
+  parts.networks = TRY(NetworkStore::open(*parts.database, *parts.drivers, nullptr));
+  TRY(parts.lans->remove_parents());
   return parts.network->remove_all();
 }
 
@@ -261,9 +267,11 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
       TRY(image::ImageStore::open(parts.options.data_root, *parts.database, parts.options.storage_driver == "vfs"));
   parts.images->use_worker(parts.options.program_dir + "/caisson-fetch");
   parts.network = TRY(network::NetworkManager::create(network_config_of(parts.options)));
+  parts.lans = std::make_unique<network::LanNetworks>(*parts.network, "caisson" + suffix);
+  parts.drivers = std::make_unique<NetworkDrivers>(*parts.network, *parts.lans);
   parts.cni = std::make_unique<CniNetworks>(cni_config_of(parts.options, *parts.paths));
   parts.networks =
-      TRY_CTX(NetworkStore::open(*parts.database, *parts.network, parts.cni.get()), "reading the networks");
+      TRY_CTX(NetworkStore::open(*parts.database, *parts.drivers, parts.cni.get()), "reading the networks");
   parts.names = TRY(
       network::DnsClient::create({parts.options.program_dir + "/caisson-dns", parts.options.exec_root + "/dns.sock"}));
   parts.secrets = TRY(SecretStore::open(*parts.database));
@@ -275,23 +283,15 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   TRY(drop_half_made());
   TRY(parts.events.keep_journal(parts.options.data_root + "/events"));
 
-  Services services{parts.options,
-                    *parts.paths,
-                    *parts.containers,
-                    *parts.images,
-                    *parts.network,
-                    *parts.names,
-                    *parts.networks,
-                    *parts.cni,
-                    *parts.volumes,
-                    *parts.secrets,
-                    *parts.seccomp,
-                    parts.cgroups,
-                    *parts.executor,
-                    parts.events,
-                    loop,
-                    own_limits(),
-                    format("/proc/self/fd/%d", parts.monitor_program.get())};
+  Services services{parts.options,     *parts.paths,
+                    *parts.containers, *parts.images,
+                    *parts.network,    *parts.names,
+                    *parts.networks,   *parts.cni,
+                    *parts.lans,       *parts.volumes,
+                    *parts.secrets,    *parts.seccomp,
+                    parts.cgroups,     *parts.executor,
+                    parts.events,      loop,
+                    own_limits(),      format("/proc/self/fd/%d", parts.monitor_program.get())};
   parts.execs = std::make_unique<ExecManager>(services);
   parts.lifecycle = std::make_unique<Lifecycle>(services, *parts.execs);
   parts.roots = std::make_unique<ContainerRoots>(services);

@@ -76,7 +76,9 @@ void Lifecycle::adopt_running(const ContainerPtr& container, ContainerRecord rec
   services_.cni.restore(record.id);
   for (const auto& endpoint : record.endpoints) {
     if (endpoint.driver == kCniDriver) continue;
-    auto restored = services_.network.restore(load_endpoint(record.id, endpoint));
+    auto loaded = load_endpoint(record.id, endpoint);
+    auto restored =
+        network::is_lan_driver(endpoint.driver) ? services_.lans.restore(loaded) : services_.network.restore(loaded);
     if (!restored) log_error("network of container %s: %s", record.id.c_str(), restored.error().message.c_str());
   }
   // Known before anybody can ask: the policy may have started it again meanwhile, and a pause or its end may have

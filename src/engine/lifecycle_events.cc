@@ -180,6 +180,7 @@ void Lifecycle::handle_exit(const ContainerPtr& container, const monitor::ExitRe
 void Lifecycle::release_kernel_objects(const ContainerRecord& record) {
   forget_names(services_, record);
   if (!record.endpoints.empty()) services_.network.detach(record.id);
+  services_.lans.detach(record.id);
   services_.cni.detach(record.id);
   if (record.host_config.secrets.empty()) return;
   // The next start writes them anew.

@@ -188,6 +188,7 @@ Result<> Lifecycle::launch(Container& container, ContainerRecord& record) {
     undo.add([this, &record] {
       forget_names(services_, record);
       services_.network.detach(record.id);
+      services_.lans.detach(record.id);
       services_.cni.detach(record.id);
       record.endpoints.clear();
     });

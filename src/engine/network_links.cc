@@ -98,9 +98,10 @@ StoredEndpoint stored_of(const network::Endpoint& endpoint, const NetworkRecord&
   return stored;
 }
 
-// Networks that plugins make: the same request, carried out by them.
+// The same request, carried out by whoever has networks of that driver.
 Result<StoredEndpoint> attach_one(const Services& services, const ContainerRecord& record, const NetworkRecord& network,
                                   network::Sandbox& sandbox, const network::AttachRequest& request) {
+  if (network::is_lan_driver(network.driver)) return stored_of(TRY(services.lans.attach(sandbox, request)), network);
   if (network.driver != kCniDriver) return stored_of(TRY(services.network.attach(sandbox, request)), network);
   if (!request.sysctls.empty() || !request.link_local.empty())
     return fail(ErrorKind::kUnsupported, "network %s: CNI plugins take neither sysctls nor link-local addresses",
@@ -116,7 +117,18 @@ Result<StoredEndpoint> attach_one(const Services& services, const ContainerRecor
   return stored;
 }
 
-Result<> detach_one(const Services& services, const ContainerRecord& record, const NetworkRecord& network) {
+// Plugins append their default route to the one there is, which makes a route of two ways.
+Result<> restore_default_route(const Services& services, network::Sandbox& sandbox, const std::string& gateway) {
+  constexpr int kMost = 4;
+  for (int i = 0; i < kMost; ++i) TRY(services.network.set_default_route(sandbox, ""));
+  if (gateway.empty()) return {};
+  return services.network.set_default_route(sandbox, gateway);
+}
+
+Result<> detach_one(const Services& services, const ContainerRecord& record, network::Sandbox& sandbox,
+                    const NetworkRecord& network) {
+  if (network::is_lan_driver(network.driver))
+    return services.lans.disconnect(sandbox, load_endpoint(record.id, *record.endpoint_in(network.id)));
   if (network.driver == kCniDriver) return services.cni.disconnect(record.id, network.name);
   return services.network.disconnect(record.id, network.manager_id());
 }
@@ -215,6 +227,11 @@ HostFileFacts facts_of(const ContainerRecord& record) {
 
 // --- gateways -------------------------------------------------------------------------------------------
 
+// Elsewhere ports are plugins', or none: the container's own addresses are reached by everybody.
+bool publishes(const StoredEndpoint& endpoint) {
+  return endpoint.driver != kCniDriver && !network::is_lan_driver(endpoint.driver);
+}
+
 // The default route and the published ports go where they belong now.
 Result<> choose_gateway(const Services& services, ContainerRecord& record, network::Sandbox& sandbox,
                         const std::vector<network::PortMapping>& orphaned_ports) {
@@ -232,18 +249,18 @@ Result<> choose_gateway(const Services& services, ContainerRecord& record, netwo
   if (present) {
     auto old = load_endpoint(record.id, *present);
     ports = old.ports;
-    services.network.unpublish(old);
+    if (publishes(*present)) services.network.unpublish(old);
     // Where the new one fails, everything goes by the old one as before.
     undo.add([&services, &sandbox, &ports, old, gateway = present->gateway]() mutable {
-      for (const auto& done :
-           {services.network.set_default_route(sandbox, gateway), services.network.publish(old, ports)})
+      for (const auto& done : {services.network.set_default_route(sandbox, gateway),
+                               old.ports.empty() && ports.empty() ? Result<>() : services.network.publish(old, ports)})
         if (!done) log_warn("going back to the gateway before: %s", done.error().message.c_str());
     });
   }
   TRY(services.network.set_default_route(sandbox, best ? best->gateway : ""));
   if (!best) return {};
   auto now = load_endpoint(record.id, *best);
-  TRY(services.network.publish(now, ports));
+  if (publishes(*best)) TRY(services.network.publish(now, ports));
   undo.commit();
   if (present) {
     present->ports.clear();
@@ -351,6 +368,7 @@ Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& reco
   undo.add([&] {
     forget_names(services, record);
     services.network.detach(record.id);
+    services.lans.detach(record.id);
     services.cni.detach(record.id);
   });
   for (size_t i = 0; i < networks.size(); ++i) {
@@ -364,7 +382,7 @@ Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& reco
   }
   for (size_t i = 0; i < networks.size(); ++i)
     if (i != gateway && networks[i]->driver == kCniDriver && !record.endpoints[i].gateway.empty())
-      TRY(services.network.set_default_route(sandbox, record.endpoints[gateway].gateway));
+      TRY(restore_default_route(services, sandbox, record.endpoints[gateway].gateway));
   if (on_user_network(record)) {
     for (const auto& endpoint : record.endpoints) TRY(announce(services, record, endpoint));
     TRY_CTX(serve_names(services, record, sandbox.netns.get()), "set up name resolution");
@@ -412,15 +430,16 @@ Result<> connect_network(const Services& services, ContainerRecord& record, cons
       TRY(attach_one(services, record, network, sandbox, request_for(record, network, free_interface(record)))));
   Rollback undo;
   undo.add([&] {
-    if (auto gone = detach_one(services, record, network); !gone) log_warn("%s", gone.error().message.c_str());
+    if (auto gone = detach_one(services, record, sandbox, network); !gone) log_warn("%s", gone.error().message.c_str());
   });
   std::string endpoint_id = record.endpoints.back().endpoint_id;
   TRY(announce(services, record, *record.endpoint_in(network.id)));
   undo.add([&] { services.names.remove(network.id, endpoint_id); });
   TRY(renew_names(services, record, sandbox.netns.get()));
   TRY(change_host_files(record, services.options, services.paths, before, facts_of(record)));
-  if (const auto& main = record.main_endpoint(); network.driver == kCniDriver && main.is_gateway)
-    TRY(services.network.set_default_route(sandbox, main.gateway));
+  if (const auto& main = record.main_endpoint();
+      network.driver == kCniDriver && main.is_gateway && !record.endpoints.back().gateway.empty())
+    TRY(restore_default_route(services, sandbox, main.gateway));
   // Last, as it moves what works already.
   TRY(choose_gateway(services, record, sandbox, {}));
   undo.commit();
@@ -441,7 +460,7 @@ Result<> disconnect_network(const Services& services, ContainerRecord& record, c
   auto before = facts_of(record);
   auto sandbox = TRY(sandbox_of(services, record));
   auto ports = found->is_gateway ? load_endpoint(record.id, *found).ports : std::vector<network::PortMapping>{};
-  TRY(detach_one(services, record, network));
+  TRY(detach_one(services, record, sandbox, network));
   services.names.remove(network.id, found->endpoint_id);
   record.endpoints.erase(found);
   TRY(choose_gateway(services, record, sandbox, ports));
@@ -477,9 +496,9 @@ Result<> change_ports(const Services& services, ContainerRecord& record, const s
   StoredEndpoint* main = nullptr;
   for (auto& endpoint : record.endpoints)
     if (endpoint.is_gateway) main = &endpoint;
-  if (record.running() && main && main->driver == kCniDriver)
-    return fail(ErrorKind::kUnsupported, "network %s: ports of a running container on a CNI network cannot be changed",
-                main->network.c_str());
+  if (record.running() && main && !publishes(*main))
+    return fail(ErrorKind::kUnsupported, "network %s: ports of a running container on a %s network cannot be changed",
+                main->network.c_str(), main->driver == kCniDriver ? "CNI" : main->driver.c_str());
   if (record.running() && main) {
     auto endpoint = load_endpoint(record.id, *main);
     std::vector<network::PortMapping> gone;

@@ -2,6 +2,7 @@
 #include "engine/networks.h"
 
 #include "engine/cni_networks.h"
+#include "engine/network_drivers.h"
 
 #include <algorithm>
 #include <mutex>
@@ -91,9 +92,9 @@ NetworkRecordPtr predefined(const char* name, const char* driver) {
 
 class DatabaseNetworks final : public NetworkStore {
  public:
-  DatabaseNetworks(db::Database& database, network::NetworkManager& manager, CniNetworks* cni)
+  DatabaseNetworks(db::Database& database, NetworkDrivers& drivers, CniNetworks* cni)
       : database_(database),
-        manager_(manager),
+        drivers_(drivers),
         cni_(cni),
         networks_{predefined("bridge", "bridge"), predefined("host", "host"), predefined("none", "null")} {}
 
@@ -116,7 +117,7 @@ class DatabaseNetworks final : public NetworkStore {
   Result<> check_ipam(const spec::NetworkIpam& ipam);
 
   db::Database& database_;
-  network::NetworkManager& manager_;
+  NetworkDrivers& drivers_;
   CniNetworks* cni_;
   std::mutex change_mutex_;  // one creation or removal at a time
   std::mutex mutex_;
@@ -136,7 +137,7 @@ Result<> DatabaseNetworks::load() {
   for (auto& record : found) {
     if (!record->config_only) {
       auto spec = spec_of(*record);
-      auto known = spec ? manager_.add_network(*spec, false) : Result<>(std::unexpected(spec.error()));
+      auto known = spec ? drivers_.add(*record, *spec, {}, false) : Result<>(std::unexpected(spec.error()));
       if (!known) log_error("network %s: %s", record->name.c_str(), known.error().message.c_str());
     }
     networks_.push_back(std::move(record));
@@ -211,10 +212,8 @@ Result<> DatabaseNetworks::check(const spec::NetworkCreate& request) {
     return fail(ErrorKind::kDenied, "networks of driver cni are made by files in the CNI configuration directory");
   if (request.driver == "host" || request.driver == "null")
     return fail(ErrorKind::kDenied, "only one instance of \"%s\" network is allowed", request.driver.c_str());
-  if (request.driver == "macvlan" || request.driver == "ipvlan")
-    return fail(ErrorKind::kUnsupported, "networks of driver %s are not supported by this release",
-                request.driver.c_str());
-  if (!request.driver.empty() && request.driver != "bridge" && request.driver != "default")
+  if (!request.driver.empty() && request.driver != "bridge" && request.driver != "default" &&
+      !network::is_lan_driver(request.driver))
     return fail(ErrorKind::kNotFound, "could not find plugin %s in v1 plugin registry: plugin not found",
                 request.driver.substr(0, 64).c_str());
   if (request.enable_ipv6.value_or(false))
@@ -235,6 +234,7 @@ Result<NetworkRecordPtr> DatabaseNetworks::create(spec::NetworkCreate request, s
   auto record = std::make_shared<NetworkRecord>();
   record->id = random_id();
   record->name = request.name;
+  if (network::is_lan_driver(request.driver)) record->driver = request.driver;
   record->created_ns = now_ns();
   record->internal = request.internal;
   record->attachable = request.attachable;
@@ -266,9 +266,9 @@ Result<NetworkRecordPtr> DatabaseNetworks::create(spec::NetworkCreate request, s
     record->own_subnet = std::any_of(record->ipam.config.begin(), record->ipam.config.end(),
                                      [](const auto& config) { return !config.subnet.empty(); });
     auto spec = TRY(spec_of(*record));
-    TRY(manager_.add_network(spec, true));
+    TRY(drivers_.add(*record, spec, existing, true));
     undo.add([this, &record] {
-      if (auto gone = manager_.remove_network(record->id); !gone) log_warn("%s", gone.error().message.c_str());
+      if (auto gone = drivers_.remove(*record); !gone) log_warn("%s", gone.error().message.c_str());
     });
     if (!record->own_subnet) record->ipam.config = {{}};
     record->ipam.config[0].subnet = spec.v4.subnet;
@@ -309,7 +309,7 @@ Result<> DatabaseNetworks::remove(const NetworkRecord& record) {
     if (record.config_only && other->config_from == record.name)
       return fail(ErrorKind::kDenied, "configuration network %s is in use", record.name.c_str());
   if (!record.config_only) {
-    if (auto gone = manager_.remove_network(record.id); !gone) {
+    if (auto gone = drivers_.remove(record); !gone) {
       if (gone.error().kind == ErrorKind::kConflict)
         return fail(ErrorKind::kDenied, "error while removing network: %s", gone.error().message.c_str());
       return gone;
@@ -328,9 +328,9 @@ std::string network_id_of(const std::string& name) {
   return std::string(digest::hex_of(digest::sha256("caisson network " + name)));
 }
 
-Result<std::unique_ptr<NetworkStore>> NetworkStore::open(db::Database& database, network::NetworkManager& manager,
+Result<std::unique_ptr<NetworkStore>> NetworkStore::open(db::Database& database, NetworkDrivers& drivers,
                                                          CniNetworks* cni) {
-  auto store = std::make_unique<DatabaseNetworks>(database, manager, cni);
+  auto store = std::make_unique<DatabaseNetworks>(database, drivers, cni);
   TRY(store->load());
   return store;
 }

@@ -15,9 +15,10 @@
 namespace caisson::engine {
 
 class CniNetworks;
+struct NetworkDrivers;
 
 struct NetworkRecord {
-  std::string id, name, driver = "bridge";  // driver: bridge, host, null, cni
+  std::string id, name, driver = "bridge";  // driver: bridge, macvlan, ipvlan, host, null, cni
   int64_t created_ns = 0;
   bool internal = false, attachable = false, ingress = false, config_only = false;
   std::string config_from;
@@ -33,10 +34,9 @@ using NetworkRecordPtr = std::shared_ptr<const NetworkRecord>;
 
 class NetworkStore {
  public:
-  // Networks found in the database are made known to `manager`.
+  // Networks found in the database are made known to `drivers`.
   // Those of `cni` are seen too, unless another has the name.
-  static Result<std::unique_ptr<NetworkStore>> open(db::Database& database, network::NetworkManager& manager,
-                                                    CniNetworks* cni = nullptr);
+  static Result<std::unique_ptr<NetworkStore>> open(db::Database& database, NetworkDrivers& drivers, CniNetworks* cni);
   virtual ~NetworkStore() = default;
 
   // On disk and in the kernel when it returns. kInvalid, kConflict for a name that is taken, kDenied for what

@@ -17,6 +17,7 @@
 #include "engine/spec_builder.h"
 #include "image/image_store.h"
 #include "network/dns_client.h"
+#include "network/lan_networks.h"
 #include "network/network_manager.h"
 #include "runtime/seccomp_profile.h"
 #include "sys/cgroup.h"
@@ -34,6 +35,7 @@ struct Services {
   network::DnsClient& names;
   NetworkStore& networks;
   CniNetworks& cni;
+  network::LanNetworks& lans;
   volume::VolumeStore& volumes;
   SecretStore& secrets;
   runtime::SeccompCache& seccomp;

@@ -76,6 +76,9 @@ class Manager final : public NetworkManager {
 
   Result<Sandbox> create_sandbox() override { return pool_.take(); }
   Result<Sandbox> open_sandbox(int netns) override { return pool_.enter(netns); }
+  Result<> run_inside(int netns, const std::function<Result<>()>& body) override {
+    return pool_.run_inside(netns, body);
+  }
   Result<NameSockets> open_name_sockets(int netns) override;
   void warm_up() override { pool_.warm_up(); }
   Result<> add_network(NetworkSpec& spec, bool make) override;

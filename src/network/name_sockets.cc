@@ -2,6 +2,7 @@
 #include "network/name_sockets.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <linux/netfilter/nf_tables.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -24,6 +25,7 @@ Result<UniqueFd> open_bound(int type, uint16_t& port) {
   sockaddr_in at{};
   at.sin_family = AF_INET;
   at.sin_addr.s_addr = htonl(kNameServer);
+  at.sin_port = htons(port);
   socklen_t size = sizeof at;
   if (bind(fd.get(), reinterpret_cast<sockaddr*>(&at), size) < 0) return fail_errno("bind 127.0.0.11");
   if (type == SOCK_STREAM && listen(fd.get(), kBacklog) < 0) return fail_errno("listen 127.0.0.11");
@@ -54,7 +56,15 @@ void add_rule(sys::NftBatch& batch, uint8_t protocol, uint16_t port) {
 }  // namespace
 
 Result<InnerSockets> open_inner_sockets() {
-  InnerSockets opened{{}, {}, 0, 0, TRY(sys::open_nft_socket()), {}};
+  InnerSockets opened;
+  auto nft = sys::open_nft_socket();
+  if (nft)
+    opened.nft.emplace(std::move(*nft));
+  else if (nft.error().err == EPROTONOSUPPORT)
+    // A kernel without nf_tables: queries reach us all the same, at the price that port 53 of that address is taken.
+    opened.udp_port = opened.tcp_port = kDomain;
+  else
+    return std::unexpected(nft.error());
   opened.udp = TRY(open_bound(SOCK_DGRAM, opened.udp_port));
   opened.tcp = TRY(open_bound(SOCK_STREAM, opened.tcp_port));
   for (int type : {SOCK_DGRAM, SOCK_DGRAM, SOCK_STREAM}) {
@@ -65,13 +75,14 @@ Result<InnerSockets> open_inner_sockets() {
 }
 
 Result<> redirect_names(InnerSockets& sockets) {
+  if (!sockets.nft) return {};
   sys::NftBatch batch(kTable);
   batch.add_table();
   batch.add_base_chain("output", "nat", sys::NftHook::kOutput, -100);
   batch.flush_chain("output");
   add_rule(batch, IPPROTO_UDP, sockets.udp_port);
   add_rule(batch, IPPROTO_TCP, sockets.tcp_port);
-  return batch.commit(sockets.nft, "lead name queries to the engine");
+  return batch.commit(*sockets.nft, "lead name queries to the engine");
 }
 
 }  // namespace caisson::network

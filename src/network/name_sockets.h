@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
@@ -15,8 +16,8 @@ namespace caisson::network {
 struct InnerSockets {
   UniqueFd udp, tcp;
   uint16_t udp_port = 0, tcp_port = 0;
-  sys::NetlinkSocket nft;       // acts inside
-  std::vector<UniqueFd> query;  // unbound, to ask further: two of UDP, one of TCP
+  std::optional<sys::NetlinkSocket> nft;  // acts inside; none: the kernel has no rules, the ports are 53
+  std::vector<UniqueFd> query;            // unbound, to ask further: two of UDP, one of TCP
 };
 
 // In the calling thread's namespace.

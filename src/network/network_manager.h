@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -135,6 +136,8 @@ class NetworkManager {
   virtual Result<Sandbox> create_sandbox() = 0;
   // That of a running container. `netns` stays the caller's.
   virtual Result<Sandbox> open_sandbox(int netns) = 0;
+  // Calls `body` on a thread that is in the namespace.
+  virtual Result<> run_inside(int netns, const std::function<Result<>()>& body) = 0;
   // A UDP socket and a listening TCP socket at 127.0.0.11 in the namespace, with what is sent to port 53 of that
   // address led to them; `query`: unbound ones, two of UDP and one of TCP.
   struct NameSockets {

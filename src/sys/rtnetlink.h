@@ -53,6 +53,8 @@ struct InterfaceSetup {
   std::vector<IpAddress> gateways;  // of default routes, one of a family
 };
 
+struct LanSetup;
+
 class RouteSocket {
  public:
   // Acts in the caller's current network namespace. `link_events` subscribes to link changes.
@@ -76,6 +78,8 @@ class RouteSocket {
 
   // Up, addresses and default routes of one interface in a single datagram.
   Result<> configure(const InterfaceSetup& setup);
+  // Addresses, default routes, also those without a gateway, and up (rtnetlink_lan.h); the interface's MAC address.
+  Result<MacAddress> set_up_on_lan(const LanSetup& setup);
   // The default route of that family goes by `gateway`, replacing the one there is; the unspecified address: there
   // is none afterwards.
   Result<> set_default_route(const IpAddress& gateway);
