@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host's name servers, told to the embedded name server: at the start and whenever /etc/resolv.conf changes.
+// The host's name servers, told to the embedded name server: at the start and whenever /etc/resolv.conf
+// changes, or the file that it is a link to.
 #pragma once
 
-#include <string>
+#include <optional>
 
-#include "base/unique_fd.h"
 #include "engine/executor.h"
 #include "network/dns_client.h"
 #include "sys/event_loop.h"
+#include "sys/file_watch.h"
 
 namespace caisson::engine {
 
@@ -23,12 +24,11 @@ class HostResolver {
 
  private:
   void tell();
-  void on_change();
 
   network::DnsClient& names_;
   sys::EventLoop& loop_;
   Executor& executor_;
-  UniqueFd inotify_;
+  std::optional<sys::FileWatch> watch_;
 };
 
 }  // namespace caisson::engine
