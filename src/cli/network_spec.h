@@ -25,6 +25,8 @@ struct PortBinding {
 // "80", "8080:80", "127.0.0.1:8000-8010:80-90/udp", "[::1]::80" or "published=..,target=..": one binding
 // per container port.
 Result<std::vector<PortBinding>> parse_publish(std::string_view text);
+// PortBindings of several such texts; with `container_port_alone` "80" means the container's port, wherever published.
+Result<JsonValue> port_map(const std::vector<std::string>& texts, bool container_port_alone);
 // "80", "80-90/udp": the container ports.
 Result<std::vector<std::string>> parse_expose(std::string_view text);
 

@@ -90,24 +90,6 @@ constexpr FlagSpec kUpdateFlags[] = {
      .usage = "Take ports back: a container port, or as they were published"},
 };
 
-// "80/tcp" or "8080:80": what --publish takes, in the form of PortBindings.
-Result<JsonValue> port_map(const std::vector<std::string>& texts, bool container_port_alone) {
-  JsonValue out = JsonValue::object();
-  for (const std::string& text : texts)
-    for (const PortBinding& binding : TRY(parse_publish(text))) {
-      JsonValue list = out.at(binding.container_port);
-      if (!list.is_array()) list = JsonValue::array();
-      if (!container_port_alone || !binding.host_port.empty() || !binding.host_ip.empty()) {
-        JsonValue entry = JsonValue::object();
-        entry.set("HostIp", binding.host_ip);
-        entry.set("HostPort", binding.host_port);
-        list.push(entry);
-      }
-      out.set(binding.container_port, list);
-    }
-  return out;
-}
-
 Result<int> update(App& app, const Invocation& call) {
   const ParsedFlags& flags = call.flags;
   bool is_any = false;
