@@ -27,6 +27,8 @@ spec::NetworkInspect describe(Context& context, const NetworkRecord& record) {
   out.id = record.id;
   out.created = record.created_ns ? format_rfc3339(record.created_ns) : std::string(kZeroTime);
   out.driver = record.driver;
+  out.enable_ipv4 = record.enable_ipv4;
+  out.enable_ipv6 = record.enable_ipv6;
   out.ipam = record.ipam;
   out.internal = record.internal;
   out.attachable = record.attachable;
@@ -36,8 +38,15 @@ spec::NetworkInspect describe(Context& context, const NetworkRecord& record) {
   out.labels = record.labels;
   if (record.name == "bridge") {
     auto bridge = context.engine.network().bridge_info();
-    if (!bridge.subnet.empty()) out.ipam.config.push_back({bridge.subnet, "", bridge.gateway, {}});
+    const auto& options = context.engine.options();
+    const auto& own = options.network;
+    if (!bridge.subnet.empty()) out.ipam.config.push_back({bridge.subnet, own.fixed_cidr, bridge.gateway, {}});
+    if (!bridge.subnet6.empty()) out.ipam.config.push_back({bridge.subnet6, own.fixed_cidr6, bridge.gateway6, {}});
+    out.enable_ipv6 = own.ipv6;
     out.options = {{"com.docker.network.bridge.default_bridge", "true"},
+                   {"com.docker.network.bridge.enable_icc", own.icc ? "true" : "false"},
+                   {"com.docker.network.bridge.enable_ip_masquerade", options.ip_masq ? "true" : "false"},
+                   {"com.docker.network.bridge.host_binding_ipv4", own.host_ip.empty() ? "0.0.0.0" : own.host_ip},
                    {"com.docker.network.bridge.name", bridge.name},
                    {"com.docker.network.driver.mtu", std::to_string(bridge.mtu)}};
   }
@@ -57,6 +66,7 @@ Members members(Context& context) {
       auto& entry = out[endpoint.network_id][record->id];
       entry = {record->name, endpoint.endpoint_id, endpoint.mac, "", ""};
       if (!endpoint.address.empty()) entry.ipv4_address = endpoint.address + "/" + std::to_string(endpoint.prefix);
+      if (!endpoint.address6.empty()) entry.ipv6_address = endpoint.address6 + "/" + std::to_string(endpoint.prefix6);
     }
   }
   return out;

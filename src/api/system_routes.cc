@@ -187,6 +187,9 @@ void info(Context& context, Call& call) {
   if (options.no_new_privileges) out.security_options.push_back("name=no-new-privileges");
   out.default_runtime = context.engine.live_options()->default_runtime;
   out.experimental_build = options.experimental;
+  for (const auto& block : options.network.blocks) out.default_address_pools.push_back({block.base, block.size});
+  if (!options.network.rules)
+    out.warnings.push_back("WARNING: there are no rules of the engine's: ports cannot be published (--iptables=false)");
   if (!out.ipv4_forwarding) out.warnings.push_back("WARNING: IPv4 forwarding is disabled");
   // Names alone were all that clients knew at first.
   if (call.version < 25)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "build/image_parts.h"
 
+#include "engine/port_ranges.h"
 #include "spec/reference.h"
 #include "wire/digest.h"
 
@@ -23,7 +24,7 @@ spec::ImageRunConfig run_config_of(const spec::ContainerConfig& config) {
   out.user = config.user;
   out.working_dir = config.working_dir;
   out.stop_signal = config.stop_signal;
-  out.exposed_ports = config.exposed_ports;
+  out.exposed_ports = engine::expand_exposed(config.exposed_ports);
   out.env = config.env;
   out.cmd = config.cmd.items;
   out.entrypoint = config.entrypoint.items;

@@ -160,7 +160,10 @@ bool ContainerFilter::matches_one(const ContainerRecord& record, const std::stri
     });
   auto has_port = [](const auto& wanted, const auto& map) {
     return std::any_of(map.begin(), map.end(), [&](const auto& entry) {
-      return wanted.contains(entry.first.find('/') == std::string::npos ? entry.first + "/tcp" : entry.first);
+      auto ports = parse_container_ports(entry.first);
+      return ports && std::any_of(ports->begin(), ports->end(), [&](const ContainerPort& port) {
+               return wanted.contains(std::to_string(port.number) + "/" + port.protocol);
+             });
     });
   };
   if (key == "publish") return has_port(ports_, record.host_config.port_bindings);

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "engine/port_ranges.h"
 #include "image/pull_select.h"
 #include "logs/log_options.h"
 #include "runtime/default_spec.h"
@@ -274,6 +275,8 @@ Result<> check_health(const spec::ContainerConfig& config) {
   return {};
 }
 
+}  // namespace
+
 Result<> check_ports(spec::HostConfig& host, spec::ContainerConfig& config, std::vector<std::string>& warnings) {
   for (const auto& [text, unused] : config.exposed_ports) TRY(parse_container_ports(text));
   for (const auto& [text, bindings] : host.port_bindings) {
@@ -290,6 +293,11 @@ Result<> check_ports(spec::HostConfig& host, spec::ContainerConfig& config, std:
         return fail(ErrorKind::kInvalid, "invalid port specification: \"%s\"", binding.host_port.c_str());
     }
   }
+  compress_ports(host.port_bindings);
+  compress_exposed(config.exposed_ports);
+  if (host.port_bindings.size() > kMaxPublishedRanges)
+    return fail(ErrorKind::kInvalid, "%zu published ports or ranges of ports, there can be %zu",
+                host.port_bindings.size(), kMaxPublishedRanges);
   bool shared =
       host.network_mode == "host" || host.network_mode == "none" || host.network_mode.starts_with("container:") ||
       host.network_mode.starts_with("ns:");
@@ -298,6 +306,8 @@ Result<> check_ports(spec::HostConfig& host, spec::ContainerConfig& config, std:
   }
   return {};
 }
+
+namespace {
 
 // The engine's options count for containers with the engine's driver, whether they name it or not.
 Result<> take_log_defaults(spec::HostConfig& host, const spec::ContainerConfig& config, const HostFacts& facts) {

@@ -49,6 +49,9 @@ Result<> check_resource_values(const spec::HostConfig& host_config, const HostFa
 // 169.254.0.0/16 and fe80::/10.
 bool is_link_local(const std::string& address);
 
+// Exposed and published ports; in a row they become ranges. kInvalid.
+Result<> check_ports(spec::HostConfig& host, spec::ContainerConfig& config, std::vector<std::string>& warnings);
+
 // Program and arguments from entrypoint and cmd.
 std::vector<std::string> command_line(const spec::ContainerConfig& config);
 

@@ -188,13 +188,25 @@ static std::string suffix_of(const EngineOptions& options) {
   return "-" + std::string(digest::hex_of(digest::sha256(options.data_root + ":" + options.exec_root))).substr(0, 8);
 }
 
-static network::NetworkConfig network_config_of(const EngineOptions& options) {
+static network::NetworkConfig network_config_of(const EngineOptions& options, const std::string& engine_id) {
   network::NetworkConfig config;
   config.bridge = options.bridge;
   config.bridge_address = options.bridge_address;
   config.table = "caisson" + suffix_of(options);
   config.mtu = options.mtu;
-  config.enable_nat = options.ip_masq;
+  const auto& own = options.network;
+  config.masquerade = options.ip_masq;
+  config.ipv6 = own.ipv6;
+  config.bridge_address6 = own.bridge_address6;
+  config.fixed_cidr = own.fixed_cidr;
+  config.fixed_cidr6 = own.fixed_cidr6;
+  config.host_ip = own.host_ip;
+  config.enable_nat = own.rules;
+  config.enable_nat6 = own.rules && own.rules6;
+  config.forward = own.forward;
+  config.icc = own.icc;
+  config.ula_seed = engine_id;
+  for (const auto& block : own.blocks) config.blocks.push_back({block.base, block.size});
   config.relay_program = options.program_dir + "/caisson-relay";
   config.relay_socket = options.exec_root + "/relay.sock";
   return config;
@@ -216,7 +228,7 @@ Result<> Engine::cleanup_network(EngineOptions options) {
   parts.options = std::move(options);
   parts.paths = std::make_unique<Paths>(parts.options);
   TRY(engine.lock_roots());
-  auto config = network_config_of(parts.options);
+  auto config = network_config_of(parts.options, "");
   config.namespace_pool = 0;
   parts.network = TRY(network::NetworkManager::create(std::move(config)));
   parts.database = TRY(db::Database::open(parts.paths->state_db()));
@@ -266,12 +278,13 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.images =
       TRY(image::ImageStore::open(parts.options.data_root, *parts.database, parts.options.storage_driver == "vfs"));
   parts.images->use_worker(parts.options.program_dir + "/caisson-fetch");
-  parts.network = TRY(network::NetworkManager::create(network_config_of(parts.options)));
+  parts.network = TRY(network::NetworkManager::create(network_config_of(parts.options, parts.engine_id)));
   parts.lans = std::make_unique<network::LanNetworks>(*parts.network, "caisson" + suffix);
   parts.drivers = std::make_unique<NetworkDrivers>(*parts.network, *parts.lans);
   parts.cni = std::make_unique<CniNetworks>(cni_config_of(parts.options, *parts.paths));
-  parts.networks =
-      TRY_CTX(NetworkStore::open(*parts.database, *parts.drivers, parts.cni.get()), "reading the networks");
+  parts.networks = TRY_CTX(
+      NetworkStore::open(*parts.database, *parts.drivers, parts.cni.get(), parts.options.network.default_options),
+      "reading the networks");
   parts.names = TRY(
       network::DnsClient::create({parts.options.program_dir + "/caisson-dns", parts.options.exec_root + "/dns.sock"}));
   parts.secrets = TRY(SecretStore::open(*parts.database));

@@ -14,19 +14,32 @@ static std::string own_line(const ContainerRecord& record, const std::string& ad
   return address + "\t" + names + "\n";
 }
 
+// As in Docker the loopback's names of IPv6 are there unless a container has none at all.
+static bool ipv6_is_off(const spec::HostConfig& host) {
+  for (const char* key : {"net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.lo.disable_ipv6"})
+    if (auto found = host.sysctls.find(key); found != host.sysctls.end() && found->second == "1") return true;
+  return false;
+}
+
 std::string hosts_text(const ContainerRecord& record, const HostFileFacts& facts) {
-  std::string out =
-      "127.0.0.1\tlocalhost\n"
-      "::1\tlocalhost ip6-localhost ip6-loopback\n"
-      "fe00::\tip6-localnet\n"
-      "ff00::\tip6-mcastprefix\n"
-      "ff02::1\tip6-allnodes\n"
-      "ff02::2\tip6-allrouters\n";
+  std::string out = "127.0.0.1\tlocalhost\n";
+  bool has_ipv6 = !ipv6_is_off(record.host_config);
+  if (has_ipv6)
+    out +=
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::\tip6-localnet\n"
+        "ff00::\tip6-mcastprefix\n"
+        "ff02::1\tip6-allnodes\n"
+        "ff02::2\tip6-allrouters\n";
+  auto gateways = facts.host_gateways;
+  if (gateways.empty()) gateways = {facts.gateway, facts.gateway6};
   for (const auto& entry : record.host_config.extra_hosts) {
     auto parts = split_once(entry, ':');
     if (!parts) continue;
-    std::string address = parts->second == "host-gateway" ? facts.gateway : parts->second;
-    if (!address.empty()) out += address + "\t" + parts->first + "\n";
+    auto addresses = parts->second == "host-gateway" ? gateways : std::vector<std::string>{parts->second};
+    for (const auto& address : addresses)
+      if (!address.empty() && (has_ipv6 || address.find(':') == std::string::npos))
+        out += address + "\t" + parts->first + "\n";
   }
   for (const auto& [address, names] : facts.links) out += address + "\t" + names + "\n";
   for (const auto& address : facts.addresses) out += own_line(record, address);
@@ -74,6 +87,7 @@ std::string resolv_text(const ContainerRecord& record, const EngineOptions& opti
 Result<> write_host_files(const ContainerRecord& record, const EngineOptions& options, const Paths& paths,
                           HostFileFacts facts) {
   if (auto text = sys::read_file("/etc/resolv.conf", 64 << 10)) facts.host_resolv = *text;
+  facts.host_gateways = options.network.host_gateway;
   const auto& domain = record.config.domainname;
   TRY(sys::write_file(paths.hostname(record.id), record.config.hostname + (domain.empty() ? "" : "." + domain) + "\n"));
   TRY(sys::write_file(paths.resolv_conf(record.id), resolv_text(record, options, facts)));

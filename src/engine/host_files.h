@@ -15,7 +15,8 @@ namespace caisson::engine {
 struct HostFileFacts {
   std::vector<std::string> addresses;                      // of the container, one for each network
   std::vector<std::string> search;                         // domains that networks bring along
-  std::string gateway;                                     // for host-gateway
+  std::string gateway, gateway6;                           // of the container's networks
+  std::vector<std::string> host_gateways;                  // what host-gateway means; empty: those gateways
   std::string host_resolv;                                 // the host's resolv.conf
   std::vector<std::pair<std::string, std::string>> links;  // address, names of those it is linked to
   bool host_network = false;

@@ -2,6 +2,7 @@
 #include "engine/inspect.h"
 #include "engine/network_links.h"
 #include "engine/networks.h"
+#include "engine/port_ranges.h"
 
 #include <algorithm>
 
@@ -13,20 +14,22 @@
 namespace caisson::engine {
 
 const char* const kBridgeNetwork = "bridge";
+static constexpr size_t kMaxKeptSummary = 64 << 10;
 
 static std::string time_text(int64_t ns) { return ns == 0 ? std::string(kZeroTime) : format_rfc3339(ns); }
 
 static spec::PortMap port_map(const ContainerRecord& record) {
   spec::PortMap out;
   if (!record.running()) return out;
-  for (const auto& [port, unused] : record.config.exposed_ports)
+  for (const auto& [port, unused] : expand_exposed(record.config.exposed_ports))
     out[port.find('/') == std::string::npos ? port + "/tcp" : port] = std::nullopt;
   for (const auto& endpoint : record.endpoints)
-    for (const auto& port : load_endpoint(record.id, endpoint).ports) {
-      auto& list = out[std::to_string(port.container_port) + "/" + port.protocol];
-      if (!list) list.emplace();
-      list->push_back({port.host_ip, std::to_string(port.host_port)});
-    }
+    for (const auto& port : load_endpoint(record.id, endpoint).ports)
+      for (unsigned i = 0; i < port.count; ++i) {
+        auto& list = out[format("%u/%s", port.container_port + i, port.protocol.c_str())];
+        if (!list) list.emplace();
+        list->push_back({port.host_ip, std::to_string(port.host_port + i)});
+      }
   return out;
 }
 
@@ -45,6 +48,9 @@ static spec::EndpointSettings endpoint_settings(const ContainerRecord& record, c
   out.gateway = endpoint->gateway;
   out.ip_address = endpoint->address;
   out.ip_prefix_len = endpoint->prefix;
+  out.ipv6_gateway = endpoint->gateway6;
+  out.global_ipv6_address = endpoint->address6;
+  out.global_ipv6_prefix_len = endpoint->prefix6;
   out.mac_address = endpoint->mac;
   return out;
 }
@@ -89,10 +95,12 @@ spec::ContainerInspect inspect_container(const ContainerRecord& record, const Pa
   out.platform = "linux";
   out.exec_ids = exec_ids;
   out.host_config = record.host_config;
+  out.host_config.port_bindings = expand_ports(record.host_config.port_bindings);
   out.graph_driver.name = "overlay2";
   out.graph_driver.data = {{"UpperDir", paths.upper(record.id)}, {"WorkDir", paths.work(record.id)}};
   out.mounts = record.mounts;
   out.config = record.config;
+  out.config.exposed_ports = expand_exposed(record.config.exposed_ports);
   auto& network = out.network_settings;
   // DOCKER-QUIRK: the members beside Networks tell of the default bridge alone.
   const auto* endpoint = record.endpoint_in("bridge");
@@ -105,6 +113,9 @@ spec::ContainerInspect inspect_container(const ContainerRecord& record, const Pa
     network.gateway = endpoint->gateway;
     network.ip_address = endpoint->address;
     network.ip_prefix_len = endpoint->prefix;
+    network.ipv6_gateway = endpoint->gateway6;
+    network.global_ipv6_address = endpoint->address6;
+    network.global_ipv6_prefix_len = endpoint->prefix6;
     network.mac_address = endpoint->mac;
     network.endpoint_id = endpoint->endpoint_id;
   }
@@ -198,7 +209,8 @@ void append_summary(std::string& out, Container& container, const std::shared_pt
     auto made = std::make_shared<SummaryText>();
     *made = {record, image_name, whole.substr(0, at), whole.substr(at + mark.size())};
     text = made;
-    container.keep_summary_text(std::move(made));
+    // A container with thousands of ports is not worth its weight: it is put together anew each time.
+    if (whole.size() <= kMaxKeptSummary) container.keep_summary_text(std::move(made));
   }
   out += text->head;
   out += json::quote(status_sentence(*record, now));

@@ -21,6 +21,7 @@
 #include "engine/network_links.h"
 #include "engine/seccomp_choice.h"
 #include "engine/spec_builder.h"
+#include "engine/port_plan.h"
 #include "engine/start_facts.h"
 #include "runtime/plan_builder.h"
 #include "sys/copy_tree.h"

@@ -7,15 +7,16 @@
 #include <set>
 
 #include "base/ids.h"
+#include "base/ip_address.h"
 #include "base/log.h"
 #include "base/rollback.h"
 #include "base/text.h"
-#include "engine/create_rules.h"
 #include "engine/links.h"
+#include "engine/network_gateways.h"
+#include "engine/network_plan.h"
 #include "engine/networks.h"
-#include "engine/start_facts.h"
+#include "engine/port_plan.h"
 #include "network/dns_client.h"
-#include "network/ipv4.h"
 #include "sys/files.h"
 
 namespace caisson::engine {
@@ -28,42 +29,40 @@ constexpr size_t kMaxPerContainer = 64;  // of one container
 
 bool is_user_network(const std::string& name) { return name != "bridge" && name != "host" && name != "none"; }
 
-// Docker's rule: the higher priority, then those with a way out, then the name.
-bool better_gateway(const StoredEndpoint& a, int64_t a_priority, const StoredEndpoint& b, int64_t b_priority) {
-  if (a.gateway.empty() != b.gateway.empty()) return b.gateway.empty();
-  if (a_priority != b_priority) return a_priority > b_priority;
-  return a.network < b.network;
-}
-
 const spec::EndpointSettings* settings_of(const ContainerRecord& record, const std::string& network) {
   auto found = record.networking.endpoints.find(network);
   return found == record.networking.endpoints.end() || !found->second ? nullptr : &*found->second;
 }
 
-int64_t priority_of(const ContainerRecord& record, const std::string& network) {
-  const auto* settings = settings_of(record, network);
-  return settings ? settings->gw_priority : 0;
-}
-
 Result<> check_settings(const NetworkRecord& network, const spec::EndpointSettings& settings) {
   if (!settings.ipam_config) return {};
   if (network.driver == kCniDriver) return {};  // its plugins know
-  const auto& wanted = settings.ipam_config->ipv4_address;
-  if (!settings.ipam_config->ipv6_address.empty())
-    return fail(ErrorKind::kUnsupported, "network %s has no IPv6 addresses", network.name.c_str());
-  if (wanted.empty()) return {};
-  if (!is_user_network(network.name))
-    return fail(ErrorKind::kInvalid, "user specified IP address is supported on user defined networks only");
-  if (!network.own_subnet)
-    return fail(ErrorKind::kInvalid,
-                "user specified IP address is supported only when connecting to networks with user configured subnets");
-  auto address = network::parse_ipv4(wanted);
-  auto subnet = network::parse_subnet(network.ipam.config[0].subnet);
-  if (!address || !subnet || !subnet->contains(*address))
-    return fail(
-        ErrorKind::kInvalid,
-        "invalid config for network %s: invalid endpoint settings:\nno configured subnet contains IP address %s",
-        network.name.c_str(), wanted.substr(0, 64).c_str());
+  for (bool six : {false, true}) {
+    const auto& wanted = six ? settings.ipam_config->ipv6_address : settings.ipam_config->ipv4_address;
+    if (wanted.empty()) continue;
+    if (!is_user_network(network.name))
+      return fail(ErrorKind::kInvalid, "user specified IP address is supported on user defined networks only");
+    auto address = parse_ip(wanted);
+    const char* family = six ? "IPv6" : "IPv4";
+    if (!address || address->v6 != six)
+      return fail(ErrorKind::kInvalid,
+                  "invalid config for network %s: invalid endpoint settings:\ninvalid %s address: %s",
+                  network.name.c_str(), family, wanted.substr(0, 64).c_str());
+    if (!(six ? network.enable_ipv6 : network.enable_ipv4))
+      return fail(ErrorKind::kInvalid, "network %s has no %s addresses", network.name.c_str(), family);
+    if (!(six ? network.own_subnet6 : network.own_subnet))
+      return fail(
+          ErrorKind::kInvalid,
+          "user specified IP address is supported only when connecting to networks with user configured subnets");
+    bool inside = false;
+    for (const auto& config : network.ipam.config)
+      if (auto subnet = parse_ip_subnet(config.subnet)) inside = inside || subnet->contains(*address);
+    if (!inside)
+      return fail(
+          ErrorKind::kInvalid,
+          "invalid config for network %s: invalid endpoint settings:\nno configured subnet contains IP address %s",
+          network.name.c_str(), wanted.substr(0, 64).c_str());
+  }
   return {};
 }
 
@@ -72,7 +71,7 @@ network::AttachRequest request_for(const ContainerRecord& record, const NetworkR
   request.container_id = record.id;
   request.network_id = network.manager_id();
   request.inside = std::move(inside);
-  request.default_route = false;
+  request.default_route = request.default_route6 = false;
   if (network.name == record.host_config.network_mode || record.networking.endpoints.size() < 2)
     request.mac = record.config.mac_address;
   const auto* settings = settings_of(record, network.name);
@@ -84,6 +83,7 @@ network::AttachRequest request_for(const ContainerRecord& record, const NetworkR
     for (const auto& text : split(found->second, ',')) request.sysctls.push_back(std::string(trim(text)));
   if (settings->ipam_config) {
     request.address = settings->ipam_config->ipv4_address;
+    request.address6 = settings->ipam_config->ipv6_address;
     request.link_local = settings->ipam_config->link_local_ips;
   }
   return request;
@@ -133,9 +133,9 @@ Result<> detach_one(const Services& services, const ContainerRecord& record, net
   return services.network.disconnect(record.id, network.manager_id());
 }
 
-std::string free_interface(const ContainerRecord& record) {
+std::string free_interface(const ContainerRecord& record, const NetworkRecord& network) {
   for (int number = 0;; ++number) {
-    std::string name = "eth" + std::to_string(number);
+    std::string name = interface_prefix(network) + std::to_string(number);
     if (std::none_of(record.endpoints.begin(), record.endpoints.end(),
                      [&](const StoredEndpoint& endpoint) { return endpoint.inside == name; }))
       return name;
@@ -167,7 +167,7 @@ network::DnsScope scope_of(const Services& services, const ContainerRecord& reco
   scope.upstreams = own_upstreams(services, record);
   scope.forward = false;
   for (const auto& endpoint : record.endpoints) {
-    if (!endpoint.gateway.empty()) scope.forward = true;
+    if (!endpoint.gateway.empty() || !endpoint.gateway6.empty()) scope.forward = true;
     if (!is_user_network(endpoint.network)) continue;
     network::DnsScopeNetwork network{endpoint.network_id, {}};
     if (const auto* settings = settings_of(record, endpoint.network))
@@ -190,7 +190,8 @@ Result<> announce(const Services& services, const ContainerRecord& record, const
   const auto* settings = settings_of(record, endpoint.network);
   auto names = dns_names(record, settings ? *settings : spec::EndpointSettings{});
   entry.aliases.assign(names.begin() + 1, names.end());
-  if (!endpoint.address.empty()) entry.addresses = {endpoint.address};
+  for (const auto& address : {endpoint.address, endpoint.address6})
+    if (!address.empty()) entry.addresses.push_back(address);
   return services.names.add(std::move(entry));
 }
 
@@ -215,59 +216,54 @@ Result<> renew_names(const Services& services, const ContainerRecord& record, in
 
 HostFileFacts facts_of(const ContainerRecord& record) {
   HostFileFacts names;
-  for (const auto& endpoint : record.endpoints)
-    if (!endpoint.address.empty()) names.addresses.push_back(endpoint.address);
-  for (const auto& endpoint : record.endpoints)
+  for (const auto& endpoint : record.endpoints) {
+    for (const auto& address : {endpoint.address, endpoint.address6})
+      if (!address.empty()) names.addresses.push_back(address);
     names.search.insert(names.search.end(), endpoint.dns_search.begin(), endpoint.dns_search.end());
-  const auto& main = record.main_endpoint();
-  names.gateway = main.gateway;
+    if (endpoint.is_gateway6) names.gateway6 = endpoint.gateway6;
+  }
+  names.gateway = record.main_endpoint().gateway;
   names.embedded_names = on_user_network(record);
   return names;
 }
 
-// --- gateways -------------------------------------------------------------------------------------------
-
-// Elsewhere ports are plugins', or none: the container's own addresses are reached by everybody.
-bool publishes(const StoredEndpoint& endpoint) {
-  return endpoint.driver != kCniDriver && !network::is_lan_driver(endpoint.driver);
+// --default-gateway: of the default network alone.
+void name_own_gateways(const Services& services, StoredEndpoint& endpoint) {
+  const auto& own = services.options.network;
+  if (endpoint.network != network::kDefaultNetwork) return;
+  if (!own.default_gateway.empty() && !endpoint.gateway.empty()) endpoint.gateway = own.default_gateway;
+  if (!own.default_gateway6.empty() && !endpoint.gateway6.empty()) endpoint.gateway6 = own.default_gateway6;
 }
 
-// The default route and the published ports go where they belong now.
-Result<> choose_gateway(const Services& services, ContainerRecord& record, network::Sandbox& sandbox,
-                        const std::vector<network::PortMapping>& orphaned_ports) {
-  StoredEndpoint *best = nullptr, *present = nullptr;
+Result<> use_own_gateways(const Services& services, ContainerRecord& record, network::Sandbox& sandbox) {
   for (auto& endpoint : record.endpoints) {
-    if (endpoint.is_gateway) present = &endpoint;
-    if (endpoint.driver == kCniDriver) continue;  // its routes and ports are its plugins', once for all
-    if (!best ||
-        better_gateway(endpoint, priority_of(record, endpoint.network), *best, priority_of(record, best->network)))
-      best = &endpoint;
+    auto before = endpoint;
+    name_own_gateways(services, endpoint);
+    if (endpoint.is_gateway && endpoint.gateway != before.gateway)
+      TRY_CTX(services.network.set_default_route(sandbox, endpoint.gateway), "the engine's default gateway");
+    if (endpoint.is_gateway6 && endpoint.gateway6 != before.gateway6)
+      TRY_CTX(services.network.set_default_route6(sandbox, endpoint.gateway6), "the engine's default gateway");
   }
-  if (best == present || (present && present->driver == kCniDriver)) return {};
-  std::vector<network::PortMapping> ports = orphaned_ports;
-  Rollback undo;
-  if (present) {
-    auto old = load_endpoint(record.id, *present);
-    ports = old.ports;
-    if (publishes(*present)) services.network.unpublish(old);
-    // Where the new one fails, everything goes by the old one as before.
-    undo.add([&services, &sandbox, &ports, old, gateway = present->gateway]() mutable {
-      for (const auto& done : {services.network.set_default_route(sandbox, gateway),
-                               old.ports.empty() && ports.empty() ? Result<>() : services.network.publish(old, ports)})
-        if (!done) log_warn("going back to the gateway before: %s", done.error().message.c_str());
-    });
-  }
-  TRY(services.network.set_default_route(sandbox, best ? best->gateway : ""));
-  if (!best) return {};
-  auto now = load_endpoint(record.id, *best);
-  if (publishes(*best)) TRY(services.network.publish(now, ports));
-  undo.commit();
-  if (present) {
-    present->ports.clear();
-    present->is_gateway = false;
-  }
-  best->is_gateway = true;
-  best->ports = store_endpoint(now).ports;
+  return {};
+}
+
+// Where ports of a network are published that name no address.
+std::string host_ip_of(const Services& services, const NetworkRecord& network) {
+  auto spec = network_spec_of(network);
+  return spec && !spec->host_ip.empty() ? spec->host_ip : services.options.network.host_ip;
+}
+
+// The ports of the endpoint with the IPv6 gateway, where another one has the IPv4 gateway: with the same numbers.
+Result<> publish_second(const Services& services, ContainerRecord& record, size_t first, size_t second,
+                        std::vector<network::PortMapping> ports) {
+  auto done = load_endpoint(record.id, record.endpoints[first]).ports;
+  for (auto& port : ports)
+    for (const auto& other : done)
+      if (port.host_port == 0 && other.protocol == port.protocol && other.container_port == port.container_port)
+        port.host_port = other.host_port;
+  auto endpoint = load_endpoint(record.id, record.endpoints[second]);
+  TRY(services.network.publish(endpoint, ports));
+  record.endpoints[second].ports = store_endpoint(endpoint).ports;
   return {};
 }
 
@@ -298,7 +294,13 @@ Result<> resolve_networks(ContainerRecord& record, NetworkStore& networks) {
                   host.network_mode.substr(0, 80).c_str());
     return {};
   }
-  asked.try_emplace(host.network_mode);
+  auto& main = asked.try_emplace(host.network_mode).first->second;
+  if (is_user_network(host.network_mode) && !host.links.empty()) {
+    // What clients ask for the container as a whole means its own network.
+    if (!main) main.emplace();
+    for (const auto& link : host.links)
+      if (std::find(main->links.begin(), main->links.end(), link) == main->links.end()) main->links.push_back(link);
+  }
   if (asked.size() > kMaxPerContainer) return fail(ErrorKind::kInvalid, "more than %zu networks", kMaxPerContainer);
   for (auto& [name, settings] : asked) {
     auto network = networks.find(name);
@@ -353,16 +355,17 @@ Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& reco
   services.cni.detach(record.id);  // what an earlier run could not have undone
   std::vector<NetworkRecordPtr> networks;
   for (const auto& name : network_order(record)) networks.push_back(TRY(services.networks.find(name)));
-  // The gateway is chosen beforehand, so that ports and route are set up in one go.
-  size_t gateway = 0;
-  for (size_t i = 1; i < networks.size(); ++i) {
-    StoredEndpoint one, best;
-    one.network = networks[i]->name;
-    best.network = networks[gateway]->name;
-    one.gateway = networks[i]->internal ? "" : "yes";
-    best.gateway = networks[gateway]->internal ? "" : "yes";
-    if (better_gateway(one, priority_of(record, one.network), best, priority_of(record, best.network))) gateway = i;
-  }
+  // The gateways are chosen beforehand, so that ports and routes are set up in one go.
+  std::vector<GatewayCandidate> candidates;
+  for (const auto& network : networks)
+    candidates.push_back({network->name, network->enable_ipv4 && !network->internal,
+                          network->enable_ipv6 && !network->internal, gateway_priority(record, network->name)});
+  auto choice = choose_gateways(candidates);
+  bool two = choice.v4 && choice.v6 && choice.v4 != choice.v6;
+  if (!choice.v4 && !choice.v6) choice.v4 = 0;
+  size_t main = choice.v4 ? *choice.v4 : *choice.v6;
+  PortShares shares{ports, {}};
+  if (two) shares = share_ports(ports, host_ip_of(services, *networks[main]));
   auto sandbox = TRY_CTX(services.network.create_sandbox(), "create network namespace");
   Rollback undo;
   undo.add([&] {
@@ -372,17 +375,19 @@ Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& reco
     services.cni.detach(record.id);
   });
   for (size_t i = 0; i < networks.size(); ++i) {
-    auto request = request_for(record, *networks[i], "eth" + std::to_string(i));
-    if (i == gateway) {
-      request.default_route = true;
-      request.ports = ports;
-    }
+    auto request = request_for(record, *networks[i], free_interface(record, *networks[i]));
+    request.default_route = i == choice.v4;
+    request.default_route6 = i == choice.v6;
+    if (i == main) request.ports = shares.v4;
     record.endpoints.push_back(TRY(attach_one(services, record, *networks[i], sandbox, request)));
-    record.endpoints.back().is_gateway = i == gateway;
+    record.endpoints.back().is_gateway = i == choice.v4;
+    record.endpoints.back().is_gateway6 = i == choice.v6;
   }
   for (size_t i = 0; i < networks.size(); ++i)
-    if (i != gateway && networks[i]->driver == kCniDriver && !record.endpoints[i].gateway.empty())
-      TRY(restore_default_route(services, sandbox, record.endpoints[gateway].gateway));
+    if (i != choice.v4 && networks[i]->driver == kCniDriver && !record.endpoints[i].gateway.empty())
+      TRY(restore_default_route(services, sandbox, choice.v4 ? record.endpoints[*choice.v4].gateway : ""));
+  TRY(use_own_gateways(services, record, sandbox));
+  if (!shares.v6.empty()) TRY(publish_second(services, record, main, *choice.v6, std::move(shares.v6)));
   if (on_user_network(record)) {
     for (const auto& endpoint : record.endpoints) TRY(announce(services, record, endpoint));
     TRY_CTX(serve_names(services, record, sandbox.netns.get()), "set up name resolution");
@@ -392,6 +397,7 @@ Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& reco
   names.addresses = std::move(facts.addresses);
   names.search = std::move(facts.search);
   names.gateway = std::move(facts.gateway);
+  names.gateway6 = std::move(facts.gateway6);
   names.embedded_names = facts.embedded_names;
   return std::move(sandbox.netns);
 }
@@ -426,12 +432,13 @@ Result<> connect_network(const Services& services, ContainerRecord& record, cons
     return fail(ErrorKind::kConflict, "container %s is restarting, wait until it runs", record.name.c_str());
   auto before = facts_of(record);
   auto sandbox = TRY(sandbox_of(services, record));
-  record.endpoints.push_back(
-      TRY(attach_one(services, record, network, sandbox, request_for(record, network, free_interface(record)))));
+  record.endpoints.push_back(TRY(
+      attach_one(services, record, network, sandbox, request_for(record, network, free_interface(record, network)))));
   Rollback undo;
   undo.add([&] {
     if (auto gone = detach_one(services, record, sandbox, network); !gone) log_warn("%s", gone.error().message.c_str());
   });
+  name_own_gateways(services, record.endpoints.back());
   std::string endpoint_id = record.endpoints.back().endpoint_id;
   TRY(announce(services, record, *record.endpoint_in(network.id)));
   undo.add([&] { services.names.remove(network.id, endpoint_id); });
@@ -441,7 +448,7 @@ Result<> connect_network(const Services& services, ContainerRecord& record, cons
       network.driver == kCniDriver && main.is_gateway && !record.endpoints.back().gateway.empty())
     TRY(restore_default_route(services, sandbox, main.gateway));
   // Last, as it moves what works already.
-  TRY(choose_gateway(services, record, sandbox, {}));
+  TRY(move_gateways(services, record, sandbox, {}));
   undo.commit();
   return {};
 }
@@ -459,72 +466,13 @@ Result<> disconnect_network(const Services& services, ContainerRecord& record, c
     return fail(ErrorKind::kConflict, "container %s is restarting, wait until it runs", record.name.c_str());
   auto before = facts_of(record);
   auto sandbox = TRY(sandbox_of(services, record));
-  auto ports = found->is_gateway ? load_endpoint(record.id, *found).ports : std::vector<network::PortMapping>{};
+  auto ports = load_endpoint(record.id, *found).ports;
   TRY(detach_one(services, record, sandbox, network));
   services.names.remove(network.id, found->endpoint_id);
   record.endpoints.erase(found);
-  TRY(choose_gateway(services, record, sandbox, ports));
+  TRY(move_gateways(services, record, sandbox, ports));
   TRY(renew_names(services, record, sandbox.netns.get()));
   return change_host_files(record, services.options, services.paths, before, facts_of(record));
-}
-
-Result<> change_ports(const Services& services, ContainerRecord& record, const spec::PortChange& change) {
-  auto& host = record.host_config;
-  if (!has_networks(host))
-    return fail(ErrorKind::kConflict, "container %s has no network of its own, so it publishes no ports",
-                record.name.c_str());
-  if (record.status() == Status::kRestarting)
-    return fail(ErrorKind::kConflict, "container %s is restarting, wait until it runs", record.name.c_str());
-  // What `create` checks, for these alone.
-  ContainerRecord added;
-  added.id = record.id;
-  added.host_config.port_bindings = change.publish;
-  auto publish = TRY(plan_ports(added, services.containers));
-  for (const auto& [text, bindings] : change.unpublish) TRY(parse_container_ports(text));
-  auto is_meant = [&](const std::string& port, const std::string& address, const std::string& number) {
-    for (const auto& text : {port, port.substr(0, port.find('/'))}) {
-      auto found = change.unpublish.find(text);
-      if (found == change.unpublish.end() || (text != port && !port.ends_with("/tcp"))) continue;
-      if (!found->second || found->second->empty()) return true;
-      for (const auto& binding : *found->second)
-        if ((binding.host_port.empty() || binding.host_port == number) &&
-            (binding.host_ip.empty() || binding.host_ip == address))
-          return true;
-    }
-    return false;
-  };
-  StoredEndpoint* main = nullptr;
-  for (auto& endpoint : record.endpoints)
-    if (endpoint.is_gateway) main = &endpoint;
-  if (record.running() && main && !publishes(*main))
-    return fail(ErrorKind::kUnsupported, "network %s: ports of a running container on a %s network cannot be changed",
-                main->network.c_str(), main->driver == kCniDriver ? "CNI" : main->driver.c_str());
-  if (record.running() && main) {
-    auto endpoint = load_endpoint(record.id, *main);
-    std::vector<network::PortMapping> gone;
-    for (const auto& port : endpoint.ports)
-      if (is_meant(std::to_string(port.container_port) + "/" + port.protocol, port.host_ip,
-                   std::to_string(port.host_port)))
-        gone.push_back(port);
-    // The new ones first: should one be taken, nothing has changed.
-    TRY(services.network.publish(endpoint, publish));
-    services.network.unpublish(endpoint, gone);
-    main->ports = store_endpoint(endpoint).ports;
-  }
-  for (auto& [port, bindings] : host.port_bindings)
-    if (bindings)
-      std::erase_if(*bindings, [&](const spec::PortBinding& binding) {
-        return is_meant(port.find('/') == std::string::npos ? port + "/tcp" : port, binding.host_ip, binding.host_port);
-      });
-  std::erase_if(host.port_bindings, [](const auto& entry) { return !entry.second || entry.second->empty(); });
-  for (const auto& [text, bindings] : change.publish) {
-    std::string port = text.find('/') == std::string::npos ? text + "/tcp" : text;
-    auto& list = host.port_bindings[port];
-    if (!list) list.emplace();
-    if (bindings) list->insert(list->end(), bindings->begin(), bindings->end());
-    record.config.exposed_ports[port];
-  }
-  return {};
 }
 
 void forget_names(const Services& services, const ContainerRecord& record) {

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/rollback.h"
 #include "base/text.h"
-#include "network/ipv4.h"
+#include "engine/network_plan.h"
 #include "wire/digest.h"
 
 namespace caisson::engine {
@@ -22,17 +22,14 @@ CAISSON_JSON(NetworkRecord, CAISSON_FIELD("id", id), CAISSON_FIELD("name", name)
              CAISSON_FIELD("attachable", attachable), CAISSON_FIELD("ingress", ingress),
              CAISSON_FIELD("config_only", config_only), CAISSON_FIELD("config_from", config_from),
              CAISSON_FIELD("ipam", ipam), CAISSON_FIELD("own_subnet", own_subnet), CAISSON_FIELD("options", options),
-             CAISSON_FIELD("labels", labels))
+             CAISSON_FIELD("labels", labels), CAISSON_FIELD("enable_ipv4", enable_ipv4),
+             CAISSON_FIELD("enable_ipv6", enable_ipv6), CAISSON_FIELD("own_subnet6", own_subnet6))
 
 namespace {
 
 const std::vector<std::string> kSchema = {
     "CREATE TABLE networks(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record TEXT NOT NULL)"};
 constexpr size_t kMaxName = 128, kMaxNetworks = 4096;
-constexpr const char* kBridgeName = "com.docker.network.bridge.name";
-constexpr const char* kMtu = "com.docker.network.driver.mtu";
-constexpr const char* kIcc = "com.docker.network.bridge.enable_icc";
-constexpr const char* kMasquerade = "com.docker.network.bridge.enable_ip_masquerade";
 
 // Docker's rule for names of objects, and no others: they become words of events, host names and file names.
 bool is_network_name(std::string_view name) {
@@ -45,43 +42,6 @@ bool is_network_name(std::string_view name) {
   return true;
 }
 
-Result<bool> bool_option(const spec::StringMap& options, const char* key, bool otherwise) {
-  auto found = options.find(key);
-  if (found == options.end()) return otherwise;
-  std::string text = to_lower(found->second);
-  if (text == "true" || text == "1" || text == "t") return true;
-  if (text == "false" || text == "0" || text == "f") return false;
-  return fail(ErrorKind::kInvalid, "invalid value for option '%s': '%s' is neither true nor false", key,
-              found->second.substr(0, 64).c_str());
-}
-
-Result<network::NetworkSpec> spec_of(const NetworkRecord& record) {
-  network::NetworkSpec spec;
-  spec.id = record.id;
-  spec.name = record.name;
-  spec.internal = record.internal;
-  auto bridge = record.options.find(kBridgeName);
-  spec.bridge =
-      bridge != record.options.end() && !bridge->second.empty() ? bridge->second : "br-" + record.id.substr(0, 12);
-  spec.icc = TRY(bool_option(record.options, kIcc, true));
-  spec.masquerade = TRY(bool_option(record.options, kMasquerade, true));
-  if (auto mtu = record.options.find(kMtu); mtu != record.options.end()) {
-    auto value = parse_uint(mtu->second);
-    if (!value || *value > 65535)
-      return fail(ErrorKind::kInvalid, "invalid value for option '%s': '%s' is not a number of bytes", kMtu,
-                  mtu->second.substr(0, 64).c_str());
-    spec.mtu = static_cast<int>(*value);
-  }
-  for (const auto& config : record.ipam.config) {
-    if (config.subnet.find(':') != std::string::npos) continue;
-    spec.v4.subnet = config.subnet;
-    spec.v4.gateway = config.gateway;
-    spec.v4.range = config.ip_range;
-    for (const auto& [name, address] : config.auxiliary) spec.v4.reserved.push_back(address);
-  }
-  return spec;
-}
-
 NetworkRecordPtr predefined(const char* name, const char* driver) {
   auto record = std::make_shared<NetworkRecord>();
   record->name = name;
@@ -92,10 +52,11 @@ NetworkRecordPtr predefined(const char* name, const char* driver) {
 
 class DatabaseNetworks final : public NetworkStore {
  public:
-  DatabaseNetworks(db::Database& database, NetworkDrivers& drivers, CniNetworks* cni)
+  DatabaseNetworks(db::Database& database, NetworkDrivers& drivers, CniNetworks* cni, NetworkDefaults defaults)
       : database_(database),
         drivers_(drivers),
         cni_(cni),
+        defaults_(std::move(defaults)),
         networks_{predefined("bridge", "bridge"), predefined("host", "host"), predefined("none", "null")} {}
 
   Result<> load();
@@ -114,11 +75,11 @@ class DatabaseNetworks final : public NetworkStore {
 
  private:
   Result<> check(const spec::NetworkCreate& request);
-  Result<> check_ipam(const spec::NetworkIpam& ipam);
 
   db::Database& database_;
   NetworkDrivers& drivers_;
   CniNetworks* cni_;
+  const NetworkDefaults defaults_;
   std::mutex change_mutex_;  // one creation or removal at a time
   std::mutex mutex_;
   std::vector<NetworkRecordPtr> networks_;
@@ -136,62 +97,13 @@ Result<> DatabaseNetworks::load() {
   }));
   for (auto& record : found) {
     if (!record->config_only) {
-      auto spec = spec_of(*record);
+      auto spec = network_spec_of(*record);
       auto known = spec ? drivers_.add(*record, *spec, {}, false) : Result<>(std::unexpected(spec.error()));
       if (!known) log_error("network %s: %s", record->name.c_str(), known.error().message.c_str());
     }
     networks_.push_back(std::move(record));
   }
   return {};
-}
-
-Result<> DatabaseNetworks::check_ipam(const spec::NetworkIpam& ipam) {
-  if (!ipam.driver.empty() && ipam.driver != "default")
-    return fail(ErrorKind::kNotFound, "error looking up IPAM driver \"%s\": there is only the driver 'default'",
-                ipam.driver.substr(0, 64).c_str());
-  std::vector<std::string> problems;
-  size_t subnets = 0;
-  for (const auto& config : ipam.config) {
-    for (const auto* text : {&config.subnet, &config.ip_range, &config.gateway})
-      if (text->find(':') != std::string::npos)
-        return fail(ErrorKind::kUnsupported, "IPv6 networks are not supported by this release: %s",
-                    text->substr(0, 64).c_str());
-    if (config.subnet.empty()) {
-      if (!config.gateway.empty() || !config.ip_range.empty() || !config.auxiliary.empty())
-        problems.push_back("a gateway, range or auxiliary address without a subnet");
-      continue;
-    }
-    ++subnets;
-    auto subnet = network::parse_subnet(config.subnet);
-    if (!subnet) {
-      problems.push_back("invalid subnet " + config.subnet.substr(0, 64) + ": " + subnet.error().message);
-      continue;
-    }
-    if (subnet->address != subnet->network())
-      problems.push_back("invalid subnet " + config.subnet + ": it should be " + subnet->text());
-    if (!config.ip_range.empty()) {
-      auto range = network::parse_subnet(config.ip_range);
-      if (!range)
-        problems.push_back("invalid ip-range " + config.ip_range.substr(0, 64) + ": " + range.error().message);
-      else if (range->prefix < subnet->prefix || !subnet->contains(range->address))
-        problems.push_back("invalid ip-range " + config.ip_range + ": it is not in the subnet " + config.subnet);
-      else if (range->address != range->network())
-        problems.push_back("invalid ip-range " + config.ip_range + ": it should be " + range->text());
-    }
-    auto check_address = [&](const char* what, const std::string& text) {
-      auto address = network::parse_ipv4(text);
-      if (!address)
-        problems.push_back(std::string("invalid ") + what + " " + text.substr(0, 64) + ": invalid address");
-      else if (!subnet->contains(*address))
-        problems.push_back(std::string("invalid ") + what + " " + text +
-                           ": parent subnet does not contain this address");
-    };
-    if (!config.gateway.empty()) check_address("gateway", config.gateway);
-    for (const auto& [name, address] : config.auxiliary) check_address("auxiliary address", address);
-  }
-  if (subnets > 1) problems.push_back("bridge networks have one IPv4 subnet, not " + std::to_string(subnets));
-  if (problems.empty()) return {};
-  return fail(ErrorKind::kInvalid, "invalid network config:\n%s", join(problems, "\n").c_str());
 }
 
 Result<> DatabaseNetworks::check(const spec::NetworkCreate& request) {
@@ -216,10 +128,6 @@ Result<> DatabaseNetworks::check(const spec::NetworkCreate& request) {
       !network::is_lan_driver(request.driver))
     return fail(ErrorKind::kNotFound, "could not find plugin %s in v1 plugin registry: plugin not found",
                 request.driver.substr(0, 64).c_str());
-  if (request.enable_ipv6.value_or(false))
-    return fail(ErrorKind::kUnsupported, "IPv6 networks are not supported by this release");
-  if (!request.enable_ipv4.value_or(true)) return fail(ErrorKind::kInvalid, "IPv4 or IPv6 must be enabled");
-  if (request.ipam) TRY(check_ipam(*request.ipam));
   return {};
 }
 
@@ -241,12 +149,21 @@ Result<NetworkRecordPtr> DatabaseNetworks::create(spec::NetworkCreate request, s
   record->config_only = request.config_only;
   record->labels = std::move(request.labels);
   record->options = std::move(request.options);
-  if (request.ipam) record->ipam = std::move(*request.ipam);
+  bool depends = request.config_from && !request.config_from->network.empty(), own_options = !record->options.empty();
+  if (auto defaults = defaults_.find(record->driver); defaults != defaults_.end() && !depends)
+    for (const auto& [key, value] : defaults->second) record->options.try_emplace(key, value);
+  auto families = TRY(families_of(request, record->options));
+  record->enable_ipv4 = families.v4;
+  record->enable_ipv6 = families.v6;
+  if (request.ipam) {
+    TRY(check_ipam(*request.ipam, families));
+    record->ipam = std::move(*request.ipam);
+  }
   if (record->ipam.driver.empty()) record->ipam.driver = "default";
-  if (request.config_from && !request.config_from->network.empty()) {
+  if (depends) {
     if (request.config_only)
       return fail(ErrorKind::kInvalid, "a config-only network cannot take its configuration from another");
-    if (!record->options.empty() || !record->ipam.config.empty() || record->internal)
+    if (own_options || !record->ipam.config.empty() || record->internal)
       return fail(ErrorKind::kInvalid,
                   "user specified configurations are not supported if the network depends on a "
                   "configuration network");
@@ -257,22 +174,24 @@ Result<NetworkRecordPtr> DatabaseNetworks::create(spec::NetworkCreate request, s
     record->options = from->options;
     record->ipam = from->ipam;
     record->internal = from->internal;
+    record->enable_ipv4 = from->enable_ipv4;
+    record->enable_ipv6 = from->enable_ipv6;
     auto own_labels = std::move(record->labels);
     record->labels = from->labels;
     for (auto& [key, value] : own_labels) record->labels[key] = value;
   }
   Rollback undo;
   if (!record->config_only) {
-    record->own_subnet = std::any_of(record->ipam.config.begin(), record->ipam.config.end(),
-                                     [](const auto& config) { return !config.subnet.empty(); });
-    auto spec = TRY(spec_of(*record));
+    auto spec = TRY(network_spec_of(*record));
+    record->own_subnet = !spec.v4.subnet.empty();
+    record->own_subnet6 = !spec.v6.subnet.empty();
     TRY(drivers_.add(*record, spec, existing, true));
     undo.add([this, &record] {
       if (auto gone = drivers_.remove(*record); !gone) log_warn("%s", gone.error().message.c_str());
     });
-    if (!record->own_subnet) record->ipam.config = {{}};
-    record->ipam.config[0].subnet = spec.v4.subnet;
-    record->ipam.config[0].gateway = spec.v4.gateway;
+    note_addresses(*record, spec);
+  } else {
+    TRY(network_spec_of(*record));
   }
   TRY(database_.execute("INSERT INTO networks VALUES(?1, ?2, ?3)", {record->id, record->name, json::encode(*record)}));
   undo.commit();
@@ -329,8 +248,8 @@ std::string network_id_of(const std::string& name) {
 }
 
 Result<std::unique_ptr<NetworkStore>> NetworkStore::open(db::Database& database, NetworkDrivers& drivers,
-                                                         CniNetworks* cni) {
-  auto store = std::make_unique<DatabaseNetworks>(database, drivers, cni);
+                                                         CniNetworks* cni, NetworkDefaults defaults) {
+  auto store = std::make_unique<DatabaseNetworks>(database, drivers, cni, std::move(defaults));
   TRY(store->load());
   return store;
 }

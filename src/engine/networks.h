@@ -3,6 +3,7 @@
 // state database, told to the network manager. Thread-safe. Blocking (disk, kernel).
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,7 +24,8 @@ struct NetworkRecord {
   bool internal = false, attachable = false, ingress = false, config_only = false;
   std::string config_from;
   spec::NetworkIpam ipam;
-  bool own_subnet = false;  // given by the user: static addresses are possible
+  bool enable_ipv4 = true, enable_ipv6 = false;
+  bool own_subnet = false, own_subnet6 = false;  // given by the user: static addresses are possible
   spec::StringMap options, labels;
 
   bool predefined() const { return name == "bridge" || name == "host" || name == "none"; }
@@ -32,11 +34,15 @@ struct NetworkRecord {
 };
 using NetworkRecordPtr = std::shared_ptr<const NetworkRecord>;
 
+// --default-network-opt: options of new networks that do not name them, by driver.
+using NetworkDefaults = std::map<std::string, spec::StringMap>;
+
 class NetworkStore {
  public:
   // Networks found in the database are made known to `drivers`.
   // Those of `cni` are seen too, unless another has the name.
-  static Result<std::unique_ptr<NetworkStore>> open(db::Database& database, NetworkDrivers& drivers, CniNetworks* cni);
+  static Result<std::unique_ptr<NetworkStore>> open(db::Database& database, NetworkDrivers& drivers, CniNetworks* cni,
+                                                    NetworkDefaults defaults = {});
   virtual ~NetworkStore() = default;
 
   // On disk and in the kernel when it returns. kInvalid, kConflict for a name that is taken, kDenied for what

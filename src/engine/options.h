@@ -30,6 +30,23 @@ struct ImageGcPolicy {
   bool is_on() const { return max_bytes > 0 || keep_used_ns > 0; }
 };
 
+// What concerns addresses and rules; where a family is not named, it is IPv4.
+struct NetworkOptions {
+  bool ipv6 = false;                              // of the default network
+  std::string bridge_address6;                    // --bip6; empty: chosen
+  std::string fixed_cidr, fixed_cidr6;            // addresses of the default network are chosen from these
+  std::string default_gateway, default_gateway6;  // of containers on the default network; empty: the bridge
+  std::string host_ip;                            // where ports are published that name no address; empty: everywhere
+  std::vector<std::string> host_gateway;  // what host-gateway means, of each family one; empty: the network's gateway
+  bool icc = true, forward = true, rules = true, rules6 = true;
+  struct Block {
+    std::string base;
+    int size = 0;
+  };
+  std::vector<Block> blocks;                                                  // --default-address-pool
+  std::map<std::string, std::map<std::string, std::string>> default_options;  // of new networks, by driver
+};
+
 struct EngineOptions {
   std::string data_root = "/var/lib/caisson";
   std::string exec_root = "/run/caisson";
@@ -51,6 +68,7 @@ struct EngineOptions {
   std::map<std::string, std::string> log_options;
   int mtu = 1500;
   bool ip_masq = true;
+  NetworkOptions network;
   bool debug = false;
   // What containers get that do not say.
   int64_t default_shm_size = 64 << 20;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/record.h"
 
-#include "base/text.h"
+#include "engine/port_ranges.h"
 
 namespace caisson::engine {
 
@@ -9,8 +9,10 @@ CAISSON_JSON(StoredEndpoint, CAISSON_FIELD("network", network), CAISSON_FIELD("n
              CAISSON_FIELD("driver", driver), CAISSON_FIELD("inside", inside), CAISSON_FIELD("is_gateway", is_gateway),
              CAISSON_FIELD("interface", interface), CAISSON_FIELD("mac", mac), CAISSON_FIELD("address", address),
              CAISSON_FIELD("gateway", gateway), CAISSON_FIELD("endpoint_id", endpoint_id),
-             CAISSON_FIELD("prefix", prefix), CAISSON_FIELD("ports", ports),
-             CAISSON_FIELD_OMIT("name_servers", name_servers), CAISSON_FIELD_OMIT("dns_search", dns_search))
+             CAISSON_FIELD("prefix", prefix), CAISSON_FIELD("ports", ports), CAISSON_FIELD_OMIT("address6", address6),
+             CAISSON_FIELD_OMIT("gateway6", gateway6), CAISSON_FIELD_OMIT("prefix6", prefix6),
+             CAISSON_FIELD_OMIT("is_gateway6", is_gateway6), CAISSON_FIELD_OMIT("name_servers", name_servers),
+             CAISSON_FIELD_OMIT("dns_search", dns_search))
 CAISSON_JSON(StoredLink, CAISSON_FIELD("target_id", target_id), CAISSON_FIELD("target_name", target_name),
              CAISSON_FIELD("alias", alias))
 CAISSON_JSON(ContainerRecord, CAISSON_FIELD("id", id), CAISSON_FIELD("name", name),
@@ -60,6 +62,8 @@ const StoredEndpoint& ContainerRecord::main_endpoint() const {
   static const StoredEndpoint kNone;
   for (const auto& endpoint : endpoints)
     if (endpoint.is_gateway) return endpoint;
+  for (const auto& endpoint : endpoints)
+    if (endpoint.is_gateway6) return endpoint;
   return endpoints.empty() ? kNone : endpoints.front();
 }
 
@@ -86,9 +90,10 @@ StoredEndpoint store_endpoint(const network::Endpoint& endpoint) {
   stored.address = endpoint.address;
   stored.gateway = endpoint.gateway;
   stored.prefix = endpoint.prefix;
-  for (const auto& port : endpoint.ports)
-    stored.ports.push_back(
-        format("%s/%u/%s/%u", port.protocol.c_str(), port.container_port, port.host_ip.c_str(), port.host_port));
+  stored.address6 = endpoint.address6;
+  stored.gateway6 = endpoint.gateway6;
+  stored.prefix6 = endpoint.prefix6;
+  for (const auto& port : endpoint.ports) stored.ports.push_back(port_text(port));
   return stored;
 }
 
@@ -102,13 +107,11 @@ network::Endpoint load_endpoint(const std::string& container_id, const StoredEnd
   endpoint.address = stored.address;
   endpoint.gateway = stored.gateway;
   endpoint.prefix = static_cast<int>(stored.prefix);
-  for (const auto& text : stored.ports) {
-    auto parts = split(text, '/');
-    if (parts.size() != 4) continue;
-    auto inner = parse_uint(parts[1]), outer = parse_uint(parts[3]);
-    if (!inner || !outer) continue;
-    endpoint.ports.push_back({parts[0], static_cast<uint16_t>(*inner), parts[2], static_cast<uint16_t>(*outer)});
-  }
+  endpoint.address6 = stored.address6;
+  endpoint.gateway6 = stored.gateway6;
+  endpoint.prefix6 = static_cast<int>(stored.prefix6);
+  for (const auto& text : stored.ports)
+    if (auto port = parse_port_text(text)) endpoint.ports.push_back(std::move(*port));
   return endpoint;
 }
 

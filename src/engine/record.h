@@ -27,8 +27,11 @@ struct StoredEndpoint {
   std::string interface, inside, mac, address;  // interface: the host's end; inside: "eth0"
   std::string gateway, endpoint_id;
   int64_t prefix = 0;
-  bool is_gateway = false;                            // the default route and published ports go by it
-  std::vector<std::string> ports;                     // "tcp/80/0.0.0.0/32768"
+  std::string address6, gateway6;
+  int64_t prefix6 = 0;
+  // The default routes and published ports go by them, each family's by one.
+  bool is_gateway = false, is_gateway6 = false;
+  std::vector<std::string> ports;                     // "tcp/80/0.0.0.0/32768", ranges with "/COUNT" behind
   std::vector<std::string> name_servers, dns_search;  // told by a CNI plugin
 };
 

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/start_facts.h"
 
-#include <arpa/inet.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include <set>
-
 #include "base/text.h"
-#include "engine/create_rules.h"
 #include "logs/log_options.h"
 #include "sys/files.h"
 #include "sys/process.h"
@@ -181,66 +177,6 @@ Result<> find_devices_by_request(const spec::HostConfig& host_config) {
                 request.driver.substr(0, 64).c_str(), join(sets, " ").substr(0, 256).c_str());
   }
   return {};
-}
-
-Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record,
-                                                     const ContainerRegistry& containers) {
-  const auto& host = record.host_config;
-  std::vector<network::PortMapping> ports;
-  std::set<std::string> used;
-  auto in_use = [&](const std::string& protocol, uint64_t number) {
-    if (used.empty()) {
-      used.insert("");
-      for (const auto& other : containers.list()) {
-        auto other_record = other->snapshot();
-        for (const auto& port : load_endpoint(other_record->id, other_record->main_endpoint()).ports)
-          used.insert(port.protocol + "/" + std::to_string(port.host_port));
-      }
-    }
-    return used.count(protocol + "/" + std::to_string(number)) > 0;
-  };
-  for (const auto& [text, bindings] : host.port_bindings) {
-    auto inside = TRY(parse_container_ports(text)).at(0);
-    if (inside.protocol == "sctp")
-      return fail(ErrorKind::kUnsupported, "publishing sctp ports is not supported by this release");
-    if (!bindings) continue;
-    for (const auto& binding : *bindings) {
-      network::PortMapping port;
-      port.protocol = inside.protocol;
-      port.container_port = static_cast<uint16_t>(inside.number);
-      if (!binding.host_ip.empty()) {
-        in_addr address{};
-        in6_addr address6{};
-        if (inet_pton(AF_INET6, binding.host_ip.c_str(), &address6) == 1) {
-          // "::" beside 0.0.0.0 is what clients send for "everywhere".
-          if (binding.host_ip == "::") continue;
-          return fail(ErrorKind::kUnsupported, "publishing on the IPv6 address '%s' is not supported by this release",
-                      binding.host_ip.c_str());
-        }
-        if (inet_pton(AF_INET, binding.host_ip.c_str(), &address) != 1)
-          return fail(ErrorKind::kInvalid, "invalid IP address: '%s'", binding.host_ip.c_str());
-        port.host_ip = binding.host_ip;
-      }
-      if (auto range = split_once(binding.host_port, '-')) {
-        uint64_t low = parse_uint(range->first).value_or(0), high = parse_uint(range->second).value_or(0);
-        while (low < high && in_use(port.protocol, low)) ++low;
-        port.host_port = static_cast<uint16_t>(low);
-        used.insert(port.protocol + "/" + std::to_string(low));
-      } else {
-        port.host_port = static_cast<uint16_t>(parse_uint(binding.host_port).value_or(0));
-      }
-      ports.push_back(std::move(port));
-    }
-  }
-  if (host.publish_all_ports) {
-    for (const auto& [text, unused] : record.config.exposed_ports) {
-      auto bound = host.port_bindings.find(text);
-      if (bound != host.port_bindings.end() && bound->second && !bound->second->empty()) continue;
-      for (const auto& inside : TRY(parse_container_ports(text)))
-        ports.push_back({inside.protocol, static_cast<uint16_t>(inside.number), "0.0.0.0", 0});
-    }
-  }
-  return ports;
 }
 
 Result<logs::LogConfig> log_config_of(const ContainerRecord& record, const Paths& paths) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What must be looked up on the host before a container can start: other containers' namespaces, devices,
-// ports. Reads only; whatever it finds wrong is the caller's error to report.
+// log servers. Reads only; whatever it finds wrong is the caller's error to report.
 #pragma once
 
 #include <string>
@@ -9,7 +9,6 @@
 #include "engine/registry.h"
 #include "engine/spec_builder.h"
 #include "logs/container_log.h"
-#include "network/network_manager.h"
 
 namespace caisson::engine {
 
@@ -26,10 +25,6 @@ Result<std::vector<spec::OciDevice>> find_host_devices(const spec::HostConfig& h
 
 // HostConfig.DeviceRequests (--gpus): there is no driver that could answer one. kInternal with Docker's text.
 Result<> find_devices_by_request(const spec::HostConfig& host_config);
-
-// Published ports; `taken` tells whether a host port is in use by another container of ours.
-Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record,
-                                                     const ContainerRegistry& containers);
 
 // Driver, options and files of the container's log.
 Result<logs::LogConfig> log_config_of(const ContainerRecord& record, const Paths& paths);

@@ -120,6 +120,12 @@ struct RegistryServiceConfig {
 struct FirewallInfo {
   std::string driver = "nftables";
 };
+struct AddressPool {
+  std::string base;
+  int64_t size = 0;
+};
+CAISSON_JSON(AddressPool, CAISSON_FIELD("Base", base), CAISSON_FIELD("Size", size))
+
 struct SystemInfo {
   std::string id;
   int64_t containers = 0, containers_running = 0, containers_paused = 0, containers_stopped = 0, images = 0;
@@ -147,6 +153,7 @@ struct SystemInfo {
   CommitInfo containerd_commit, runc_commit, init_commit;
   std::vector<std::string> security_options, warnings;
   FirewallInfo firewall_backend;
+  std::vector<AddressPool> default_address_pools;
   std::vector<std::string> cdi_spec_dirs;
 };
 
@@ -210,35 +217,33 @@ CAISSON_JSON(IndexInfo, CAISSON_FIELD("Name", name), CAISSON_FIELD("Mirrors", mi
 CAISSON_JSON(RegistryServiceConfig, CAISSON_FIELD("InsecureRegistryCIDRs", insecure_registry_cidrs),
              CAISSON_FIELD("IndexConfigs", index_configs), CAISSON_FIELD("Mirrors", mirrors))
 CAISSON_JSON(FirewallInfo, CAISSON_FIELD("Driver", driver))
-CAISSON_JSON(SystemInfo, CAISSON_FIELD("ID", id), CAISSON_FIELD("Containers", containers),
-             CAISSON_FIELD("ContainersRunning", containers_running),
-             CAISSON_FIELD("ContainersPaused", containers_paused),
-             CAISSON_FIELD("ContainersStopped", containers_stopped), CAISSON_FIELD("Images", images),
-             CAISSON_FIELD("Driver", driver), CAISSON_FIELD("DriverStatus", driver_status),
-             CAISSON_FIELD("Plugins", plugins), CAISSON_FIELD("MemoryLimit", memory_limit),
-             CAISSON_FIELD("SwapLimit", swap_limit), CAISSON_FIELD("CpuCfsPeriod", cpu_cfs_period),
-             CAISSON_FIELD("CpuCfsQuota", cpu_cfs_quota), CAISSON_FIELD("CPUShares", cpu_shares),
-             CAISSON_FIELD("CPUSet", cpu_set), CAISSON_FIELD("PidsLimit", pids_limit),
-             CAISSON_FIELD("IPv4Forwarding", ipv4_forwarding), CAISSON_FIELD("Debug", debug),
-             CAISSON_FIELD("NFd", n_fd), CAISSON_FIELD("OomKillDisable", oom_kill_disable),
-             CAISSON_FIELD("NGoroutines", n_goroutines), CAISSON_FIELD("SystemTime", system_time),
-             CAISSON_FIELD("LoggingDriver", logging_driver), CAISSON_FIELD("CgroupDriver", cgroup_driver),
-             CAISSON_FIELD("CgroupVersion", cgroup_version), CAISSON_FIELD("NEventsListener", n_events_listener),
-             CAISSON_FIELD("KernelVersion", kernel_version), CAISSON_FIELD("OperatingSystem", operating_system),
-             CAISSON_FIELD("OSVersion", os_version), CAISSON_FIELD("OSType", os_type),
-             CAISSON_FIELD("Architecture", architecture), CAISSON_FIELD("IndexServerAddress", index_server_address),
-             CAISSON_FIELD("RegistryConfig", registry_config), CAISSON_FIELD("NCPU", ncpu),
-             CAISSON_FIELD("MemTotal", mem_total), CAISSON_FIELD("DockerRootDir", docker_root_dir),
-             CAISSON_FIELD("HttpProxy", http_proxy), CAISSON_FIELD("HttpsProxy", https_proxy),
-             CAISSON_FIELD("NoProxy", no_proxy), CAISSON_FIELD("Name", name), CAISSON_FIELD("Labels", labels),
-             CAISSON_FIELD("ExperimentalBuild", experimental_build), CAISSON_FIELD("ServerVersion", server_version),
-             CAISSON_FIELD("Runtimes", runtimes), CAISSON_FIELD("DefaultRuntime", default_runtime),
-             CAISSON_FIELD("Swarm", swarm), CAISSON_FIELD("LiveRestoreEnabled", live_restore_enabled),
-             CAISSON_FIELD("Isolation", isolation), CAISSON_FIELD("InitBinary", init_binary),
-             CAISSON_FIELD("ContainerdCommit", containerd_commit), CAISSON_FIELD("RuncCommit", runc_commit),
-             CAISSON_FIELD("InitCommit", init_commit), CAISSON_FIELD("SecurityOptions", security_options),
-             CAISSON_FIELD_NULL("Warnings", warnings), CAISSON_FIELD("FirewallBackend", firewall_backend),
-             CAISSON_FIELD("CDISpecDirs", cdi_spec_dirs))
+CAISSON_JSON(
+    SystemInfo, CAISSON_FIELD("ID", id), CAISSON_FIELD("Containers", containers),
+    CAISSON_FIELD("ContainersRunning", containers_running), CAISSON_FIELD("ContainersPaused", containers_paused),
+    CAISSON_FIELD("ContainersStopped", containers_stopped), CAISSON_FIELD("Images", images),
+    CAISSON_FIELD("Driver", driver), CAISSON_FIELD("DriverStatus", driver_status), CAISSON_FIELD("Plugins", plugins),
+    CAISSON_FIELD("MemoryLimit", memory_limit), CAISSON_FIELD("SwapLimit", swap_limit),
+    CAISSON_FIELD("CpuCfsPeriod", cpu_cfs_period), CAISSON_FIELD("CpuCfsQuota", cpu_cfs_quota),
+    CAISSON_FIELD("CPUShares", cpu_shares), CAISSON_FIELD("CPUSet", cpu_set), CAISSON_FIELD("PidsLimit", pids_limit),
+    CAISSON_FIELD_OMIT("DefaultAddressPools", default_address_pools), CAISSON_FIELD("IPv4Forwarding", ipv4_forwarding),
+    CAISSON_FIELD("Debug", debug), CAISSON_FIELD("NFd", n_fd), CAISSON_FIELD("OomKillDisable", oom_kill_disable),
+    CAISSON_FIELD("NGoroutines", n_goroutines), CAISSON_FIELD("SystemTime", system_time),
+    CAISSON_FIELD("LoggingDriver", logging_driver), CAISSON_FIELD("CgroupDriver", cgroup_driver),
+    CAISSON_FIELD("CgroupVersion", cgroup_version), CAISSON_FIELD("NEventsListener", n_events_listener),
+    CAISSON_FIELD("KernelVersion", kernel_version), CAISSON_FIELD("OperatingSystem", operating_system),
+    CAISSON_FIELD("OSVersion", os_version), CAISSON_FIELD("OSType", os_type),
+    CAISSON_FIELD("Architecture", architecture), CAISSON_FIELD("IndexServerAddress", index_server_address),
+    CAISSON_FIELD("RegistryConfig", registry_config), CAISSON_FIELD("NCPU", ncpu), CAISSON_FIELD("MemTotal", mem_total),
+    CAISSON_FIELD("DockerRootDir", docker_root_dir), CAISSON_FIELD("HttpProxy", http_proxy),
+    CAISSON_FIELD("HttpsProxy", https_proxy), CAISSON_FIELD("NoProxy", no_proxy), CAISSON_FIELD("Name", name),
+    CAISSON_FIELD("Labels", labels), CAISSON_FIELD("ExperimentalBuild", experimental_build),
+    CAISSON_FIELD("ServerVersion", server_version), CAISSON_FIELD("Runtimes", runtimes),
+    CAISSON_FIELD("DefaultRuntime", default_runtime), CAISSON_FIELD("Swarm", swarm),
+    CAISSON_FIELD("LiveRestoreEnabled", live_restore_enabled), CAISSON_FIELD("Isolation", isolation),
+    CAISSON_FIELD("InitBinary", init_binary), CAISSON_FIELD("ContainerdCommit", containerd_commit),
+    CAISSON_FIELD("RuncCommit", runc_commit), CAISSON_FIELD("InitCommit", init_commit),
+    CAISSON_FIELD("SecurityOptions", security_options), CAISSON_FIELD_NULL("Warnings", warnings),
+    CAISSON_FIELD("FirewallBackend", firewall_backend), CAISSON_FIELD("CDISpecDirs", cdi_spec_dirs))
 CAISSON_JSON(DiskUsage, CAISSON_FIELD("LayersSize", layers_size), CAISSON_FIELD("Images", images),
              CAISSON_FIELD("Containers", containers), CAISSON_FIELD("Volumes", volumes),
              CAISSON_FIELD("BuildCache", build_cache), CAISSON_FIELD("LogsSize", logs_size),

@@ -22,18 +22,6 @@ Result<> absolute_path(const std::string& value, std::string& target) {
 namespace {
 
 constexpr Flag kFlags[] = {
-    {"bip", "bip", "CIDR", "IPv4 address of the bridge, as 172.17.0.1/16",
-     [](DaemonOptions& o, const std::string& v) -> Result<> {
-       o.engine.bridge_address = v;
-       return {};
-     }},
-    {"bridge", "bridge", "NAME", "Name of the bridge interface (default caisson0)",
-     [](DaemonOptions& o, const std::string& v) -> Result<> {
-       if (v.empty() || v.size() > 15)
-         return fail(ErrorKind::kInvalid, "an interface name has 1 to 15 characters, got %s", quoted(v).c_str());
-       o.engine.bridge = v;
-       return {};
-     }},
     {"cgroup-parent", "cgroup-parent", "PATH", "Parent control group of all containers",
      [](DaemonOptions& o, const std::string& v) -> Result<> { return absolute_path(v, o.engine.cgroup_parent); }},
     {"config-file", nullptr, "FILE", "Configuration file (default /etc/caisson/daemon.json)",
@@ -84,11 +72,6 @@ constexpr Flag kFlags[] = {
        return {};
      },
      FlagForm::kList, true},
-    {"ip-masq", "ip-masq", nullptr, "Let containers reach other networks with the host's address (default true)",
-     [](DaemonOptions& o, const std::string& v) -> Result<> {
-       o.engine.ip_masq = TRY(parse_bool(v));
-       return {};
-     }},
     {"label", "labels", "KEY=VALUE", "Label of this engine; may be repeated",
      [](DaemonOptions& o, const std::string& v) -> Result<> {
        o.engine.labels.push_back(v);
@@ -136,7 +119,8 @@ constexpr Flag kFlags[] = {
      [](DaemonOptions& o, const std::string& v) -> Result<> {
        auto pair = split_once(v, '=');
        if (!pair || (pair->first != "http-proxy" && pair->first != "https-proxy" && pair->first != "no-proxy"))
-         return fail(ErrorKind::kInvalid, "the keys are http-proxy, https-proxy and no-proxy, not %s", quoted(v).c_str());
+         return fail(ErrorKind::kInvalid, "the keys are http-proxy, https-proxy and no-proxy, not %s",
+                     quoted(v).c_str());
        std::string name;
        for (char c : pair->first) name += c == '-' ? '_' : static_cast<char>(c - 32);
        o.proxies.try_emplace(name, pair->second);
@@ -152,14 +136,6 @@ constexpr Flag kFlags[] = {
        return {};
      },
      FlagForm::kMap, false},
-    {"mtu", "mtu", "BYTES", "MTU of the bridge (default 1500)",
-     [](DaemonOptions& o, const std::string& v) -> Result<> {
-       auto value = parse_uint(v);
-       if (!value || *value < 68 || *value > 65535)
-         return fail(ErrorKind::kInvalid, "expected 68 to 65535, got %s", quoted(v).c_str());
-       o.engine.mtu = static_cast<int>(*value);
-       return {};
-     }},
     {"pidfile", "pidfile", "FILE", "Write the process id there",
      [](DaemonOptions& o, const std::string& v) -> Result<> { return absolute_path(v, o.pidfile); }},
     {"registries-conf", "registries-conf", "FILE",
@@ -207,7 +183,7 @@ constexpr Flag kFlags[] = {
 std::span<const Flag> core_flags() { return kFlags; }
 
 std::vector<std::span<const Flag>> all_flags() {
-  return {core_flags(), access_flags(), default_flags(), store_flags(), cni_flags()};
+  return {core_flags(), access_flags(), default_flags(), network_flags(), store_flags(), cni_flags()};
 }
 
 const Flag* find_flag(std::string_view name) {
@@ -227,6 +203,7 @@ const Flag* find_flag(std::string_view name) {
 }
 
 const Flag* find_key(std::string_view key) {
+  if (key == "host-gateway-ip") key = "host-gateway-ips";  // as it was before there was IPv6
   for (auto table : all_flags())
     for (const Flag& flag : table)
       if (flag.key && key == flag.key) return &flag;

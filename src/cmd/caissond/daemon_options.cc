@@ -29,6 +29,12 @@ struct UlimitMember {
 };
 CAISSON_JSON(UlimitMember, CAISSON_FIELD("Soft", soft), CAISSON_FIELD("Hard", hard))
 
+struct PoolMember {
+  std::string base;
+  int64_t size = 0;
+};
+CAISSON_JSON(PoolMember, CAISSON_FIELD("base", base), CAISSON_FIELD("size", size))
+
 // The values of a key, in the form that the flag takes.
 Result<std::vector<std::string>> values_of(const Flag& flag, const json::Raw& value) {
   std::string_view name = flag.name;
@@ -40,6 +46,13 @@ Result<std::vector<std::string>> values_of(const Flag& flag, const json::Raw& va
     auto map = json::decode<std::map<std::string, std::string>>(value.text);
     if (!map) return fail(ErrorKind::kInvalid, "expected an object of strings");
     for (const auto& [key, text] : *map) values.push_back(key + "=" + text);
+  } else if (name == "default-address-pool") {
+    for (const auto& pool : TRY((json::decode<std::vector<PoolMember>>(value.text))))
+      values.push_back(format("base=%s,size=%lld", pool.base.c_str(), static_cast<long long>(pool.size)));
+  } else if (name == "default-network-opt") {
+    using Options = std::map<std::string, std::map<std::string, std::string>>;
+    for (const auto& [driver, options] : TRY((json::decode<Options>(value.text))))
+      for (const auto& [key, text] : options) values.push_back(driver + "=" + key + "=" + text);
   } else if (name == "default-ulimit") {
     auto map = TRY((json::decode<std::map<std::string, UlimitMember>>(value.text)));
     for (const auto& [key, limit] : map)
