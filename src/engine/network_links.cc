@@ -387,7 +387,8 @@ Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& reco
     if (i != choice.v4 && networks[i]->driver == kCniDriver && !record.endpoints[i].gateway.empty())
       TRY(restore_default_route(services, sandbox, choice.v4 ? record.endpoints[*choice.v4].gateway : ""));
   TRY(use_own_gateways(services, record, sandbox));
-  if (!shares.v6.empty()) TRY(publish_second(services, record, main, *choice.v6, std::move(shares.v6)));
+  if (!shares.v6.empty() && publishes(record.endpoints[*choice.v6]))
+    TRY(publish_second(services, record, main, *choice.v6, std::move(shares.v6)));
   if (on_user_network(record)) {
     for (const auto& endpoint : record.endpoints) TRY(announce(services, record, endpoint));
     TRY_CTX(serve_names(services, record, sandbox.netns.get()), "set up name resolution");
