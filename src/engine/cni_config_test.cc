@@ -47,7 +47,7 @@ TEST_CASE("cni: a single plugin is a list of one") {
 
 TEST_CASE("cni: versions") {
   CHECK(why(R"({"name": "old", "plugins": [{"type": "bridge"}]})") ==
-        "cniVersion \"0.1.0\" is not supported: 0.3.0, 0.3.1, 0.4.0, 1.0.0 and 1.1.0 are");
+        "cniVersion '0.1.0' is not supported: 0.3.0, 0.3.1, 0.4.0, 1.0.0 and 1.1.0 are");
   auto list = parse_cni_list(R"({"name": "n", "cniVersion": "0.4.0", "cniVersions": ["9.0.0", "1.1.0", "1.0.0"]})");
   REQUIRE(list);
   CHECK(list->version == "1.1.0");
@@ -57,11 +57,11 @@ TEST_CASE("cni: versions") {
 TEST_CASE("cni: mistakes are told") {
   CHECK(why("{") != "no error");
   CHECK(why("[]") != "no error");
-  CHECK(why(R"({"cniVersion": "1.0.0", "name": "../x"})").starts_with("\"../x\" is not a name for a network"));
+  CHECK(why(R"({"cniVersion": "1.0.0", "name": "../x"})").starts_with("'../x' is not a name for a network"));
   CHECK(why(R"({"cniVersion": "1.0.0", "name": "a", "plugins": {}})") == "'plugins' is not a list");
   CHECK(why(R"({"cniVersion": "1.0.0", "name": "a", "plugins": [{}]})") == "a plugin without 'type'");
   CHECK(why(R"({"cniVersion": "1.0.0", "name": "a", "plugins": [{"type": "../sh"}]})") ==
-        "'type' \"../sh\" is not the name of a program");
+        "'type' '../sh' is not the name of a program");
   CHECK(why(R"({"cniVersion": 1, "name": "a"})") == "'cniVersion' is not a string");
   CHECK(why(R"({"cniVersion": "1.0.0", "name": "a", "disableCheck": 3})") ==
         "'disableCheck' is neither true nor false");

@@ -31,9 +31,9 @@ TEST_CASE("lan: modes") {
   CHECK(l3s.mode == IPVLAN_MODE_L3S);
   CHECK(l3s.flags == IPVLAN_F_VEPA);
   CHECK(l3s.routed);
-  CHECK(why("macvlan", {{"macvlan_mode", "l2"}}) == "requested macvlan_mode \"l2\" is not valid");
-  CHECK(why("ipvlan", {{"ipvlan_mode", "bridge"}}) == "requested ipvlan_mode \"bridge\" is not valid");
-  CHECK(why("ipvlan", {{"ipvlan_flag", "l2"}}) == "requested ipvlan_flag \"l2\" is not valid");
+  CHECK(why("macvlan", {{"macvlan_mode", "l2"}}) == "requested macvlan_mode 'l2' is not valid");
+  CHECK(why("ipvlan", {{"ipvlan_mode", "bridge"}}) == "requested ipvlan_mode 'bridge' is not valid");
+  CHECK(why("ipvlan", {{"ipvlan_flag", "l2"}}) == "requested ipvlan_flag 'l2' is not valid");
 }
 
 TEST_CASE("lan: parents") {
@@ -52,8 +52,8 @@ TEST_CASE("lan: parents") {
   CHECK(internal.dummy_parent);
   CHECK(internal.parent == "dm-0123456789ab");
   CHECK(why("macvlan", {{"parent", "lo"}}) == "loopback interface is not a valid macvlan parent link");
-  CHECK(why("macvlan", {{"parent", "a/b"}}) == "\"a/b\" is not a name for a network interface");
-  CHECK(why("macvlan", {{"parent", "longer-than-names-are"}}).ends_with("is not a name for a network interface"));
+  CHECK(why("macvlan", {{"parent", "a/b"}}) == "'a/b' is not a name for a network interface");
+  CHECK(why("macvlan", {{"parent", "longer-than-names-are"}}).ends_with("' is not a name for a network interface"));
 }
 
 }  // namespace caisson::network

@@ -14,8 +14,9 @@ sys.path.insert(0, os.path.join(TREE, "tools/images"))
 import archive  # noqa: E402
 import busybox  # noqa: E402
 
-PROGRAMS = ["caissond", "caisson", "caisson-monitor", "caisson-init", "caisson-oci"]
-MODULES = ["fs/overlayfs/overlay"]
+PROGRAMS = ["caissond", "caisson", "caisson-monitor", "caisson-init", "caisson-oci", "caisson-dns"]
+MODULES = ["fs/overlayfs/overlay", "drivers/net/veth", "drivers/net/dummy", "drivers/net/macvlan", "drivers/net/ipvlan/ipvlan",
+           "net/8021q/8021q"]
 DIRECTORIES = ["bin", "dev", "etc", "images", "modules", "proc", "root", "run", "sys", "tmp", "var"]
 # More layers than one fsconfig(2) string holds the names of: the engine has to fall back to mount(2).
 MANY_LAYERS = 24
@@ -33,6 +34,28 @@ def libraries(program):
 def copy(source, target):
     os.makedirs(os.path.dirname(target), exist_ok=True)
     shutil.copy(source, target)
+
+
+def copy_modules(root, modules):
+    """The modules with those that they need, and the order in which to load them."""
+    with open(modules + "/modules.dep", encoding="ascii") as file:
+        needs = dict(line.rstrip("\n").split(":", 1) for line in file)
+    order = []
+
+    def add(name):
+        for needed in reversed(needs.get(name, "").split()):
+            add(needed)
+        if name not in order:
+            order.append(name)
+    for name in MODULES:
+        path = f"kernel/{name}.ko"
+        if path not in needs:
+            raise RuntimeError(f"no module '{name}' below '{modules}'")
+        add(path)
+    for name in order:
+        copy(f"{modules}/{name}", f"{root}/modules/{os.path.basename(name)}")
+    with open(root + "/modules/order", "w", encoding="ascii") as file:
+        file.writelines(os.path.basename(name) + "\n" for name in order)
 
 
 def layered_image(path):
@@ -67,17 +90,13 @@ def build(root, programs, images, modules):
     for applet in subprocess.run(["/usr/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split():
         if applet != "busybox":
             os.symlink("busybox", f"{root}/bin/{applet}")
-    for name in MODULES:
-        found = glob.glob(f"{modules}/*/kernel/{name}.ko")
-        if not found:
-            raise RuntimeError(f"no module '{name}' below '{modules}'")
-        copy(max(found), f"{root}/modules/{os.path.basename(name)}.ko")
+    copy_modules(root, max(glob.glob(modules + "/*")))
     copy(f"{images}/busybox.tar", f"{root}/images/busybox.tar")
     layered_image(f"{root}/images/layered.tar")
     for name, text in (("passwd", busybox.PASSWD), ("group", busybox.GROUP), ("hosts", "127.0.0.1 localhost\n"), ("resolv.conf", ""),
                        ("hostname", "guest\n")):
         with open(f"{root}/etc/{name}", "w", encoding="ascii") as file:
             file.write(text)
-    for name in ("init", "lib.sh", "checks.sh", "runtime_checks.sh"):
+    for name in ("init", "lib.sh", "checks.sh", "runtime_checks.sh", "network_checks.sh"):
         copy(f"{HERE}/{name}", f"{root}/{name}")
     os.chmod(root + "/init", 0o755)
