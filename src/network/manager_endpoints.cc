@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Containers on networks: addresses, veth pairs, routes, taking back what an earlier engine made.
 #include <algorithm>
+#include <cerrno>
 
 #include "base/ids.h"
 #include "base/log.h"
@@ -16,6 +17,7 @@ namespace caisson::network {
 
 namespace {
 constexpr int kReadyTimeoutMs = 5'000;
+constexpr int kBridgePorts = 1023;  // BR_MAX_PORTS of net/bridge/br_private.h, less the number 0
 
 Result<IpSubnet> parse_link_local(const std::string& text) {
   auto address = parse_ip(text);
@@ -108,7 +110,11 @@ Result<std::string> Manager::plug(Sandbox& space, const Network& network, const 
   request.peer_name = asked.inside;
   request.peer_mac = inside.mac;
   request.peer_netns = space.netns.get();
-  TRY(route.create_veth(request));
+  auto plugged = route.create_veth(request);
+  if (!plugged && plugged.error().err == EXFULL)
+    return fail(ErrorKind::kExhausted, "bridge '%s' is full: it has %d ports, the most that the kernel allows",
+                network.spec.bridge.c_str(), kBridgePorts);
+  TRY(plugged);
   Rollback undo;
   undo.add([&] {
     if (auto gone = route.delete_link(request.name); !gone) log_debug("%s, ignoring", gone.error().message.c_str());
