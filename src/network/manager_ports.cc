@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "base/rollback.h"
 #include "network/manager.h"
 #include "sys/rtnetlink.h"
@@ -61,7 +62,12 @@ Result<> Manager::relay_ports(const std::vector<PublishedPort>& ports) {
     rules_.set_relay_port(TRY(relay_->port()));
     // Its guards are what the relay receives by: nobody else could bind those ports.
     auto sockets = port.protocol == IPPROTO_UDP ? ports_.guards_of(port) : std::vector<UniqueFd>();
-    TRY(relay_->add(relay_entry(port), std::move(sockets)));
+    auto added = relay_->add(relay_entry(port), std::move(sockets));
+    // Some clients of IPv6 are no reason to refuse all others the port.
+    if (!added && added.error().kind == ErrorKind::kExhausted)
+      log_warn("%s: not published to IPv6", added.error().message.c_str());
+    else
+      TRY(std::move(added));
   }
   return {};
 }

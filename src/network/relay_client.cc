@@ -283,10 +283,11 @@ Result<> RelayKeeper::add(const RelayEntry& entry, std::vector<UniqueFd> sockets
   if (entries_.empty() && !running_)
     start_at_ns_ = std::max(start_at_ns_, monotonic_ns() + options_.start_delay_ms * 1'000'000);
   if (known.sockets) udp_sockets_ += known.sockets->size();
+  bool news = entries_.empty() || known.sockets;  // a time to start at, or sockets to wait at
   entries_[key_of(entry)] = known;
   tell(Order::What::kAdd, std::move(known));
   need_worker();
-  if (!running_) wake();
+  if (!running_ && news) wake();
   return {};
 }
 
