@@ -219,3 +219,47 @@ def test_cleanup_of_the_kernel(own_engine):
     assert addresses(api, second)
     engine.remove_containers()
     api.ok("DELETE", "/networks/own")
+
+
+BRIDGE_PORTS = 1023  # of one bridge: BR_MAX_PORTS of the kernel's br_private.h, less the number 0
+
+
+def fill_bridge(engine, bridge, count):
+    """Makes `count` ports of something else, ends of pairs that are down."""
+    lines = []
+    for i in range((count + 1) // 2):
+        lines.append(f"link add name fill{i}a group 77 type veth peer name fill{i}b group 77")
+        lines += [f"link set fill{i}{side} master {bridge}" for side in ("a", "b")[:min(2, count - 2 * i)]]
+    run(engine.netns.enter(["ip", "-batch", "-"]), stdin="\n".join(lines) + "\n", timeout=120)
+
+
+def test_a_bridge_that_is_full(own_engine):
+    """With CAISSON_NETWORKS=300 by as many containers as a bridge takes, else by two and other ports."""
+    engine = prepared(own_engine)
+    api = engine.api
+    before = leaks.Snapshot(engine)
+    bridge = "br-" + make_network(api, "full", "10.116.0.0/16")[:12]
+    room = BRIDGE_PORTS if NETWORKS >= 300 else 2
+    try:
+        fill_bridge(engine, bridge, BRIDGE_PORTS - room)
+        there = [start(api, ["sleep", "9999"], "full") for _ in range(room)]
+        links, rules = engine.netns.links(), engine.netns.rules()
+        late = create(api, ["sleep", "9999"], "full", PortBindings={"80/tcp": [{"HostPort": "18507"}]})
+        for _ in range(3):
+            failed = api.post(f"/containers/{late}/start")
+            assert failed.status >= 400 and f"bridge '{bridge}' is full: it has {BRIDGE_PORTS} ports, the most that the kernel allows" in failed.message, failed
+        wait_for(lambda: engine.netns.links() == links and engine.netns.rules() == rules, "nothing is left of the failed starts")
+        assert set(api.ok("GET", "/networks/full")["Containers"]) == set(there)
+        assert not addresses(api, late) - {""}
+        # Others go on, the port was given back, and one that leaves makes room.
+        assert addresses(api, start(api, ["sleep", "9999"], "bridge", PortBindings={"80/tcp": [{"HostPort": "18507"}]}))
+        api.ok("POST", "/networks/bridge/connect", {"Container": there[0]})
+        assert api.post("/networks/full/connect", {"Container": start(api, ["sleep", "9999"], "bridge")}).status >= 400
+        api.ok("DELETE", f"/containers/{there[-1]}?force=1")
+        api.ok("POST", "/containers/create?name=next", {"Image": "busybox", "Cmd": ["sleep", "9999"], "HostConfig": {"NetworkMode": "full"}})
+        wait_for(lambda: api.post("/containers/next/start").status == 204, "there is room for one again")
+    finally:
+        run(engine.netns.enter(["ip", "link", "delete", "group", "77"]), rc=None)
+    engine.remove_containers()
+    api.ok("DELETE", "/networks/full")
+    nothing_left(engine, before)
