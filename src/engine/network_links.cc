@@ -161,13 +161,21 @@ std::optional<std::vector<network::DnsUpstream>> own_upstreams(const Services& s
   return upstreams;
 }
 
+// Has it one for queries of other names? ipvlan in its routed modes has no gateway to tell it by.
+bool has_way_out(const Services& services, const StoredEndpoint& endpoint) {
+  if (!endpoint.gateway.empty() || !endpoint.gateway6.empty() || !endpoint.name_servers.empty()) return true;
+  if (endpoint.driver != "ipvlan") return false;
+  auto network = services.networks.find(endpoint.network_id);
+  return network && !(*network)->internal;
+}
+
 network::DnsScope scope_of(const Services& services, const ContainerRecord& record) {
   network::DnsScope scope;
   scope.id = record.id;
   scope.upstreams = own_upstreams(services, record);
   scope.forward = false;
   for (const auto& endpoint : record.endpoints) {
-    if (!endpoint.gateway.empty() || !endpoint.gateway6.empty()) scope.forward = true;
+    if (has_way_out(services, endpoint)) scope.forward = true;
     if (!is_user_network(endpoint.network)) continue;
     network::DnsScopeNetwork network{endpoint.network_id, {}};
     if (const auto* settings = settings_of(record, endpoint.network))

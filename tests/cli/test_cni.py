@@ -230,6 +230,21 @@ def test_chain_of_debians_plugins(cni):
     cni.nothing_is_left()
 
 
+def test_both_families(cni):
+    cni.write("both", {"type": "bridge", "bridge": "cnib3", "isDefaultGateway": True,
+                       "ipam": {"type": "host-local", "dataDir": cni.state, "ranges": [[{"subnet": "10.214.0.0/24"}], [{"subnet": "fd14::/64"}]]}})
+    cni.start()
+    cni.sleeper("one", network="both")
+    cni.sleeper("two", network="both")
+    shown = inspect(cni.cli, "two")["NetworkSettings"]["Networks"]["both"]
+    assert shown["IPAddress"].startswith("10.214.0.") and shown["GlobalIPv6Address"].startswith("fd14::")
+    assert shown["GlobalIPv6PrefixLen"] == 64 and shown["IPv6Gateway"] == "fd14::1"
+    assert cni.cli("exec", "one", "ping", "-6", "-c1", "-W5", shown["GlobalIPv6Address"], rc=None).rc == 0
+    assert cni.pings("one", shown["IPAddress"])
+    cni.cli("rm", "-f", "one", "two")
+    cni.nothing_is_left()
+
+
 def test_asked_addresses(cni):
     cni.bridge("blue", "10.211.0.0/24", capabilities={"ips": True, "mac": True})
     cni.bridge("args", "10.212.0.0/24", bridge="cnib1")

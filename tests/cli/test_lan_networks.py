@@ -131,6 +131,18 @@ def test_macvlan_connect_and_disconnect(cli, macvlan):
     assert pings(cli, "one", "192.168.150.40") and "default via " + GATEWAY in cli.out("exec", "one", "ip", "route")
 
 
+def test_macvlan_with_both_families(caisson, macvlan):
+    run(macvlan.other.enter(["ip", "addr", "add", "fd15::1/64", "dev", "lanp1", "nodad"]))
+    create(caisson, "--ipv6", "--subnet", "fd15::/64", "--gateway", "fd15::1")
+    sleeper(caisson, "one")
+    sleeper(caisson, "two", "--ip6", "fd15::77")
+    shown = inspect(caisson, "one")["NetworkSettings"]["Networks"]["lan"]
+    assert shown["GlobalIPv6Address"] == "fd15::2" and shown["IPv6Gateway"] == "fd15::1"
+    assert caisson("exec", "one", "ping", "-6", "-c1", "-W5", "fd15::77", rc=None).rc == 0
+    assert run(macvlan.other.enter(["busybox", "ping", "-6", "-c1", "-W5", "fd15::2"]), rc=None).rc == 0
+    assert "default via fd15::1 dev eth0" in caisson.out("exec", "one", "ip", "-6", "route")
+
+
 def test_macvlan_survives_the_engine(own_engine, client_of, macvlan):
     engine = own_engine()
     cli = client_of(engine)
