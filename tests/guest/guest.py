@@ -27,7 +27,7 @@ IMAGES = os.path.join(TREE, "build/images")
 PLACE = os.path.join(TREE, "build/guest")
 MODULES = "/usr/lib/uml/modules"
 KERNEL = "linux.uml"
-TIMEOUT = 480.0
+TIMEOUT = 900.0
 MEMORY_MIB = 768
 
 
