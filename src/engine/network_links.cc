@@ -204,7 +204,12 @@ Result<> announce(const Services& services, const ContainerRecord& record, const
 }
 
 Result<> serve_names(const Services& services, const ContainerRecord& record, int netns) {
-  auto sockets = TRY(services.network.open_name_sockets(netns));
+  network::NetworkManager::QueryFamilies families{false, false};
+  for (const auto& endpoint : record.endpoints) {
+    families.v4 = families.v4 || !endpoint.address.empty();
+    families.v6 = families.v6 || !endpoint.address6.empty();
+  }
+  auto sockets = TRY(services.network.open_name_sockets(netns, families));
   network::DnsSockets given{std::move(sockets.udp), std::move(sockets.tcp), std::move(sockets.query)};
   return services.names.attach(scope_of(services, record), std::move(given));
 }

@@ -79,7 +79,7 @@ class Manager final : public NetworkManager {
   Result<> run_inside(int netns, const std::function<Result<>()>& body) override {
     return pool_.run_inside(netns, body);
   }
-  Result<NameSockets> open_name_sockets(int netns) override;
+  Result<NameSockets> open_name_sockets(int netns, QueryFamilies families) override;
   void warm_up() override { pool_.warm_up(); }
   Result<> add_network(NetworkSpec& spec, bool make) override;
   Result<> remove_network(const std::string& id) override;

@@ -257,10 +257,10 @@ Result<> Manager::set_default_route6(Sandbox& sandbox, const std::string& gatewa
   return sandbox.route.set_default_route(TRY(parse_wanted(gateway, true)).value_or(any_ip(true)));
 }
 
-Result<NetworkManager::NameSockets> Manager::open_name_sockets(int netns) {
+Result<NetworkManager::NameSockets> Manager::open_name_sockets(int netns, QueryFamilies families) {
   std::optional<InnerSockets> opened;
   TRY(pool_.run_inside(netns, [&]() -> Result<> {
-    opened = TRY(open_inner_sockets());
+    opened = TRY(open_inner_sockets(families.v4, families.v6));
     return {};
   }));
   // From here on by the socket inside, whichever thread this is.

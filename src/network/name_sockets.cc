@@ -55,7 +55,7 @@ void add_rule(sys::NftBatch& batch, uint8_t protocol, uint16_t port) {
 }
 }  // namespace
 
-Result<InnerSockets> open_inner_sockets() {
+Result<InnerSockets> open_inner_sockets(bool ask_v4, bool ask_v6) {
   InnerSockets opened;
   auto nft = sys::open_nft_socket();
   if (nft)
@@ -67,9 +67,12 @@ Result<InnerSockets> open_inner_sockets() {
     return std::unexpected(nft.error());
   opened.udp = TRY(open_bound(SOCK_DGRAM, opened.udp_port));
   opened.tcp = TRY(open_bound(SOCK_STREAM, opened.tcp_port));
-  for (int type : {SOCK_DGRAM, SOCK_DGRAM, SOCK_STREAM}) {
-    opened.query.emplace_back(socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!opened.query.back()) return fail_errno("socket");
+  for (int family : {AF_INET, AF_INET6}) {
+    if (!(family == AF_INET ? ask_v4 : ask_v6)) continue;
+    for (int type : {SOCK_DGRAM, SOCK_DGRAM, SOCK_STREAM}) {
+      opened.query.emplace_back(socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+      if (!opened.query.back()) return fail_errno("socket");
+    }
   }
   return opened;
 }

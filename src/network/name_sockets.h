@@ -17,11 +17,11 @@ struct InnerSockets {
   UniqueFd udp, tcp;
   uint16_t udp_port = 0, tcp_port = 0;
   std::optional<sys::NetlinkSocket> nft;  // acts inside; none: the kernel has no rules, the ports are 53
-  std::vector<UniqueFd> query;            // unbound, to ask further: two of UDP, one of TCP
+  std::vector<UniqueFd> query;            // unbound, to ask further: two of UDP, one of TCP, of each family asked for
 };
 
 // In the calling thread's namespace.
-Result<InnerSockets> open_inner_sockets();
+Result<InnerSockets> open_inner_sockets(bool ask_v4, bool ask_v6);
 
 // Writes the table by the socket inside. Safe to repeat: a table there is replaced.
 Result<> redirect_names(InnerSockets& sockets);

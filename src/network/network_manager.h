@@ -139,12 +139,16 @@ class NetworkManager {
   // Calls `body` on a thread that is in the namespace.
   virtual Result<> run_inside(int netns, const std::function<Result<>()>& body) = 0;
   // A UDP socket and a listening TCP socket at 127.0.0.11 in the namespace, with what is sent to port 53 of that
-  // address led to them; `query`: unbound ones, two of UDP and one of TCP.
+  // address led to them; `query`: unbound ones, two of UDP and one of TCP
+  // of each family it is to ask by.
+  struct QueryFamilies {
+    bool v4 = true, v6 = false;
+  };
   struct NameSockets {
     UniqueFd udp, tcp;
     std::vector<UniqueFd> query;
   };
-  virtual Result<NameSockets> open_name_sockets(int netns) = 0;
+  virtual Result<NameSockets> open_name_sockets(int netns, QueryFamilies families) = 0;
 
   // Makes a network known, the subnet chosen if it names none; subnets, gateways, mtu are filled in. kInvalid,
   // kExists: an interface of that name or overlapping addresses. `make`: the bridge is made now.

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import re
+import subprocess
 
 import pytest
 
@@ -386,3 +387,35 @@ def test_sctp(cli):
         assert cli.out("port", "signal") == "7400/sctp -> 127.0.0.1:7400"
     else:
         assert "sctp" in done.err.lower() and len(done.err.strip().splitlines()) <= 3
+
+
+# --- names of outside -------------------------------------------------------------------------------
+
+ANSWERS = r"""
+import socket
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+s.bind(("::", 53))
+print("ready", flush=True)
+while True:
+    q, peer = s.recvfrom(4096)
+    end = q.index(b"\0", 12) + 5
+    six = q[end - 4:end - 2] == b"\0\x1c"
+    answer = b"\xc0\x0c\0\x1c\0\1\0\0\0\x1e\0\x10" + socket.inet_pton(socket.AF_INET6, "2001:db8::99") if six else b""
+    s.sendto(q[:2] + b"\x81\x80\0\1\0" + (b"\1" if six else b"\0") + b"\0\0\0\0" + q[12:end] + answer, peer)
+    print(peer[0], flush=True)
+"""
+
+
+def test_names_of_outside_by_ipv6(caisson, net, engine):
+    """A server of IPv6 is asked from the container's own namespace, also where it has no IPv4."""
+    net("six", "--ipv6", "--ipv4=false", "--subnet", "fd90:30::/64")
+    answers = subprocess.Popen(engine.netns.enter(["/usr/bin/python3", "-uc", ANSWERS]), stdout=subprocess.PIPE)
+    try:
+        assert answers.stdout.readline() == b"ready\n"
+        sleeper(caisson, "one", "--network", "six", "--dns", "fd90:30::1")
+        assert "2001:db8::99" in caisson("exec", "one", "nslookup", "some.outside.name", rc=None).out
+        assert answers.stdout.readline().decode().strip() == endpoint(caisson, "one", "six")["GlobalIPv6Address"]
+    finally:
+        answers.kill()
+        answers.communicate()
