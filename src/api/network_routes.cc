@@ -42,7 +42,6 @@ spec::NetworkInspect describe(Context& context, const NetworkRecord& record) {
     const auto& own = options.network;
     if (!bridge.subnet.empty()) out.ipam.config.push_back({bridge.subnet, own.fixed_cidr, bridge.gateway, {}});
     if (!bridge.subnet6.empty()) out.ipam.config.push_back({bridge.subnet6, own.fixed_cidr6, bridge.gateway6, {}});
-    out.enable_ipv6 = own.ipv6;
     out.options = {{"com.docker.network.bridge.default_bridge", "true"},
                    {"com.docker.network.bridge.enable_icc", own.icc ? "true" : "false"},
                    {"com.docker.network.bridge.enable_ip_masquerade", options.ip_masq ? "true" : "false"},

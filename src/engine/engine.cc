@@ -282,9 +282,9 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.lans = std::make_unique<network::LanNetworks>(*parts.network, "caisson" + suffix);
   parts.drivers = std::make_unique<NetworkDrivers>(*parts.network, *parts.lans);
   parts.cni = std::make_unique<CniNetworks>(cni_config_of(parts.options, *parts.paths));
-  parts.networks = TRY_CTX(
-      NetworkStore::open(*parts.database, *parts.drivers, parts.cni.get(), parts.options.network.default_options),
-      "reading the networks");
+  NetworkDefaults defaults{parts.options.network.default_options, parts.options.network.ipv6};
+  parts.networks = TRY_CTX(NetworkStore::open(*parts.database, *parts.drivers, parts.cni.get(), std::move(defaults)),
+                           "reading the networks");
   parts.names = TRY(
       network::DnsClient::create({parts.options.program_dir + "/caisson-dns", parts.options.exec_root + "/dns.sock"}));
   parts.secrets = TRY(SecretStore::open(*parts.database));

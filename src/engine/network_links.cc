@@ -211,6 +211,10 @@ Result<> serve_names(const Services& services, const ContainerRecord& record, in
   }
   auto sockets = TRY(services.network.open_name_sockets(netns, families));
   network::DnsSockets given{std::move(sockets.udp), std::move(sockets.tcp), std::move(sockets.query)};
+  // Without a way out by IPv4 those of the container lead nowhere, and the host is asked from.
+  if (std::all_of(record.endpoints.begin(), record.endpoints.end(),
+                  [](const StoredEndpoint& endpoint) { return endpoint.gateway.empty(); }))
+    given.query.clear();
   return services.names.attach(scope_of(services, record), std::move(given));
 }
 

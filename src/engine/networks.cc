@@ -42,11 +42,12 @@ bool is_network_name(std::string_view name) {
   return true;
 }
 
-NetworkRecordPtr predefined(const char* name, const char* driver) {
+NetworkRecordPtr predefined(const char* name, const char* driver, bool ipv6 = false) {
   auto record = std::make_shared<NetworkRecord>();
   record->name = name;
   record->id = network_id_of(name);
   record->driver = driver;
+  record->enable_ipv6 = ipv6;
   return record;
 }
 
@@ -57,7 +58,8 @@ class DatabaseNetworks final : public NetworkStore {
         drivers_(drivers),
         cni_(cni),
         defaults_(std::move(defaults)),
-        networks_{predefined("bridge", "bridge"), predefined("host", "host"), predefined("none", "null")} {}
+        networks_{predefined("bridge", "bridge", defaults_.ipv6), predefined("host", "host"),
+                  predefined("none", "null")} {}
 
   Result<> load();
   Result<NetworkRecordPtr> create(spec::NetworkCreate request, std::string& warning) override;
@@ -150,7 +152,7 @@ Result<NetworkRecordPtr> DatabaseNetworks::create(spec::NetworkCreate request, s
   record->labels = std::move(request.labels);
   record->options = std::move(request.options);
   bool depends = request.config_from && !request.config_from->network.empty(), own_options = !record->options.empty();
-  if (auto defaults = defaults_.find(record->driver); defaults != defaults_.end() && !depends)
+  if (auto defaults = defaults_.options.find(record->driver); defaults != defaults_.options.end() && !depends)
     for (const auto& [key, value] : defaults->second) record->options.try_emplace(key, value);
   auto families = TRY(families_of(request, record->options));
   record->enable_ipv4 = families.v4;

@@ -34,8 +34,10 @@ struct NetworkRecord {
 };
 using NetworkRecordPtr = std::shared_ptr<const NetworkRecord>;
 
-// --default-network-opt: options of new networks that do not name them, by driver.
-using NetworkDefaults = std::map<std::string, spec::StringMap>;
+struct NetworkDefaults {
+  std::map<std::string, spec::StringMap> options;  // of new networks that do not name them, by driver
+  bool ipv6 = false;                               // of the default network
+};
 
 class NetworkStore {
  public:

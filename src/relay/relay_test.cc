@@ -125,6 +125,15 @@ struct Bed {
     return request;
   }
   void publish(uint16_t host_port) { CHECK(tell(entry(host_port, port_of(container.get()))).ok); }
+  // The reset may come before connect() has returned.
+  bool turns_away() const {
+    auto at = socket_address({*parse_address("::1"), port});
+    UniqueFd fd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    timeval patience{kPatienceMs / 1000, 0};
+    setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connect(fd.get(), at.get(), at.size) < 0) return errno == ECONNRESET;
+    return received(fd.get()) == "reset";
+  }
   UniqueFd client() { return connected(SOCK_STREAM, "::1", port); }
   size_t connections() {
     return on_loop([&] { return service->tcp().connections(); });
@@ -167,18 +176,20 @@ TEST_CASE("relay: much at once arrives whole, also past a reader that takes its 
   constexpr size_t kTotal = 24 << 20;
   std::string sent(kTotal, 0);
   for (size_t i = 0; i < kTotal; ++i) sent[i] = static_cast<char>(i * 2654435761u >> 13);
+  std::atomic<bool> all_sent = false;
   std::thread writer([&] {
     size_t done = 0;
     while (done < kTotal) {
       ssize_t put = send(client.get(), sent.data() + done, kTotal - done, MSG_NOSIGNAL);
-      if (put <= 0) return;
+      if (put <= 0) break;
       done += static_cast<size_t>(put);
     }
     shutdown(client.get(), SHUT_WR);
+    all_sent = true;
   });
   // Nobody reads until the way is full: what is under way then is little.
   pollfd full{client.get(), POLLOUT, 0};
-  for (int quiet = 0; quiet < 5; usleep(10000)) quiet = poll(&full, 1, 0) == 0 ? quiet + 1 : 0;
+  for (int quiet = 0; quiet < 5 && !all_sent; usleep(10000)) quiet = poll(&full, 1, 0) == 0 ? quiet + 1 : 0;
   std::string got;
   for (std::string part = received(server.get(), 1 << 20); !part.empty(); part = received(server.get(), 1 << 20)) {
     got += part;
@@ -194,16 +205,16 @@ TEST_CASE("relay: who is headed nowhere, straight to the listener, or to a conta
   Bed bed;
   bed.publish(80);
   bed.meant = 81;
-  CHECK(received(bed.client().get()) == "reset");
+  CHECK(bed.turns_away());
   bed.meant = bed.port;
   bed.publish(bed.port);  // not even if it were published
-  CHECK(received(bed.client().get()) == "reset");
+  CHECK(bed.turns_away());
   bed.meant = 82;
   UniqueFd nobody = bound(SOCK_STREAM, kContainer);
   uint16_t closed = port_of(nobody.get());
   nobody.reset();
   CHECK(bed.tell(bed.entry(82, closed)).ok);
-  CHECK(received(bed.client().get()) == "reset");
+  CHECK(bed.turns_away());
   CHECK(bed.ends_with_connections(0));
 }
 
@@ -215,7 +226,7 @@ TEST_CASE("relay: beyond the limit of connections the next one is reset, until o
   auto one_server = accepted(bed.container.get());
   auto two = bed.client();
   auto two_server = accepted(bed.container.get());
-  CHECK(received(bed.client().get()) == "reset");
+  CHECK(bed.turns_away());
   one.reset();
   CHECK(received(one_server.get()) == "");
   one_server.reset();
@@ -256,7 +267,7 @@ TEST_CASE("relay: entries of the last engine live until sync, repeated ones with
   CHECK(received(lost_server.get()) == "reset");
   say(kept.get(), "still");
   CHECK(received(kept_server.get()) == "still");
-  CHECK(received(bed.client().get()) == "reset");
+  CHECK(bed.turns_away());
   ControlRequest removal = bed.entry(80, 0);
   removal.type = "remove";
   CHECK(bed.tell(removal).ok);

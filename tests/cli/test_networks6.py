@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from cli.test_networks import ANSWERS
 from harness.container import inspect
 from harness.shell import run, wait_for
 
@@ -251,6 +252,21 @@ def test_names_and_files_of_ipv6(caisson, net):
     lines = cli.out("exec", "one", "cat", "/etc/hosts").splitlines()
     host = cli.out("exec", "one", "hostname")
     assert f"{there}\t{host}" in lines and "::1\tlocalhost ip6-localhost ip6-loopback" in lines and "ff02::1\tip6-allnodes" in lines
+
+
+def test_names_of_outside_from_ipv6_alone(caisson, net, engine):
+    """A server that only IPv4 leads to is asked for containers without IPv4, too."""
+    net("six", "--ipv4=false", "--ipv6", "--subnet", "fd00:a3::/64")
+    run(engine.netns.enter(["ip", "addr", "add", "192.0.2.53/32", "dev", "lo"]))
+    answers = subprocess.Popen(engine.netns.enter(["/usr/bin/python3", "-c", ANSWERS]), stdout=subprocess.PIPE)
+    try:
+        assert answers.stdout.readline() == b"ready\n"
+        sleeper(caisson, "one", "--network", "six", "--dns", "192.0.2.53")
+        assert "9.8.7.6" in caisson("exec", "one", "nslookup", "some.outside.name", rc=None).out
+    finally:
+        answers.kill()
+        answers.communicate()
+        run(engine.netns.enter(["ip", "addr", "del", "192.0.2.53/32", "dev", "lo"]))
 
 
 def test_hosts_file_without_ipv6(cli):

@@ -371,6 +371,37 @@ def test_project_with_its_own_network(compose, api):
     assert rows(api) == {}
 
 
+def test_network_of_both_families(compose, api):
+    compose.write("""
+version: "2.4"
+services:
+  web:
+    image: busybox
+    command: sleep 999
+    stop_signal: SIGKILL
+    networks:
+      own: {ipv4_address: 10.93.0.7, ipv6_address: "fd00:c0::7", aliases: [front]}
+  asks:
+    image: busybox
+    command: sleep 999
+    stop_signal: SIGKILL
+    networks: [own]
+networks:
+  own:
+    enable_ipv6: true
+    ipam: {config: [{subnet: 10.93.0.0/24, gateway: 10.93.0.1}, {subnet: "fd00:c0::/64", gateway: "fd00:c0::1"}]}
+""")
+    compose("up", "-d")
+    network = api.ok("GET", "/networks/proj_own")
+    assert network["EnableIPv6"] is True and [c["Subnet"] for c in network["IPAM"]["Config"]] == ["10.93.0.0/24", "fd00:c0::/64"]
+    mine = api.ok("GET", "/containers/proj_web_1/json")["NetworkSettings"]["Networks"]["proj_own"]
+    assert mine["IPAddress"] == "10.93.0.7" and mine["GlobalIPv6Address"] == "fd00:c0::7"
+    for name in ("web", "front"):
+        assert "1 packets received" in compose.out("exec", "-T", "asks", "ping", "-6", "-c1", "-W3", name)
+    compose("down")
+    assert api.get("/networks/proj_own").status == 404
+
+
 def test_project_with_a_named_volume(compose, api):
     if api.post("/volumes/create", {"Name": "probe"}).status == 501:
         pytest.skip("volumes by name are not there yet: POST /volumes/create")
