@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "network/lan_networks.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/rollback.h"
@@ -14,6 +18,8 @@
 namespace caisson::network {
 
 namespace {
+
+constexpr int64_t kLeftoverMs = 10'000;
 
 // Where nobody says which: bridges take theirs from 172.16.0.0/12 first.
 Result<IpSubnet> choose_lan_subnet(const std::vector<IpSubnet>& avoid) {
@@ -162,6 +168,13 @@ Result<> LanNetworks::remove(const std::string& id) {
   return remove_lan_parent(network->plan, alias_);
 }
 
+// Is it something that goes by itself?
+bool LanNetworks::may_be_leftover(const Error& error, Network& network) {
+  if (error.err == EADDRINUSE) return true;
+  std::lock_guard lock(mutex_);
+  return error.kind == ErrorKind::kConflict && network.members.size() == 1;
+}
+
 // IPv6 is off for links of a new namespace, see sys/netns.h.
 Result<> LanNetworks::prepare_inside(Sandbox& sandbox, const std::string& interface, bool v6,
                                      const std::vector<Setting>& settings) {
@@ -206,12 +219,6 @@ Result<Endpoint> LanNetworks::attach(Sandbox& sandbox, const AttachRequest& requ
     std::lock_guard setup(setup_mutex_);
     parent = TRY(ensure_lan_parent(plan, alias_));
   }
-  TRY(create_lan_link(plan, parent, sandbox.netns.get(), request.inside, mac, network->spec.mtu));
-  undo.add([&] {
-    if (auto gone = sandbox.route.delete_link(request.inside); !gone)
-      log_debug("%s, ignoring", gone.error().message.c_str());
-  });
-
   Endpoint endpoint;
   endpoint.container_id = request.container_id;
   endpoint.network_id = request.network_id;
@@ -231,8 +238,27 @@ Result<Endpoint> LanNetworks::attach(Sandbox& sandbox, const AttachRequest& requ
     if (!way_out || !(v6 ? request.default_route6 : request.default_route)) continue;
     setup.default_routes.push_back({v6, plan.routed ? "" : pool.subnet.address.bytes()});
   }
-  TRY(prepare_inside(sandbox, request.inside, any_v6, settings));
-  endpoint.mac = format_mac(TRY(sandbox.route.set_up_on_lan(setup)));
+  auto plug = [&]() -> Result<> {
+    TRY(create_lan_link(plan, parent, sandbox.netns.get(), request.inside, mac, network->spec.mtu));
+    Rollback unplug;
+    unplug.add([&] {
+      if (auto gone = sandbox.route.delete_link(request.inside); !gone)
+        log_debug("%s, ignoring", gone.error().message.c_str());
+    });
+    TRY(prepare_inside(sandbox, request.inside, any_v6, settings));
+    endpoint.mac = format_mac(TRY(sandbox.route.set_up_on_lan(setup)));
+    unplug.commit();
+    return {};
+  };
+  auto done = plug();
+  // A namespace is taken apart some time after its last process; until then the parent knows the link of the run
+  // before, with its addresses.
+  int64_t deadline = monotonic_ns() + kLeftoverMs * 1'000'000;
+  while (!done && may_be_leftover(done.error(), *network) && monotonic_ns() < deadline) {
+    usleep(20'000);
+    done = plug();
+  }
+  if (!done) return std::unexpected(done.error());
   undo.commit();
   return endpoint;
 }

@@ -66,6 +66,7 @@ class LanNetworks {
   Result<std::shared_ptr<Network>> find(const std::string& id);
   Result<std::vector<IpAddress>> reserve(Network& network, const AttachRequest& request);
   void release(Network& network, const std::string& container_id);
+  bool may_be_leftover(const Error& error, Network& network);
 
   Result<> prepare_inside(Sandbox& sandbox, const std::string& interface, bool v6,
                           const std::vector<Setting>& settings);
