@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <mutex>
+#include <shared_mutex>
 
 #include "base/log.h"
 #include "base/rollback.h"
@@ -127,11 +129,20 @@ std::string port_text(const network::PortMapping& port) {
 
 }  // namespace
 
+struct CniNetworks::Locks {
+  std::shared_mutex garbage;  // a collection sees no attachment come into being
+  std::mutex data;
+};
+
+CniNetworks::CniNetworks(Config config)
+    : config_(std::move(config)), store_(config_.state_dir), locks_(std::make_unique<Locks>()) {}
+CniNetworks::~CniNetworks() = default;
+
 std::vector<CniList> CniNetworks::lists() {
   if (!config_.enabled) return {};
   std::vector<std::string> problems;
   auto lists = load_cni_directory(config_.conf_dir, problems);
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(locks_->data);
   if (problems != problems_)
     for (const auto& problem : problems) log_warn("CNI configuration: %s", problem.c_str());
   problems_ = std::move(problems);
@@ -222,7 +233,7 @@ Result<CniEndpoint> CniNetworks::attach(const CniRequest& request) {
   if (!ports.empty()) attachment.runtime["portMappings"] = cni_port_mappings(ports);
   for (const auto& port : ports) attachment.ports.push_back(port_text(port));
 
-  std::shared_lock no_garbage(garbage_mutex_);
+  std::shared_lock no_garbage(locks_->garbage);
   TRY(ask_status(list));
   attachment.netns = TRY(bind_netns(request.container_id, request.netns));
   Rollback undo_all;
@@ -304,7 +315,7 @@ void CniNetworks::collect_garbage() {
   auto all = lists();
   std::erase_if(all, [](const CniList& list) { return list.disable_gc || !list.at_least("1.1.0"); });
   if (all.empty()) return;
-  std::unique_lock alone(garbage_mutex_);
+  std::unique_lock alone(locks_->garbage);
   std::map<std::string, std::string> valid;  // of each network: its attachments, as JSON
   for (const auto& id : store_.containers())
     for (const auto& attachment : store_.of(id)) {
@@ -350,7 +361,7 @@ void CniNetworks::unbind_netns(const std::string& container_id) {
 
 void CniNetworks::hold_ports(const std::string& container_id, const std::string& interface,
                              std::vector<UniqueFd> sockets) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(locks_->data);
   if (sockets.empty())
     held_ports_.erase(container_id + "/" + interface);
   else

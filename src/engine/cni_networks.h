@@ -6,9 +6,8 @@
 #pragma once
 
 #include <map>
-#include <mutex>
+#include <memory>
 #include <set>
-#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -45,7 +44,8 @@ class CniNetworks {
     std::string state_dir;  // on disk
     std::string netns_dir;  // where plugins find namespaces by path; gone after a reboot, as these are
   };
-  explicit CniNetworks(Config config) : config_(std::move(config)), store_(config_.state_dir) {}
+  explicit CniNetworks(Config config);
+  ~CniNetworks();
 
   // The networks of the configuration directory as it is now.
   std::vector<NetworkRecordPtr> list();
@@ -79,8 +79,8 @@ class CniNetworks {
 
   const Config config_;
   CniStore store_;
-  std::shared_mutex garbage_mutex_;                          // a collection sees no attachment come into being
-  std::mutex mutex_;                                         // guards what follows
+  struct Locks;
+  std::unique_ptr<Locks> locks_;                             // `data` guards what follows
   std::vector<std::string> problems_;                        // of the directory, as last told
   std::map<std::string, std::vector<UniqueFd>> held_ports_;  // "<container>/<interface>"
 };

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <mutex>
 
 #include "base/clock.h"
 #include "base/ids.h"
@@ -50,6 +51,15 @@ sys::MacAddress mac_for(const std::vector<IpAddress>& addresses) {
 
 }  // namespace
 
+struct LanNetworks::Locks {
+  std::mutex setup;  // kernel work on parents
+  std::mutex data;
+};
+
+LanNetworks::LanNetworks(NetworkManager& manager, std::string alias)
+    : manager_(manager), alias_(std::move(alias)), locks_(std::make_unique<Locks>()) {}
+LanNetworks::~LanNetworks() = default;
+
 // --- addresses ------------------------------------------------------------------------------------------
 
 Result<LanNetworks::Pool> LanNetworks::make_pool(LanSpec::Pool& spec, bool routed, const std::vector<IpSubnet>& avoid) {
@@ -72,7 +82,7 @@ Result<LanNetworks::Pool> LanNetworks::make_pool(LanSpec::Pool& spec, bool route
 }
 
 Result<std::vector<IpAddress>> LanNetworks::reserve(Network& network, const AttachRequest& request) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(locks_->data);
   if (network.members.contains(request.container_id))
     return fail(ErrorKind::kConflict, "container '%s' is attached already", request.container_id.c_str());
   std::vector<IpAddress> taken;
@@ -96,7 +106,7 @@ Result<std::vector<IpAddress>> LanNetworks::reserve(Network& network, const Atta
 }
 
 void LanNetworks::release(Network& network, const std::string& container_id) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(locks_->data);
   auto found = network.members.find(container_id);
   if (found == network.members.end()) return;
   for (auto& pool : network.pools)
@@ -108,17 +118,17 @@ void LanNetworks::release(Network& network, const std::string& container_id) {
 // --- networks -------------------------------------------------------------------------------------------
 
 Result<std::shared_ptr<LanNetworks::Network>> LanNetworks::find(const std::string& id) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(locks_->data);
   auto found = networks_.find(id);
   if (found == networks_.end()) return fail(ErrorKind::kNotFound, "network %s not found", id.c_str());
   return found->second;
 }
 
 Result<> LanNetworks::remove_parents() {
-  std::lock_guard setup(setup_mutex_);
+  std::lock_guard setup(locks_->setup);
   std::vector<LanPlan> plans;
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(locks_->data);
     for (const auto& [id, network] : networks_) plans.push_back(network->plan);
   }
   for (const auto& plan : plans) TRY(remove_lan_parent(plan, alias_));
@@ -136,9 +146,9 @@ Result<> LanNetworks::add(LanSpec& spec, const std::vector<IpSubnet>& avoid, boo
         return fail(ErrorKind::kInvalid, "networks of driver %s have one subnet of a family", spec.driver.c_str());
   }
   network->spec = spec;
-  std::lock_guard setup(setup_mutex_);
+  std::lock_guard setup(locks_->setup);
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(locks_->data);
     for (const auto& [id, other] : networks_)
       if (other->plan.parent == network->plan.parent)
         return fail(ErrorKind::kDenied, "network %s is already using parent interface %s", other->spec.name.c_str(),
@@ -148,16 +158,16 @@ Result<> LanNetworks::add(LanSpec& spec, const std::vector<IpSubnet>& avoid, boo
     TRY(check_lan_kernel(network->plan));
     TRY(ensure_lan_parent(network->plan, alias_));
   }
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(locks_->data);
   networks_[spec.id] = std::move(network);
   return {};
 }
 
 Result<> LanNetworks::remove(const std::string& id) {
-  std::lock_guard setup(setup_mutex_);
+  std::lock_guard setup(locks_->setup);
   std::shared_ptr<Network> network;
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(locks_->data);
     auto found = networks_.find(id);
     if (found == networks_.end()) return {};
     if (!found->second->members.empty())
@@ -171,7 +181,7 @@ Result<> LanNetworks::remove(const std::string& id) {
 // Is it something that goes by itself?
 bool LanNetworks::may_be_leftover(const Error& error, Network& network) {
   if (error.err == EADDRINUSE) return true;
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(locks_->data);
   return error.kind == ErrorKind::kConflict && network.members.size() == 1;
 }
 
@@ -216,7 +226,7 @@ Result<Endpoint> LanNetworks::attach(Sandbox& sandbox, const AttachRequest& requ
   if (!mac && plan.has_mac() && plan.takes_mac()) mac = mac_for(addresses);
   int parent = 0;
   {
-    std::lock_guard setup(setup_mutex_);
+    std::lock_guard setup(locks_->setup);
     parent = TRY(ensure_lan_parent(plan, alias_));
   }
   Endpoint endpoint;
@@ -272,7 +282,7 @@ Result<> LanNetworks::disconnect(Sandbox& sandbox, const Endpoint& endpoint) {
 void LanNetworks::detach(const std::string& container_id) {
   std::vector<std::shared_ptr<Network>> all;
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(locks_->data);
     for (const auto& [id, network] : networks_)
       if (network->members.contains(container_id)) all.push_back(network);
   }
@@ -281,7 +291,7 @@ void LanNetworks::detach(const std::string& container_id) {
 
 Result<> LanNetworks::restore(const Endpoint& endpoint) {
   auto network = TRY(find(endpoint.network_id));
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(locks_->data);
   auto& addresses = network->members[endpoint.container_id];
   for (const auto& text : {endpoint.address, endpoint.address6}) {
     auto address = parse_ip(text);

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -35,7 +34,8 @@ struct LanSpec {
 class LanNetworks {
  public:
   // Parents that are made here are marked with `alias`. `manager` for its thread that works in namespaces.
-  LanNetworks(NetworkManager& manager, std::string alias) : manager_(manager), alias_(std::move(alias)) {}
+  LanNetworks(NetworkManager& manager, std::string alias);
+  ~LanNetworks();
 
   // Subnets and gateways are filled in; a subnet is none of `avoid`. kUnsupported: the kernel has no such links.
   // kInvalid, kDenied: the parent is another network's. `make`: a parent that has to be made is made now.
@@ -73,8 +73,8 @@ class LanNetworks {
 
   NetworkManager& manager_;
   const std::string alias_;
-  std::mutex setup_mutex_;  // guards kernel work on parents
-  std::mutex mutex_;        // guards what follows, and what the networks have
+  struct Locks;
+  std::unique_ptr<Locks> locks_;  // `data` guards what follows, and what the networks have
   std::map<std::string, std::shared_ptr<Network>> networks_;
 };
 

@@ -44,8 +44,7 @@ bool is_network_namespace(int fd) { return is_namespace(fd) && ioctl(fd, NS_GET_
 Result<UniqueFd> open_network_namespace(const std::string& path) {
   auto place = open_file(path, O_PATH);
   if (!place) return fail(ErrorKind::kInvalid, "%s", place.error().message.c_str());
-  if (!is_namespace(place->get()))
-    return fail(ErrorKind::kInvalid, "'%s' is not a network namespace", path.c_str());
+  if (!is_namespace(place->get())) return fail(ErrorKind::kInvalid, "'%s' is not a network namespace", path.c_str());
   auto netns = TRY(open_file(format("/proc/self/fd/%d", place->get()), O_RDONLY));
   if (!is_network_namespace(netns.get()))
     return fail(ErrorKind::kInvalid, "'%s' is a namespace, but not of networks", path.c_str());
