@@ -298,9 +298,8 @@ Result<> check_ports(spec::HostConfig& host, spec::ContainerConfig& config, std:
   if (host.port_bindings.size() > kMaxPublishedRanges)
     return fail(ErrorKind::kInvalid, "%zu published ports or ranges of ports, there can be %zu",
                 host.port_bindings.size(), kMaxPublishedRanges);
-  bool shared =
-      host.network_mode == "host" || host.network_mode == "none" || host.network_mode.starts_with("container:") ||
-      host.network_mode.starts_with("ns:");
+  bool shared = host.network_mode == "host" || host.network_mode == "none" ||
+                host.network_mode.starts_with("container:") || host.network_mode.starts_with("ns:");
   if (shared && !host.port_bindings.empty()) {
     warnings.push_back("Published ports are discarded when using " + host.network_mode + " network mode");
   }

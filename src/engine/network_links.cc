@@ -7,7 +7,6 @@
 #include <set>
 
 #include "base/ids.h"
-#include "base/ip_address.h"
 #include "base/log.h"
 #include "base/rollback.h"
 #include "base/text.h"
@@ -32,38 +31,6 @@ bool is_user_network(const std::string& name) { return name != "bridge" && name 
 const spec::EndpointSettings* settings_of(const ContainerRecord& record, const std::string& network) {
   auto found = record.networking.endpoints.find(network);
   return found == record.networking.endpoints.end() || !found->second ? nullptr : &*found->second;
-}
-
-Result<> check_settings(const NetworkRecord& network, const spec::EndpointSettings& settings) {
-  if (!settings.ipam_config) return {};
-  if (network.driver == kCniDriver) return {};  // its plugins know
-  for (bool six : {false, true}) {
-    const auto& wanted = six ? settings.ipam_config->ipv6_address : settings.ipam_config->ipv4_address;
-    if (wanted.empty()) continue;
-    if (!is_user_network(network.name))
-      return fail(ErrorKind::kInvalid, "user specified IP address is supported on user defined networks only");
-    auto address = parse_ip(wanted);
-    const char* family = six ? "IPv6" : "IPv4";
-    if (!address || address->v6 != six)
-      return fail(ErrorKind::kInvalid,
-                  "invalid config for network %s: invalid endpoint settings:\ninvalid %s address: %s",
-                  network.name.c_str(), family, wanted.substr(0, 64).c_str());
-    if (!(six ? network.enable_ipv6 : network.enable_ipv4))
-      return fail(ErrorKind::kInvalid, "network %s has no %s addresses", network.name.c_str(), family);
-    if (!(six ? network.own_subnet6 : network.own_subnet))
-      return fail(
-          ErrorKind::kInvalid,
-          "user specified IP address is supported only when connecting to networks with user configured subnets");
-    bool inside = false;
-    for (const auto& config : network.ipam.config)
-      if (auto subnet = parse_ip_subnet(config.subnet)) inside = inside || subnet->contains(*address);
-    if (!inside)
-      return fail(
-          ErrorKind::kInvalid,
-          "invalid config for network %s: invalid endpoint settings:\nno configured subnet contains IP address %s",
-          network.name.c_str(), wanted.substr(0, 64).c_str());
-  }
-  return {};
 }
 
 network::AttachRequest request_for(const ContainerRecord& record, const NetworkRecord& network, std::string inside) {
@@ -204,6 +171,7 @@ Result<> announce(const Services& services, const ContainerRecord& record, const
 }
 
 Result<> serve_names(const Services& services, const ContainerRecord& record, int netns) {
+  // Of a family that the container has not, the host asks. Without a way out it may still have servers beside it.
   network::NetworkManager::QueryFamilies families{false, false};
   for (const auto& endpoint : record.endpoints) {
     families.v4 = families.v4 || !endpoint.address.empty();
@@ -211,10 +179,6 @@ Result<> serve_names(const Services& services, const ContainerRecord& record, in
   }
   auto sockets = TRY(services.network.open_name_sockets(netns, families));
   network::DnsSockets given{std::move(sockets.udp), std::move(sockets.tcp), std::move(sockets.query)};
-  // Without a way out by IPv4 those of the container lead nowhere, and the host is asked from.
-  if (std::all_of(record.endpoints.begin(), record.endpoints.end(),
-                  [](const StoredEndpoint& endpoint) { return endpoint.gateway.empty(); }))
-    given.query.clear();
   return services.names.attach(scope_of(services, record), std::move(given));
 }
 
@@ -334,7 +298,7 @@ Result<> resolve_networks(ContainerRecord& record, NetworkStore& networks) {
       settings->network_id = settings->endpoint_id = settings->gateway = settings->ip_address = "";
       settings->ip_prefix_len = 0;
       settings->dns_names.clear();
-      TRY(check_settings(**network, *settings));
+      TRY(check_endpoint_addresses(**network, *settings));
     }
     if (name == host.network_mode && name != (*network)->name) record.host_config.network_mode = (*network)->name;
     if (!record.networking.endpoints.emplace((*network)->name, std::move(settings)).second)
@@ -438,7 +402,7 @@ Result<> connect_network(const Services& services, ContainerRecord& record, cons
     return fail(ErrorKind::kDenied, "cannot attach a container to the config-only network %s", network.name.c_str());
   if (!settings.aliases.empty() && !is_user_network(network.name))
     return fail(ErrorKind::kInvalid, "network-scoped alias is supported only for containers in user defined networks");
-  TRY(check_settings(network, settings));
+  TRY(check_endpoint_addresses(network, settings));
   if (record.endpoint_in(network.id) || (record.running() && record.networking.endpoints.contains(network.name)))
     return fail(ErrorKind::kDenied, "endpoint with name %s already exists in network %s", record.name.c_str(),
                 network.name.c_str());

@@ -5,6 +5,7 @@
 
 #include "base/ip_address.h"
 #include "base/text.h"
+#include "engine/cni_networks.h"
 
 namespace caisson::engine {
 
@@ -204,6 +205,38 @@ void note_addresses(NetworkRecord& record, const network::NetworkSpec& spec) {
     configs.back().gateway = plan->gateway;
   }
   record.ipam.config = std::move(configs);
+}
+
+Result<> check_endpoint_addresses(const NetworkRecord& network, const spec::EndpointSettings& settings) {
+  if (!settings.ipam_config) return {};
+  if (network.driver == kCniDriver) return {};  // its plugins know
+  for (bool six : {false, true}) {
+    const auto& wanted = six ? settings.ipam_config->ipv6_address : settings.ipam_config->ipv4_address;
+    if (wanted.empty()) continue;
+    if (network.predefined())
+      return fail(ErrorKind::kInvalid, "user specified IP address is supported on user defined networks only");
+    auto address = parse_ip(wanted);
+    const char* family = six ? "IPv6" : "IPv4";
+    if (!address || address->v6 != six)
+      return fail(ErrorKind::kInvalid,
+                  "invalid config for network %s: invalid endpoint settings:\ninvalid %s address: %s",
+                  network.name.c_str(), family, wanted.substr(0, 64).c_str());
+    if (!(six ? network.enable_ipv6 : network.enable_ipv4))
+      return fail(ErrorKind::kInvalid, "network %s has no %s addresses", network.name.c_str(), family);
+    if (!(six ? network.own_subnet6 : network.own_subnet))
+      return fail(
+          ErrorKind::kInvalid,
+          "user specified IP address is supported only when connecting to networks with user configured subnets");
+    bool inside = false;
+    for (const auto& config : network.ipam.config)
+      if (auto subnet = parse_ip_subnet(config.subnet)) inside = inside || subnet->contains(*address);
+    if (!inside)
+      return fail(
+          ErrorKind::kInvalid,
+          "invalid config for network %s: invalid endpoint settings:\nno configured subnet contains IP address %s",
+          network.name.c_str(), wanted.substr(0, 64).c_str());
+  }
+  return {};
 }
 
 std::string interface_prefix(const NetworkRecord& record) {

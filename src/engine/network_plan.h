@@ -25,6 +25,9 @@ Result<network::NetworkSpec> network_spec_of(const NetworkRecord& record);
 // What the manager chose, into the record: one entry for each family that it has, IPv4 first.
 void note_addresses(NetworkRecord& record, const network::NetworkSpec& spec);
 
+// Addresses that a container asks for on a network. kInvalid: of another subnet, or none can be asked for.
+Result<> check_endpoint_addresses(const NetworkRecord& network, const spec::EndpointSettings& settings);
+
 // "eth", or what com.docker.network.container_iface_prefix says.
 std::string interface_prefix(const NetworkRecord& record);
 

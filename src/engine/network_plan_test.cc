@@ -133,6 +133,33 @@ TEST_CASE("network plan: bad values of options name the option") {
   }
 }
 
+TEST_CASE("network plan: addresses that containers ask for") {
+  NetworkRecord record;
+  record.name = "own";
+  record.enable_ipv6 = record.own_subnet = true;
+  record.ipam = ipam_of({{"10.1.0.0/24", "", "", {}}, {"fd00:1::/64", "", "", {}}});
+  auto why = [&](const char* four, const char* six) {
+    spec::EndpointSettings settings;
+    settings.ipam_config.emplace();
+    settings.ipam_config->ipv4_address = four;
+    settings.ipam_config->ipv6_address = six;
+    auto checked = check_endpoint_addresses(record, settings);
+    return checked ? "" : checked.error().message;
+  };
+  CHECK(why("", "") == "");
+  CHECK(why("10.1.0.7", "") == "");
+  CHECK(has(why("10.2.0.7", ""), "no configured subnet contains IP address 10.2.0.7"));
+  CHECK(has(why("fd00:1::7", ""), "invalid IPv4 address"));
+  CHECK(has(why("", "fd00:1::7"), "user configured subnets"));
+  record.own_subnet6 = true;
+  CHECK(why("10.1.0.7", "fd00:1::7") == "");
+  CHECK(has(why("", "fd00:2::7"), "no configured subnet"));
+  record.enable_ipv6 = false;
+  CHECK(has(why("", "fd00:1::7"), "has no IPv6 addresses"));
+  record.name = "bridge";
+  CHECK(has(why("10.1.0.7", ""), "user defined networks only"));
+}
+
 TEST_CASE("network plan: names of interfaces") {
   NetworkRecord record;
   CHECK(interface_prefix(record) == "eth");

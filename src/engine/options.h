@@ -87,7 +87,7 @@ struct EngineOptions {
   bool cni = false;                  // networks of CNI's configuration directory can be used
   std::string cni_conf_dir = "/etc/cni/net.d";
   std::vector<std::string> cni_bin_dirs = {"/opt/cni/bin", "/usr/lib/cni"};
-  std::string storage_driver;        // overlay2 or vfs; empty: chosen by what the data root can do
+  std::string storage_driver;  // overlay2 or vfs; empty: chosen by what the data root can do
 
   LiveOptions live() const {
     return {labels, insecure_registries, registry_mirrors, default_runtime, default_shm_size, debug, registries};

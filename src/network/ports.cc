@@ -253,7 +253,11 @@ Result<> PortTable::take_back(const std::vector<PublishedPort>& ports) {
       return already_allocated(ports[i]);
     }
     auto guards = open_guards(ports[i]);
-    if (!guards) log_warn("%s, ignoring", guards.error().message.c_str());
+    // Of IPv6 UDP ports it is the relay that holds them still, most often.
+    if (!guards && ports[i].host_address.v6 && ports[i].protocol == IPPROTO_UDP)
+      log_debug("%s, ignoring", guards.error().message.c_str());
+    else if (!guards)
+      log_warn("%s, ignoring", guards.error().message.c_str());
     state_->add(ports[i], guards ? std::move(*guards) : std::vector<UniqueFd>());
   }
   return {};

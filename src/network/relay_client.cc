@@ -149,6 +149,7 @@ class RelayKeeper final : public RelayClient {
   uint64_t last_order_ = 0, done_order_ = 0;
   bool running_ = false;  // a program is there or being started: it has to be told what changes
   bool stopping_ = false;
+  bool watching_ = false;  // the worker waits with copies of UDP sockets in its hands
   pid_t pid_ = 0;
   int64_t start_at_ns_ = 0;
   bool start_early_ = true;  // with the first client; not after a failure
@@ -301,9 +302,14 @@ void RelayKeeper::remove(const RelayEntry& entry) {
   if (udp) udp_sockets_ -= known.sockets->size();
   known.sockets.reset();
   uint64_t number = tell(Order::What::kRemove, std::move(known));
-  if (!udp || !number) return;
-  // The program's copies keep the ports bound.
-  progress_.wait_for(lock, kRemovalPatience, [&] { return done_order_ >= number || !running_; });
+  if (!udp) return;
+  // Copies keep the ports bound: the program's, or those that the worker watches until there is one.
+  if (number) {
+    progress_.wait_for(lock, kRemovalPatience, [&] { return done_order_ >= number || !running_; });
+  } else if (watching_) {
+    wake();
+    progress_.wait_for(lock, kRemovalPatience, [&] { return !watching_; });
+  }
 }
 
 void RelayKeeper::sync() {
@@ -350,6 +356,7 @@ void RelayKeeper::wait(Lock& lock) {
       }
     }
   }
+  watching_ = !held.empty();
   lock.unlock();
   int ready = poll(polled.data(), polled.size(), timeout_ms);
   uint64_t drained;
@@ -357,6 +364,8 @@ void RelayKeeper::wait(Lock& lock) {
   if (woken) (void)!read(wake_.get(), &drained, sizeof drained);
   held.clear();
   lock.lock();
+  watching_ = false;
+  progress_.notify_all();
   bool other = ready > (woken ? 1 : 0);
   if (!other) return;
   if (link_)

@@ -71,6 +71,10 @@ struct Conditions {
     batch.load_meta(NFT_META_IIFNAME, 0);
     batch.compare(0, false, interface_bytes("lo"));
   }
+  void not_to_loopback() {
+    batch.load_meta(NFT_META_OIFNAME, 0);
+    batch.compare(0, false, interface_bytes("lo"));
+  }
   void interface(uint32_t key, std::string_view set, bool is_in) {
     batch.load_meta(key, 0);
     batch.member(set, 0, is_in);
@@ -183,7 +187,9 @@ void add_address_rules(sys::NftBatch& batch, const Layout& layout) {
     batch.lookup(kSources, 0, kTarget);
     batch.snat(kTarget);
   });
+  // What the host says to a bridge's address of its own stays on lo, with that address as its source.
   rule("postrouting", [&] {
+    when.not_to_loopback();
     when.interface(NFT_META_OIFNAME, kBridges, false);
     when.source(kOutbound);
     batch.masquerade();

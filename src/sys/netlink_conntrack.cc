@@ -31,7 +31,8 @@ Result<> forget_udp_flows(NetlinkSocket& nfnetlink, const IpAddress& address, ui
   out.end_nest();
   out.end_nest();
   out.nest(CTA_FILTER);
-  out.put_u32(CTA_FILTER_ORIG_FLAGS, kMatchProtocol | kMatchDestinationPort | (address.is_any() ? 0 : kMatchDestination));
+  out.put_u32(CTA_FILTER_ORIG_FLAGS,
+              kMatchProtocol | kMatchDestinationPort | (address.is_any() ? 0 : kMatchDestination));
   out.put_u32(CTA_FILTER_REPLY_FLAGS, 0);
   out.end_nest();
   return nfnetlink.transact(out, "forget udp flows");

@@ -141,8 +141,7 @@ std::optional<RouteInfo> parse_route(const NetlinkMessage& message) {
   if (message.type != RTM_NEWROUTE) return std::nullopt;
   auto header = message.header<rtmsg>();
   if (!header) return std::nullopt;
-  auto subnet =
-      subnet_of(header->rtm_family, header->rtm_dst_len, message.attributes(sizeof(rtmsg)).find(RTA_DST));
+  auto subnet = subnet_of(header->rtm_family, header->rtm_dst_len, message.attributes(sizeof(rtmsg)).find(RTA_DST));
   if (!subnet) return std::nullopt;
   return RouteInfo{*subnet};
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Links, addresses and routes over NETLINK_ROUTE, one kernel operation per function. Blocking (the kernel's rtnl lock); one thread at a time per socket.
+// Links, addresses and routes over NETLINK_ROUTE, one kernel operation per function. Blocking (the kernel's rtnl lock);
+// one thread at a time per socket.
 #pragma once
 
 #include <array>

@@ -2,7 +2,6 @@
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 
-#include "network/ipv4.h"
 #include "network/mac_address.h"
 #include "network/network_manager.h"
 #include "network/ports.h"
@@ -11,16 +10,7 @@
 using namespace caisson;
 using namespace caisson::network;
 
-TEST_CASE("ipv4: addresses are dotted decimal and nothing else") {
-  CHECK(parse_ipv4("172.17.0.1") == 0xac110001u);
-  CHECK(parse_ipv4("255.255.255.255") == 0xffffffffu);
-  for (const char* bad :
-       {"", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1.2.3.4 ", "1..3.4", "a.b.c.d", "-1.2.3.4", "::1"})
-    CHECK_MESSAGE(!parse_ipv4(bad), bad);
-  CHECK(format_ipv4(0xac110001u) == "172.17.0.1");
-}
-
-TEST_CASE("ipv4: mac addresses") {
+TEST_CASE("mac addresses") {
   CHECK(format_mac(mac_of(*parse_ip("172.17.0.2"))) == "02:42:ac:11:00:02");
   CHECK(format_mac(*parse_mac("02:42:AC:11:00:fF")) == "02:42:ac:11:00:ff");
   for (const char* bad :
