@@ -39,6 +39,7 @@ struct NetworkOptions {
   std::string host_ip;                            // where ports are published that name no address; empty: everywhere
   std::vector<std::string> host_gateway;  // what host-gateway means, of each family one; empty: the network's gateway
   bool icc = true, forward = true, rules = true, rules6 = true;
+  bool honor_firewall = false;  // --firewall=honor: the host's INPUT rules hold for published ports too
   struct Block {
     std::string base;
     int size = 0;
@@ -87,7 +88,7 @@ struct EngineOptions {
   bool cni = false;                  // networks of CNI's configuration directory can be used
   std::string cni_conf_dir = "/etc/cni/net.d";
   std::vector<std::string> cni_bin_dirs = {"/opt/cni/bin", "/usr/lib/cni"};
-  std::string storage_driver;        // overlay2 or vfs; empty: chosen by what the data root can do
+  std::string storage_driver;  // overlay2 or vfs; empty: chosen by what the data root can do
 
   LiveOptions live() const {
     return {labels, insecure_registries, registry_mirrors, default_runtime, default_shm_size, debug, registries};
