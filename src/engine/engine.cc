@@ -209,6 +209,9 @@ static network::NetworkConfig network_config_of(const EngineOptions& options, co
   for (const auto& block : own.blocks) config.blocks.push_back({block.base, block.size});
   config.relay_program = options.program_dir + "/caisson-relay";
   config.relay_socket = options.exec_root + "/relay.sock";
+  config.honor_firewall = own.honor_firewall;
+  config.gate_program = options.program_dir + "/caisson-gate";
+  config.gate_socket = options.exec_root + "/gate.sock";
   return config;
 }
 
@@ -230,6 +233,7 @@ Result<> Engine::cleanup_network(EngineOptions options) {
   TRY(engine.lock_roots());
   auto config = network_config_of(parts.options, "");
   config.namespace_pool = 0;
+  config.honor_firewall = false;
   parts.network = TRY(network::NetworkManager::create(std::move(config)));
   parts.database = TRY(db::Database::open(parts.paths->state_db()));
   parts.lans = std::make_unique<network::LanNetworks>(*parts.network, "caisson" + suffix_of(parts.options));

@@ -39,6 +39,7 @@ struct NetworkOptions {
   std::string host_ip;                            // where ports are published that name no address; empty: everywhere
   std::vector<std::string> host_gateway;  // what host-gateway means, of each family one; empty: the network's gateway
   bool icc = true, forward = true, rules = true, rules6 = true;
+  bool honor_firewall = false;  // --firewall=honor: the host's INPUT rules hold for published ports too
   struct Block {
     std::string base;
     int size = 0;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "network/bridge.h"
+#include "network/gate_client.h"
 #include "network/ipam.h"
 #include "network/netns_pool.h"
 #include "network/network_manager.h"
@@ -72,7 +73,8 @@ Result<std::optional<IpAddress>> parse_wanted(const std::string& text, bool v6);
 
 class Manager final : public NetworkManager {
  public:
-  Manager(NetworkConfig config, Subnets wanted, std::vector<SubnetBlock> blocks, std::unique_ptr<RelayClient> relay);
+  Manager(NetworkConfig config, Subnets wanted, std::vector<SubnetBlock> blocks, std::unique_ptr<RelayClient> relay,
+          std::unique_ptr<GateClient> gate);
 
   Result<Sandbox> create_sandbox() override { return pool_.take(); }
   Result<Sandbox> open_sandbox(int netns) override { return pool_.enter(netns); }
@@ -139,6 +141,7 @@ class Manager final : public NetworkManager {
   NetnsPool pool_;
   PortTable ports_;
   const std::unique_ptr<RelayClient> relay_;  // may be null
+  const std::unique_ptr<GateClient> gate_;    // null but for honor_firewall
   std::optional<sys::NetlinkSocket> events_;  // of the loop's thread
 
   std::mutex setup_mutex_;  // guards kernel work on bridges and table, and what Network says

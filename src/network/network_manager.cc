@@ -30,12 +30,14 @@ bool is_table_name(std::string_view name) {
 }  // namespace
 
 Manager::Manager(NetworkConfig config, Subnets wanted, std::vector<SubnetBlock> blocks,
-                 std::unique_ptr<RelayClient> relay)
+                 std::unique_ptr<RelayClient> relay, std::unique_ptr<GateClient> gate)
     : config_(std::move(config)),
       blocks_(std::move(blocks)),
       rules_(config_.table, config_.enable_nat6),
       pool_(static_cast<size_t>(config_.namespace_pool)),
-      relay_(std::move(relay)) {
+      relay_(std::move(relay)),
+      gate_(std::move(gate)) {
+  if (gate_) rules_.set_gate(gate_->rule());
   auto network = std::make_shared<Network>();
   network->spec.id = network->spec.name = kDefaultNetwork;
   network->spec.bridge = config_.bridge;
@@ -348,7 +350,14 @@ Result<std::unique_ptr<NetworkManager>> NetworkManager::create(NetworkConfig con
   auto ipv6_off = sys::read_file("/proc/sys/net/ipv6/conf/lo/disable_ipv6", 16);
   if (!config.relay_program.empty() && config.enable_nat && config.enable_nat6 && ipv6_off && trim(*ipv6_off) == "0")
     relay = TRY(RelayClient::create({config.relay_program, config.relay_socket}));
-  return std::make_unique<Manager>(std::move(config), wanted, std::move(blocks), std::move(relay));
+  std::unique_ptr<GateClient> gate;
+  if (config.honor_firewall && !config.enable_nat)
+    return fail(ErrorKind::kInvalid, "--firewall=honor and --iptables=false contradict each other");
+  if (config.honor_firewall)
+    gate = TRY(GateClient::create({config.gate_program, config.gate_socket, config.table}));
+  else if (!config.gate_socket.empty())
+    end_gate(config.gate_socket);
+  return std::make_unique<Manager>(std::move(config), wanted, std::move(blocks), std::move(relay), std::move(gate));
 }
 
 }  // namespace caisson::network

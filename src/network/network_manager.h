@@ -45,6 +45,10 @@ struct NetworkConfig {
   // caisson-relay and the socket it is reached at: published ports of containers without IPv6 are there for clients
   // of IPv6 too, and those of all on ::1. Empty: they are not.
   std::string relay_program, relay_socket;
+  // What comes in for published ports obeys the host's INPUT rules; caisson-gate and the socket it is reached at are
+  // for that. A program left by an earlier engine is ended where it is not wanted any more.
+  bool honor_firewall = false;
+  std::string gate_program, gate_socket;
   std::string ula_seed;              // subnets of fd00::/8 are chosen by it, where `blocks` has none of IPv6
   bool icc = true;                   // containers of the default network reach each other
   int namespace_pool = 3;            // network namespaces kept ready; 0: made on demand

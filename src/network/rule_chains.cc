@@ -17,6 +17,8 @@
 //   chain postrouting { type nat hook postrouting priority srcnat }   masquerade, see below
 //   chain forward     { type filter hook forward priority filter }    to our bridges: known or published only
 //   chain admin       never written by the engine; what passes our bridges goes through it first
+// With --firewall=honor (docs/decisions/0024) chain prerouting is empty, and there is
+//   chain gate        { type filter hook input priority 90 }          new, to us, published: queue to caisson-gate
 #include "network/rule_chains.h"
 
 #include <arpa/inet.h>
@@ -35,7 +37,9 @@ constexpr std::string_view kSources = "sources", kBridges = "bridges", kInternal
                            kTrusted = "trusted", kAdmin = "admin";
 constexpr uint32_t kDestinationPort = 2;  // RFC 9293, 768, 9260
 // linux/netfilter/nf_conntrack_common.h: IPS_DST_NAT, and NF_CT_STATE_BIT of established and related.
-constexpr uint32_t kStatusDstNat = 1 << 5, kStateKnown = 1 << 1 | 1 << 2;
+constexpr uint32_t kStatusDstNat = 1 << 5, kStateKnown = 1 << 1 | 1 << 2, kStateNew = 1 << 3;
+// After every filter (0, or 10 of firewalld), before source addresses are translated (100): the packet is as it came.
+constexpr int kGatePriority = 90;
 // What differs between the families. Registers are of 4 bytes.
 struct Layout {
   bool v6;
@@ -155,7 +159,30 @@ void add_publish_rules(sys::NftBatch& batch, Conditions& when) {
   });
 }
 
-void add_address_rules(sys::NftBatch& batch, const Layout& layout) {
+// What the host's own filter let pass, by the same maps as chain publish. Nothing is looked up in `relayed`: the relay
+// is for the host itself then. Packets from lo are what the program sent and no map knows any more, or the host's own.
+void add_gate_rules(sys::NftBatch& batch, Conditions& when, const GateRule& gate) {
+  auto rule = [&](auto&& load, std::string_view map) {
+    batch.begin_rule(kGate);
+    when.not_loopback();
+    when.ct_bits(NFT_CT_STATE, kStateNew);
+    when.to_local();
+    load();
+    batch.lookup(map, 0, kTarget);
+    batch.queue(gate.queue, gate.native);
+    batch.end_rule();
+  };
+  rule([&] { when.load_key(); }, kAtMap);
+  rule(
+      [&] {
+        batch.load_meta(NFT_META_L4PROTO, 0);
+        batch.load_transport(kDestinationPort, 2, 1);
+      },
+      kAnyMap);
+  rule([&] { when.load_key(); }, kRanges);
+}
+
+void add_address_rules(sys::NftBatch& batch, const Layout& layout, const std::optional<GateRule>& gate) {
   Conditions when{batch, layout};
   auto rule = [&](const char* chain, auto&& body) {
     batch.begin_rule(chain);
@@ -174,11 +201,14 @@ void add_address_rules(sys::NftBatch& batch, const Layout& layout) {
         batch.verdict(NF_DROP);
       });
 
-  for (const char* chain : {"prerouting", "output"})
+  for (const char* chain : {"prerouting", "output"}) {
+    if (gate && chain == std::string_view("prerouting")) continue;
     rule(chain, [&] {
       when.to_local();
       batch.verdict(NFT_JUMP, "publish");
     });
+  }
+  if (gate) add_gate_rules(batch, when, *gate);
   add_publish_rules(batch, when);
 
   rule("postrouting", [&] {
@@ -276,7 +306,7 @@ void add_forward_rules(sys::NftBatch& batch, const Layout& layout) {
   });
 }
 
-void add_skeleton(sys::NftBatch& batch, const Layout& layout) {
+void add_skeleton(sys::NftBatch& batch, const Layout& layout, bool gate) {
   using sys::NftHook;
   batch.add_table();
   batch.add_base_chain("guard", "filter", NftHook::kPrerouting, -300);
@@ -284,6 +314,7 @@ void add_skeleton(sys::NftBatch& batch, const Layout& layout) {
   batch.add_base_chain("output", "nat", NftHook::kOutput, -100);
   batch.add_base_chain("postrouting", "nat", NftHook::kPostrouting, 100);
   batch.add_base_chain("forward", "filter", NftHook::kForward, 0);
+  if (gate) batch.add_base_chain(kGate, "filter", NftHook::kInput, kGatePriority);
   batch.add_chain("publish");
   batch.add_chain(kAdmin);
   uint32_t target = sys::nft_concat(layout.type(), sys::kNftService), target_size = layout.size() + 4;
@@ -306,14 +337,15 @@ constexpr std::string_view kBridgeSets[] = {kBridges, kInternal, kOpen,     kRou
 
 }  // namespace
 
-void add_chains(sys::NftBatch& batch, bool v6, bool anew) {
+void add_chains(sys::NftBatch& batch, bool v6, bool anew, const std::optional<GateRule>& gate) {
   Layout layout{v6};
-  add_skeleton(batch, layout);
+  add_skeleton(batch, layout, gate.has_value());
   if (!anew) {
     for (auto chain : kRuleChains) batch.flush_chain(chain);
+    if (gate) batch.flush_chain(kGate);
     for (auto set : kBridgeSets) batch.flush_set(set);
   }
-  add_address_rules(batch, layout);
+  add_address_rules(batch, layout, gate);
   add_forward_rules(batch, layout);
 }
 

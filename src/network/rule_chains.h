@@ -11,7 +11,7 @@
 namespace caisson::network {
 
 inline constexpr std::string_view kAtMap = "published_at", kAnyMap = "published", kRanges = "ranges",
-                                  kRelayed = "relayed", kDirect = "direct";
+                                  kRelayed = "relayed", kDirect = "direct", kGate = "gate";
 
 inline sys::NftFamily family_of(bool v6) { return v6 ? sys::NftFamily::kIpv6 : sys::NftFamily::kIpv4; }
 
@@ -25,8 +25,8 @@ inline std::string key_bytes(uint8_t protocol, const IpAddress& address, uint16_
 }
 
 // Into a batch of that family. `anew`: there are no chains and sets yet; else they are emptied first, but for maps of
-// published ports and the administrator's chain.
-void add_chains(sys::NftBatch& batch, bool v6, bool anew);
+// published ports and the administrator's chain. `gate`: see Rules::set_gate().
+void add_chains(sys::NftBatch& batch, bool v6, bool anew, const std::optional<GateRule>& gate);
 // Adds or deletes what the table of one family has of a bridge.
 void change_bridge(sys::NftBatch& batch, bool v6, const BridgeRules& rules, bool add);
 

@@ -133,7 +133,12 @@ Result<> Rules::install(const std::vector<BridgeRules>& bridges) {
   auto install = [&](sys::NetlinkSocket& socket, bool v6, bool anew) -> Result<> {
     sys::NftBatch batch(table_, family_of(v6));
     if (anew) batch.delete_table();
-    add_chains(batch, v6, anew);
+    // Of an engine that had --firewall=honor.
+    if (!anew && !gate_ && TRY(sys::nft_chain_exists(socket, table_, std::string(kGate), family_of(v6)))) {
+      batch.flush_chain(kGate);
+      batch.delete_chain(kGate);
+    }
+    add_chains(batch, v6, anew, gate_);
     for (const auto& bridge : bridges) change_bridge(batch, v6, bridge, true);
     return batch.commit(socket, what);
   };

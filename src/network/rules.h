@@ -12,6 +12,7 @@
 
 #include "base/ip_address.h"
 #include "base/result.h"
+#include "network/gate_client.h"
 #include "network/published_port.h"
 #include "sys/netlink.h"
 
@@ -41,6 +42,8 @@ class Rules {
   // The port where the relay of this host listens: connections by IPv6 that no translation serves are led there.
   // 0: they are not.
   void set_relay_port(uint16_t port) { relay_port_ = port; }
+  // What comes in for published ports passes the host's INPUT rules, then that program. Before install().
+  void set_gate(const GateRule& gate) { gate_ = gate; }
 
   Result<bool> exists() const;
   // Makes the tables or rewrites their rules, with these bridges and no others; published ports and what the
@@ -68,6 +71,7 @@ class Rules {
   std::string table_;
   std::atomic<bool> ipv6_;
   std::atomic<uint16_t> relay_port_ = 0;
+  std::optional<GateRule> gate_;
   std::unique_ptr<Sockets> sockets_;
 };
 

@@ -2,12 +2,15 @@
 // How a program that parses strangers' bytes stops being root, for good.
 #pragma once
 
+#include <optional>
+
 #include "base/result.h"
 
 namespace caisson::sys {
 
 // User and group nobody, no groups, an empty bounding set, no_new_privs, no core and no ptrace by others of the same
 // user. Run by an ordinary user it keeps that user. For single-threaded programs; PR_SET_PDEATHSIG is lost by it.
-Result<> drop_privileges();
+// `keep`: a capability (CAP_NET_ADMIN, say) that stays in effect.
+Result<> drop_privileges(std::optional<int> keep = std::nullopt);
 
 }  // namespace caisson::sys

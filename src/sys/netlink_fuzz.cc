@@ -5,6 +5,7 @@
 
 #include "sys/netlink.h"
 #include "sys/nft.h"
+#include "sys/packet_queue.h"
 #include "sys/rtnetlink.h"
 
 using namespace caisson::sys;
@@ -26,6 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     (void)parse_link(*message);
     (void)parse_address(*message);
     (void)parse_route(*message);
+    (void)parse_queued_packet(*message);
     parse_nft_elements(*message, [](const NftElement&) {});
     walk(message->attributes(16), 0);
   }

@@ -4,7 +4,9 @@
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/xt_NFQUEUE.h>
 
 namespace caisson::sys {
 
@@ -58,6 +60,12 @@ void NftBatch::flush_chain(std::string_view name) {
   begin(NFT_MSG_DELRULE, 0);
   out_.put_string(NFTA_RULE_TABLE, table_);
   out_.put_string(NFTA_RULE_CHAIN, name);
+}
+
+void NftBatch::delete_chain(std::string_view name) {
+  begin(NFT_MSG_DELCHAIN, 0);
+  out_.put_string(NFTA_CHAIN_TABLE, table_);
+  out_.put_string(NFTA_CHAIN_NAME, name);
 }
 
 void NftBatch::add_set(std::string_view name, uint32_t key_type, uint32_t key_size, bool interval) {
@@ -307,6 +315,27 @@ void NftBatch::verdict(int code, std::string_view chain) {
   end_expression();
 }
 
+void NftBatch::queue(uint16_t number, bool native) {
+  if (native) {
+    begin_expression("queue");
+    uint16_t first = htons(number), total = htons(1), flags = htons(NFT_QUEUE_FLAG_BYPASS);
+    out_.attribute(NFTA_QUEUE_NUM, &first, sizeof first);
+    out_.attribute(NFTA_QUEUE_TOTAL, &total, sizeof total);
+    out_.attribute(NFTA_QUEUE_FLAGS, &flags, sizeof flags);
+    end_expression();
+    return;
+  }
+  begin_expression("target");
+  out_.put_string(NFTA_TARGET_NAME, "NFQUEUE");
+  out_.put_be32(NFTA_TARGET_REV, 3);
+  struct alignas(8) {  // as XT_ALIGN has it
+    xt_NFQ_info_v3 info;
+  } padded{};
+  padded.info = {.queuenum = number, .queues_total = 1, .flags = NFQ_FLAG_BYPASS};
+  out_.attribute(NFTA_TARGET_INFO, &padded, sizeof padded);
+  end_expression();
+}
+
 Result<> NftBatch::commit(NetlinkSocket& socket, std::string_view what) {
   // The acknowledgement is asked of the last real message: batch end got its own only in Linux 6.10.
   out_.add_flags(NLM_F_ACK);
@@ -332,6 +361,19 @@ Result<bool> nft_table_exists(NetlinkSocket& socket, const std::string& table, N
   out.header(family_header(family));
   out.put_string(NFTA_TABLE_NAME, table);
   auto done = socket.transact(out, "find nftables table '" + table + "'");
+  if (done) return true;
+  if (done.error().err == ENOENT) return false;
+  return std::unexpected(done.error());
+}
+
+Result<bool> nft_chain_exists(NetlinkSocket& socket, const std::string& table, const std::string& chain,
+                              NftFamily family) {
+  NetlinkBuilder out;
+  out.begin(message_type(NFT_MSG_GETCHAIN), NLM_F_ACK);
+  out.header(family_header(family));
+  out.put_string(NFTA_CHAIN_TABLE, table);
+  out.put_string(NFTA_CHAIN_NAME, chain);
+  auto done = socket.transact(out, "find nftables chain '" + chain + "'");
   if (done) return true;
   if (done.error().err == ENOENT) return false;
   return std::unexpected(done.error());

@@ -43,6 +43,7 @@ class NftBatch {
   void add_chain(std::string_view name);
   void add_base_chain(std::string_view name, std::string_view type, NftHook hook, int priority);
   void flush_chain(std::string_view name);
+  void delete_chain(std::string_view name);
 
   struct Map {
     std::string_view name;
@@ -83,6 +84,9 @@ class NftBatch {
   void redirect(NftRegister port);  // to the host itself
   void masquerade();
   void verdict(int code, std::string_view chain = {});  // NF_ACCEPT, NF_DROP, NFT_JUMP...
+  // To the program at that queue; accepted when there is none. `native` false: by the target that xtables has for it,
+  // of kernels without the expression (CONFIG_NFT_QUEUE).
+  void queue(uint16_t number, bool native);
 
   // All or nothing. kNotFound when the table or something it names is not there.
   Result<> commit(NetlinkSocket& socket, std::string_view what);
@@ -110,6 +114,8 @@ Result<NetlinkSocket> open_nft_events();
 // The name of the table that the message says is deleted, of any family; nullopt for others.
 std::optional<std::string_view> parse_nft_deleted_table(const NetlinkMessage& message);
 Result<bool> nft_table_exists(NetlinkSocket& socket, const std::string& table, NftFamily family = NftFamily::kIpv4);
+Result<bool> nft_chain_exists(NetlinkSocket& socket, const std::string& table, const std::string& chain,
+                              NftFamily family = NftFamily::kIpv4);
 // Elements of a map; an absent map has none.
 Result<> list_nft_elements(NetlinkSocket& socket, const std::string& table, const std::string& map,
                            const std::function<void(const NftElement&)>& visit, NftFamily family = NftFamily::kIpv4);

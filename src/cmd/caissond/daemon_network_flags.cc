@@ -151,6 +151,17 @@ constexpr Flag kFlags[] = {
      .help = "Option of new networks that do not name it; may be repeated",
      .apply = add_network_option,
      .form = FlagForm::kMap},
+    {.name = "firewall",
+     .key = "firewall",
+     .argument = "own|honor",
+     .help =
+         "honor: the host's INPUT rules hold for published ports as for ports of the host's own programs (default own)",
+     .apply = [](DaemonOptions& o, const std::string& v) -> Result<> {
+       if (v != "own" && v != "honor")
+         return fail(ErrorKind::kInvalid, "expected own or honor, got %s", quoted(v).c_str());
+       o.engine.network.honor_firewall = v == "honor";
+       return {};
+     }},
     {.name = "firewall-backend",
      .key = "firewall-backend",
      .argument = "NAME",
