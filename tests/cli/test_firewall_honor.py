@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness.clients import Client, caisson_program
+from harness.container import inspect
 from harness.engine import Engine
 from harness.netns import NetworkNamespace
 from harness.shell import BIN, run, wait_for
@@ -302,6 +303,8 @@ def test_own_again(scratch, request):
         wait_for(lambda: "caisson-gate" not in engine.processes().values(), "the program ends without ports and engine")
         engine.start()
         cli("run", "-d", "--name", "web", "-p", "18818:80", "busybox", "sleep", "9999")
+        runs = inspect(cli, "web")["State"]["Pid"]
+        undo.append(lambda: os.kill(runs, signal.SIGKILL))
         engine.kill9()
         assert "caisson-gate" in engine.processes().values()
         assert run([*engine.argv, "--cleanup-network"], rc=None).rc == 0

@@ -191,6 +191,7 @@ class Engine:
 
     def remove_traces(self):
         """What an engine keeps in the kernel on purpose, for its next start."""
-        subprocess.run(self.netns.enter(["nft", "delete", "table", "ip", self.own_name]), stderr=subprocess.DEVNULL, check=False)
+        for family in ("ip", "ip6"):
+            subprocess.run(self.netns.enter(["nft", "delete", "table", family, self.own_name]), stderr=subprocess.DEVNULL, check=False)
         subprocess.run(self.netns.enter(["ip", "link", "delete", self.bridge]), stderr=subprocess.DEVNULL, check=False)
         remove_cgroups(self.own_name)
