@@ -13,7 +13,7 @@ namespace caisson::sys {
 
 namespace {
 constexpr size_t kLongestPacket = 65535;
-constexpr size_t kReceiveSize = kLongestPacket + 4096;  // attributes beside the packet
+constexpr size_t kPacketBufferSize = kLongestPacket + 4096;  // attributes beside the packet
 constexpr int kReceiveBuffer = 4 << 20;
 
 uint16_t type_of(uint16_t message) { return static_cast<uint16_t>(NFNL_SUBSYS_QUEUE << 8 | message); }
@@ -44,7 +44,8 @@ std::optional<QueuedPacket> parse_queued_packet(const NetlinkMessage& message) {
   return packet;
 }
 
-PacketQueue::PacketQueue(UniqueFd fd, uint16_t number) : fd_(std::move(fd)), number_(number), buffer_(kReceiveSize) {}
+PacketQueue::PacketQueue(UniqueFd fd, uint16_t number)
+    : fd_(std::move(fd)), number_(number), buffer_(kPacketBufferSize) {}
 
 Result<PacketQueue> PacketQueue::open(uint16_t number) {
   UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER));
