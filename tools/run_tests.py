@@ -153,7 +153,8 @@ def part_unit(name_filter):
     if problem:
         yield Outcome("unit:configure", "failed", problem, f"cmake --preset asan -B {UNIT_BUILD}")
         return
-    folders = sorted({os.path.basename(os.path.dirname(p)) for p in glob.glob(os.path.join(TREE, "src/*/*_test.cc"))})
+    folders = sorted({os.path.basename(os.path.dirname(p)) for pattern in ("src/*/*_test.cc", "src/cmd/*/*_test.cc")
+                      for p in glob.glob(os.path.join(TREE, pattern))})
     broken = build_targets([f"{f}_test" for f in folders])
     ran = 0
     for folder in folders:
