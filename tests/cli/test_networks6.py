@@ -409,7 +409,7 @@ def test_sctp(cli):
 
 # --- names of outside -------------------------------------------------------------------------------
 
-ANSWERS = r"""
+ANSWERS_BY_IPV6 = r"""
 import socket
 s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -428,7 +428,7 @@ while True:
 def test_names_of_outside_by_ipv6(caisson, net, engine):
     """A server of IPv6 is asked from the container's own namespace, also where it has no IPv4."""
     net("six", "--ipv6", "--ipv4=false", "--subnet", "fd90:30::/64")
-    answers = subprocess.Popen(engine.netns.enter(["/usr/bin/python3", "-uc", ANSWERS]), stdout=subprocess.PIPE)
+    answers = subprocess.Popen(engine.netns.enter(["/usr/bin/python3", "-uc", ANSWERS_BY_IPV6]), stdout=subprocess.PIPE)
     try:
         assert answers.stdout.readline() == b"ready\n"
         sleeper(caisson, "one", "--network", "six", "--dns", "fd90:30::1")
