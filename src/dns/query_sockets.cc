@@ -89,11 +89,6 @@ uint16_t id_of(std::string_view message) {
 
 }  // namespace
 
-bool QuerySockets::Scope::has_family(int family) {
-  return stream(family).count > 0 ||
-         std::any_of(datagram.begin(), datagram.end(), [&](const auto& shared) { return shared->family == family; });
-}
-
 QuerySockets::Streams& QuerySockets::Scope::stream(int family) { return family == AF_INET ? v4 : v6; }
 
 QuerySockets::QuerySockets(sys::EventLoop& loop) : loop_(loop), buffer_(new char[kBufferSize]) {}
@@ -146,9 +141,9 @@ bool QuerySockets::send(uint64_t number, uint64_t scope_number, const Upstream& 
   Attempt attempt;
   attempt.tcp = tcp;
   attempt.family = family_of(upstream);
-  auto scope = scopes_.find(scope_number);
-  if (!upstream.from_host && scope == scopes_.end()) return false;
-  if (!upstream.from_host && scope->second.has_family(attempt.family)) {
+  if (!upstream.from_host) {
+    auto scope = scopes_.find(scope_number);
+    if (scope == scopes_.end()) return false;
     if (!tcp) {
       attempt.shared_key = {upstream, id_of(query)};
       return send_shared(attempt, number, scope->second, query);

@@ -48,7 +48,6 @@ class QuerySockets : public QueryTransport {
     std::vector<std::unique_ptr<Shared>> datagram;
     Streams v4, v6;
     Streams& stream(int family);
-    bool has_family(int family);  // else the host is asked from
   };
   struct Attempt {
     UniqueFd own;        // of the host's namespace

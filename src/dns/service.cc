@@ -197,11 +197,10 @@ void Service::synchronize() {
 
 std::vector<Upstream> Service::usable_upstreams(const Scope& scope) const {
   std::vector<Upstream> out = scope.upstreams ? *scope.upstreams : upstreams_;
-  // Without sockets inside the container there is only the host's way; so there is to the host's own servers where
-  // the container does not speak their protocol.
+  // Without sockets inside the container, of that family at least, there is only the host's way.
   for (auto& upstream : out) {
     bool reachable = upstream.address.size == 4 ? scope.asks_v4 : scope.asks_v6;
-    if (scope.query.empty() || (!scope.upstreams && !reachable)) upstream.from_host = true;
+    if (scope.query.empty() || !reachable) upstream.from_host = true;
   }
   // What the container's own routes and rules let through may be asked from there even on an internal network: a
   // server in that network. By the host's way nothing would stop it.

@@ -237,8 +237,10 @@ def test_ipv6_servers_of_the_host_for_a_container_without_ipv6(server, container
     server.tell("upstreams", upstreams=[outside.entry(from_host=False)])
     server.attach("me", side)
     assert side.ask("www.example.com").data == ["192.0.2.1"]
-    # The container's own choice is its own way.
+    # The same for servers of the container's own choice; never without a way out.
     server.tell("scope", scope="me", networks=[], forward=True, upstreams=[outside.entry(from_host=False)])
+    assert side.ask("www.example.com").data == ["192.0.2.1"]
+    server.tell("scope", scope="me", networks=[], forward=False, upstreams=[outside.entry(from_host=False)])
     assert side.ask("www.example.com").code == SERVFAIL
     side.close()
 
