@@ -409,6 +409,7 @@ void RelayKeeper::start(Lock& lock) {
   lock.unlock();
   auto link = RelayLink::start(options_, listener_.get());
   bool good = link.has_value();
+  all.push_back({});  // sync: now it may serve who waits
   for (const Order& order : all) good = good && obey(**link, order);
   all.clear();
   lock.lock();

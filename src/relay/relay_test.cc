@@ -93,6 +93,7 @@ struct Bed {
     fds.push_back(bound(SOCK_STREAM, "::1"));
     port = port_of(fds[0].get());
     CHECK(tell({.type = "hello"}, std::move(fds)).ok);
+    CHECK(tell({.type = "sync"}).ok);
   }
   ~Bed() {
     loop->stop();

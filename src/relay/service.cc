@@ -30,7 +30,7 @@ ControlAnswer Service::apply(const ControlRequest& request, std::vector<UniqueFd
   if (request.type == "remove") return answer_of(remove(request));
   if (request.type == "sync") {
     for (uint64_t number : table_.drop_others(generation_)) drop(number);
-    return {.ok = true};
+    return answer_of(tcp_.serve());
   }
   return {.error = "unknown request " + quoted(request.type)};
 }
@@ -38,7 +38,8 @@ ControlAnswer Service::apply(const ControlRequest& request, std::vector<UniqueFd
 Result<> Service::hello(std::vector<UniqueFd>& fds) {
   ++generation_;
   if (fds.empty()) return {};
-  return tcp_.listen(std::move(fds[0]));
+  // Clients may be waiting at it already: they are served once the entries are there, which sync says.
+  return tcp_.take_listener(std::move(fds[0]));
 }
 
 Result<> Service::add(const ControlRequest& request, std::vector<UniqueFd>& fds) {

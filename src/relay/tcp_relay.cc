@@ -71,17 +71,24 @@ TcpRelay::TcpRelay(sys::EventLoop& loop, const Table& table, TcpLimits limits, O
 TcpRelay::~TcpRelay() {
   while (!connections_.empty()) close(connections_.begin(), true);
   loop_.cancel(pause_);
-  if (listener_) loop_.remove(listener_.get());
+  if (serving_) loop_.remove(listener_.get());
 }
 
-Result<> TcpRelay::listen(UniqueFd listener) {
+Result<> TcpRelay::take_listener(UniqueFd listener) {
   TRY(check_listener(listener.get()));
   uint16_t port = TRY(port_of(listener.get()));
   TRY(sys::set_nonblocking(listener.get(), true));
-  TRY(loop_.add(listener.get(), EPOLLIN, [this](uint32_t) { on_listener(); }));
-  if (listener_) loop_.remove(listener_.get());
+  if (serving_) loop_.remove(listener_.get());
+  serving_ = false;
   listener_ = std::move(listener);
   own_port_ = port;
+  return {};
+}
+
+Result<> TcpRelay::serve() {
+  if (!listener_ || serving_) return {};
+  TRY(loop_.add(listener_.get(), EPOLLIN, [this](uint32_t) { on_listener(); }));
+  serving_ = true;
   return {};
 }
 

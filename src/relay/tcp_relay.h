@@ -33,7 +33,8 @@ class TcpRelay {
   TcpRelay(const TcpRelay&) = delete;
   TcpRelay& operator=(const TcpRelay&) = delete;
 
-  Result<> listen(UniqueFd listener);
+  Result<> take_listener(UniqueFd listener);
+  Result<> serve();  // accepts from now on; without a listener nothing happens
   int listener() const { return listener_.get(); }
   void drop(uint64_t entry);  // resets its connections
   size_t connections() const { return connections_.size(); }
@@ -64,6 +65,7 @@ class TcpRelay {
   TcpLimits limits_;
   OriginalDestination original_;
   UniqueFd listener_;
+  bool serving_ = false;
   uint16_t own_port_ = 0;
   PipePool pool_;
   Connections connections_;

@@ -297,7 +297,7 @@ def test_publish_on_ipv6(cli, net, engine):
     net("own", "--ipv6", "--subnet", "10.91.15.0/24", "--subnet", "fd00:9f::/64")
     cli("run", "-d", "--name", "web", "--network", "own", "-p", "18501:80", "-p", "[::1]:18502:80", "-p", "127.0.0.1:18503:80", "busybox", *WEB)
     wait_for(lambda: fetch(engine, "http://127.0.0.1:18501/") == "hello\n", "the page")
-    assert fetch(engine, "http://[::1]:18501/") == "hello\n"
+    wait_for(lambda: fetch(engine, "http://[::1]:18501/") == "hello\n", "the page on ::1")
     assert fetch(engine, "http://[fd00:9f::1]:18501/") == "hello\n"
     assert fetch(engine, "http://[::1]:18502/") == "hello\n" and not fetch(engine, "http://127.0.0.1:18502/")
     assert fetch(engine, "http://127.0.0.1:18503/") == "hello\n" and not fetch(engine, "http://[::1]:18503/")

@@ -90,3 +90,13 @@ def test_publish_ipv6_survives_the_engine(own_engine, client_of):
     assert engine.netns.fetch(page) == "served\n", "with the next engine"
     cli("rm", "-f", "web6")
     assert run(engine.netns.enter(["curl", "-sS", "-m", "2", page]), rc=None).rc == 7
+
+
+def test_publish_ipv6_serves_the_first_client(own_engine, client_of):
+    """The one whose connection starts the program: it waits in the listener until the program knows the port."""
+    engine = own_engine(images=("busybox",))
+    cli = client_of(engine)
+    serve(cli, "web6", "-p", "18715:80")
+    wait_for(lambda: engine.netns.fetch("http://127.0.0.1:18715/", rc=None) == "served\n", "the page")
+    assert engine.netns.fetch("http://[::1]:18715/") == "served\n"
+    cli("rm", "-f", "web6")

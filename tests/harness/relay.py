@@ -96,6 +96,8 @@ class RelayServer:
         self.connection = patient(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         wait_for(lambda: self.connection.connect_ex(self.path) == 0, "caisson-relay accepts", PATIENCE)
         answer = self.tell("hello", sockets)
+        if sockets:
+            self.tell("sync")
         assert answer["version"] == 1
         return answer
 
