@@ -70,6 +70,13 @@ Result<UniqueFd> connect_unix(const std::string& path, int type) {
   return fd;
 }
 
+UniqueFd inherited_connection(int fd) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_SEQPACKET) return {};
+  return UniqueFd(fd);
+}
+
 Result<UniqueFd> accept_connection(int listener) {
   int fd;
   do {

@@ -17,6 +17,8 @@ namespace caisson::sys {
 // than sun_path (107 bytes) are reached through /proc/self/fd of their directory.
 Result<UniqueFd> listen_unix(const std::string& path, int type, mode_t mode, int backlog = 128);
 Result<UniqueFd> connect_unix(const std::string& path, int type);
+// The SEQPACKET socket that a program was started with at that descriptor; empty: there is none.
+UniqueFd inherited_connection(int fd);
 Result<UniqueFd> accept_connection(int listener);  // non-blocking listener: kUnavailable with EAGAIN
 struct SocketPair {
   UniqueFd first, second;

@@ -3,17 +3,15 @@
 
 #include <fcntl.h>
 #include <seccomp.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
-#include <memory>
-
+#include "sys/call_filter.h"
 #include "sys/drop_privileges.h"
 
 namespace caisson::dns {
 namespace {
 
-[[maybe_unused]] constexpr rlim_t kMemory = rlim_t{512} << 20;
+constexpr uint64_t kMemory = uint64_t{512} << 20;
 
 // Sockets, memory, time. No file is opened, no program or process started; of connections only those of the
 // families below.
@@ -31,38 +29,19 @@ constexpr int kAllowed[] = {
     SCMP_SYS(exit),         SCMP_SYS(exit_group),
 };
 
-struct ReleaseFilter {
-  void operator()(void* filter) const { seccomp_release(filter); }
-};
-
 Result<> filter_system_calls() {
-  std::unique_ptr<void, ReleaseFilter> filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)));
-  if (!filter) return fail(ErrorKind::kExhausted, "seccomp_init: no memory");
-  auto check = [](int status, const char* what) -> Result<> {
-    return status < 0 ? fail_errno_of(-status, "seccomp rule '%s'", what) : Result<>();
-  };
-  // A name this architecture does not have is no gap: what is not allowed is refused.
-  for (int call : kAllowed) (void)seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
-  for (int family : {AF_INET, AF_INET6})
-    TRY(check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                               SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family))),
-              "socket"));
+  auto filter = TRY(sys::CallFilter::create());
+  filter.allow(kAllowed);
+  for (int family : {AF_INET, AF_INET6}) TRY(filter.allow_argument(SCMP_SYS(socket), 0, static_cast<uint64_t>(family)));
   for (int command : {F_GETFL, F_SETFL, F_GETFD, F_SETFD})
-    TRY(check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                               SCMP_A1(SCMP_CMP_EQ, static_cast<scmp_datum_t>(command))),
-              "fcntl"));
-  return check(seccomp_load(filter.get()), "load");
+    TRY(filter.allow_argument(SCMP_SYS(fcntl), 1, static_cast<uint64_t>(command)));
+  return filter.load();
 }
 
 }  // namespace
 
 Result<> confine() {
-  rlimit none{0, 0};
-  if (setrlimit(RLIMIT_CORE, &none) < 0) return fail_errno("setrlimit RLIMIT_CORE");
-#ifndef __SANITIZE_ADDRESS__  // it reserves terabytes
-  rlimit memory{kMemory, kMemory};
-  if (setrlimit(RLIMIT_AS, &memory) < 0) return fail_errno("setrlimit RLIMIT_AS");
-#endif
+  TRY(sys::limit_memory(kMemory));
   // Not dumpable: others of the same user could reach the containers' sockets through ptrace.
   TRY(sys::drop_privileges());
   return filter_system_calls();

@@ -18,14 +18,6 @@
 namespace caisson::dns {
 namespace {
 
-// The engine's connection, where it has started us.
-UniqueFd first_connection() {
-  int type = 0;
-  socklen_t size = sizeof type;
-  if (getsockopt(kControlFd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_SEQPACKET) return {};
-  return UniqueFd(kControlFd);
-}
-
 // Two sockets a container and more: the soft limit of 1024 is soon reached.
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -60,7 +52,7 @@ int main(int argc, char** argv) {
   // Started through a descriptor the program would be called after its number in ps.
   prctl(PR_SET_NAME, "caisson-dns");
   signal(SIGPIPE, SIG_IGN);
-  UniqueFd connection = dns::first_connection();
+  UniqueFd connection = sys::inherited_connection(dns::kControlFd);  // where the engine has started us
   auto done = dns::run(argv[2], connection);
   // Confined, with nothing left to do: what runs at exit is no help any more.
   if (done) _exit(0);

@@ -11,8 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <memory>
-
+#include "sys/call_filter.h"
 #include "sys/drop_privileges.h"
 
 #include "base/text.h"
@@ -119,41 +118,21 @@ constexpr int kAllowed[] = {
     SCMP_SYS(getcpu),
 };
 
-struct ReleaseFilter {
-  void operator()(void* filter) const { seccomp_release(filter); }
-};
-
 Result<> filter_system_calls() {
-  std::unique_ptr<void, ReleaseFilter> filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)));
-  if (!filter) return fail(ErrorKind::kExhausted, "seccomp_init: no memory");
-  auto check = [](int status, const char* what) -> Result<> {
-    return status < 0 ? fail_errno_of(-status, "seccomp rule '%s'", what) : Result<>();
-  };
-  // A name this architecture does not have is no gap: what is not allowed is refused.
-  for (int call : kAllowed) (void)seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
-  constexpr scmp_datum_t kWriting = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND;
-  TRY(check(
-      seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, kWriting, 0)),
-      "openat"));
-  (void)seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, kWriting, 0));
+  auto filter = TRY(sys::CallFilter::create());
+  filter.allow(kAllowed);
+  constexpr uint64_t kWriting = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND;
+  TRY(filter.allow_argument(SCMP_SYS(openat), 2, 0, kWriting));
+  (void)filter.allow_argument(SCMP_SYS(open), 1, 0, kWriting).has_value();  // not every architecture has it
   for (int family : {AF_INET, AF_INET6, AF_UNIX, AF_NETLINK})  // unix: nscd; netlink: getaddrinfo's address list
-    TRY(check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                               SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family))),
-              "socket"));
+    TRY(filter.allow_argument(SCMP_SYS(socket), 0, static_cast<uint64_t>(family)));
   // Threads only. clone3 hides its flags in memory, so it is said not to exist and glibc falls back to clone.
-  TRY(check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)),
-            "clone"));
-  TRY(check(seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0), "clone3"));
-  TRY(check(
-      seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)),
-      "mprotect"));
-  TRY(check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME)),
-            "prctl"));
-  TRY(check(
-      seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, 0x541b /* FIONREAD */)),
-      "ioctl"));
-  return check(seccomp_load(filter.get()), "load");
+  TRY(filter.allow_argument(SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD));
+  TRY(filter.refuse(SCMP_SYS(clone3), ENOSYS));
+  TRY(filter.allow_argument(SCMP_SYS(mprotect), 2, 0, PROT_EXEC));
+  TRY(filter.allow_argument(SCMP_SYS(prctl), 0, PR_SET_NAME));
+  TRY(filter.allow_argument(SCMP_SYS(ioctl), 1, 0x541b));  // FIONREAD
+  return filter.load();
 }
 
 }  // namespace

@@ -29,14 +29,6 @@ struct Arguments {
 
 constexpr const char* kMaps[] = {"published_at", "published", "ranges"};
 
-// The engine's connection, where it has started us.
-UniqueFd first_connection() {
-  int type = 0;
-  socklen_t size = sizeof type;
-  if (getsockopt(kControlFd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_SEQPACKET) return {};
-  return UniqueFd(kControlFd);
-}
-
 bool parse(int argc, char** argv, Arguments& out) {
   if (argc != 9) return false;
   for (int i = 1; i < argc; i += 2) {
@@ -105,7 +97,7 @@ int main(int argc, char** argv) {
   // Started through a descriptor the program would be called after its number in ps.
   prctl(PR_SET_NAME, "caisson-gate");
   signal(SIGPIPE, SIG_IGN);
-  UniqueFd connection = gate::first_connection();
+  UniqueFd connection = sys::inherited_connection(gate::kControlFd);  // where the engine has started us
   auto done = gate::run(arguments, connection);
   // Confined, with nothing left to do: what runs at exit is no help any more.
   if (done) _exit(0);

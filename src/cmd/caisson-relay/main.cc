@@ -20,14 +20,6 @@
 namespace caisson::relay {
 namespace {
 
-// The engine's connection, where it has started us.
-UniqueFd first_connection() {
-  int type = 0;
-  socklen_t size = sizeof type;
-  if (getsockopt(kControlFd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_SEQPACKET) return {};
-  return UniqueFd(kControlFd);
-}
-
 // Two descriptors a connection and one a UDP client must fit beside what is there anyway: where they do not, fewer
 // are served.
 ServiceOptions options_of_descriptor_limit() {
@@ -68,7 +60,7 @@ int main(int argc, char** argv) {
   // Started through a descriptor the program would be called after its number in ps.
   prctl(PR_SET_NAME, "caisson-relay");
   signal(SIGPIPE, SIG_IGN);
-  UniqueFd connection = relay::first_connection();
+  UniqueFd connection = sys::inherited_connection(relay::kControlFd);  // where the engine has started us
   auto done = relay::run(argv[2], connection);
   // Confined, with nothing left to do: what runs at exit is no help any more.
   if (done) _exit(0);

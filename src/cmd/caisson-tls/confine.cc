@@ -4,8 +4,7 @@
 #include <seccomp.h>
 #include <sys/resource.h>
 
-#include <memory>
-
+#include "sys/call_filter.h"
 #include "sys/drop_privileges.h"
 
 namespace caisson::tls {
@@ -55,17 +54,10 @@ constexpr int kAllowed[] = {
     SCMP_SYS(getcpu),
 };
 
-struct ReleaseFilter {
-  void operator()(void* filter) const { seccomp_release(filter); }
-};
-
 Result<> filter_system_calls() {
-  std::unique_ptr<void, ReleaseFilter> filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)));
-  if (!filter) return fail(ErrorKind::kExhausted, "seccomp_init: no memory");
-  // A name this architecture does not have is no gap: what is not allowed is refused.
-  for (int call : kAllowed) (void)seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
-  if (int status = seccomp_load(filter.get()); status < 0) return fail_errno_of(-status, "seccomp_load");
-  return {};
+  auto filter = TRY(sys::CallFilter::create());
+  filter.allow(kAllowed);
+  return filter.load();
 }
 
 }  // namespace
