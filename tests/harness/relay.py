@@ -8,9 +8,8 @@ import subprocess
 
 from harness.dns import inside
 from harness.netns import NetworkNamespace
-from harness.shell import run, wait_for
+from harness.shell import BIN, run, wait_for
 
-BIN = os.environ.get("CAISSON_BIN", "")
 PATIENCE = 30
 
 RULES = """
