@@ -1,76 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dns/control.h"
 
-#include <sys/epoll.h>
-
 #include <utility>
-
-#include "base/log.h"
-#include "sys/unix_socket.h"
 
 namespace caisson::dns {
 
 Control::Control(sys::EventLoop& loop, Service& service, UniqueFd listener, uid_t owner)
-    : loop_(loop), service_(service), listener_(std::move(listener)), owner_(owner) {}
+    : loop_(loop), service_(service), socket_(loop, *this, {"dns", std::move(listener), owner, kMaxControlMessage}) {}
 
-Control::~Control() {
-  for (UniqueFd* fd : {&listener_, &engine_, &candidate_})
-    if (*fd) loop_.remove(fd->get());
-}
+Result<> Control::start(UniqueFd first) { return socket_.start(std::move(first)); }
 
-Result<> Control::start(UniqueFd first) {
-  if (listener_) TRY(loop_.add(listener_.get(), EPOLLIN, [this](uint32_t) { on_listener(); }));
-  if (first) watch(engine_, std::move(first));
-  return {};
-}
-
-void Control::on_listener() {
-  auto fd = sys::accept_connection(listener_.get());
-  if (!fd) return log_debug("dns: %s, ignoring", fd.error().message.c_str());
-  auto peer = sys::peer_credentials(fd->get());
-  if (!peer || (peer->uid != 0 && peer->uid != owner_)) return log_warn("dns: a stranger on the control socket");
-  watch(candidate_, std::move(*fd));
-}
-
-void Control::watch(UniqueFd& place, UniqueFd connection) {
-  if (place) loop_.remove(place.get());
-  place = std::move(connection);
-  auto added = sys::set_nonblocking(place.get(), true);
-  if (added) added = loop_.add(place.get(), EPOLLIN, [this, &place](uint32_t) { on_request(place); });
-  if (added) return;
-  log_warn("dns: %s", added.error().message.c_str());
-  place.reset();
-}
-
-void Control::on_request(UniqueFd& from) {
-  auto message = sys::receive_message(from.get(), kMaxControlMessage);
-  if (!message && (message.error().err == EAGAIN || message.error().err == EINTR)) return;
-  if (!message || message->data.empty()) return disconnect(from);
-  auto request = json::decode<ControlRequest>(message->data, {.max_depth = 8, .max_element_bytes = 1 << 20});
-  bool is_candidate = &from == &candidate_;
-  if (is_candidate && (!request || request->type != "hello")) return disconnect(from);
-  if (is_candidate) {
-    loop_.remove(candidate_.get());
-    watch(engine_, std::move(candidate_));
-    if (!engine_) return;
+std::string Control::answer(sys::ControlSocket::Request& asked) {
+  auto request = json::decode<ControlRequest>(asked.data, {.max_depth = 8, .max_element_bytes = 1 << 20});
+  if (asked.newcomer && (!request || request->type != "hello")) return {};
+  if (!request) return json::encode(ControlAnswer{.error = request.error().message});
+  if (request->type == "quit") {
+    loop_.stop();
+    return {};
   }
-  ControlAnswer answer;
-  std::vector<int> answer_fds;
-  if (!request)
-    answer.error = request.error().message;
-  else if (request->type == "quit")
-    return loop_.stop();
-  else
-    answer = service_.apply(*request, message->fds, answer_fds);
-  // An engine waits for each answer: a full buffer means that it has gone astray.
-  if (auto sent = sys::send_message(engine_.get(), json::encode(answer), answer_fds); !sent) disconnect(engine_);
+  return json::encode(service_.apply(*request, asked.fds, asked.answer_fds));
 }
 
-void Control::disconnect(UniqueFd& from) {
-  loop_.remove(from.get());
-  from.reset();
+void Control::disconnected() {
   // With containers to serve, the next engine is waited for.
-  if (!engine_ && !candidate_ && service_.scopes() == 0) loop_.stop();
+  if (!socket_.is_connected() && service_.scopes() == 0) loop_.stop();
 }
 
 }  // namespace caisson::dns

@@ -7,7 +7,6 @@
 
 #include "base/log.h"
 #include "gate/packet.h"
-#include "sys/unix_socket.h"
 #include "wire/gate_control.h"
 
 namespace caisson::gate {
@@ -17,17 +16,19 @@ constexpr int kPacketsAtOnce = 64;  // then engines are listened to
 constexpr int64_t kCheckMs = 2000;
 }  // namespace
 
+Service::Service(sys::EventLoop& loop, Parts parts)
+    : loop_(loop),
+      parts_(std::move(parts)),
+      socket_(loop, *this, {"gate", std::move(parts_.listener), parts_.owner, kMaxControlMessage}) {}
+
 Service::~Service() {
-  for (UniqueFd* fd : {&parts_.listener, &engine_, &candidate_})
-    if (*fd) loop_.remove(fd->get());
   loop_.remove(parts_.queue.fd());
   loop_.cancel(check_);
 }
 
 Result<> Service::start(UniqueFd first) {
   TRY(loop_.add(parts_.queue.fd(), EPOLLIN, [this](uint32_t) { on_packets(); }));
-  TRY(loop_.add(parts_.listener.get(), EPOLLIN, [this](uint32_t) { on_listener(); }));
-  if (first) watch(engine_, std::move(first));
+  TRY(socket_.start(std::move(first)));
   check_need();
   return {};
 }
@@ -55,49 +56,16 @@ void Service::on_packet(const sys::QueuedPacket& queued) {
   if (!dropped) log_debug("%s, ignoring", dropped.error().message.c_str());
 }
 
-void Service::on_listener() {
-  auto fd = sys::accept_connection(parts_.listener.get());
-  if (!fd) return log_debug("gate: %s, ignoring", fd.error().message.c_str());
-  auto peer = sys::peer_credentials(fd->get());
-  if (!peer || (peer->uid != 0 && peer->uid != parts_.owner)) return log_warn("gate: a stranger on the control socket");
-  watch(candidate_, std::move(*fd));
-}
-
-void Service::watch(UniqueFd& place, UniqueFd connection) {
-  if (place) loop_.remove(place.get());
-  place = std::move(connection);
-  auto added = sys::set_nonblocking(place.get(), true);
-  if (added) added = loop_.add(place.get(), EPOLLIN, [this, &place](uint32_t) { on_request(place); });
-  if (added) return;
-  log_warn("gate: %s", added.error().message.c_str());
-  place.reset();
-}
-
-void Service::on_request(UniqueFd& from) {
-  auto message = sys::receive_message(from.get(), kMaxControlMessage);
-  if (!message && (message.error().err == EAGAIN || message.error().err == EINTR)) return;
-  if (!message || message->data.empty()) return disconnect(from);
-  auto request = json::decode<ControlRequest>(message->data, {.max_depth = 4, .max_element_bytes = 1 << 10});
-  if (!request || request->type != "hello") return disconnect(from);
-  if (&from == &candidate_) {
-    loop_.remove(candidate_.get());
-    watch(engine_, std::move(candidate_));
-    if (!engine_) return;
-  }
-  ControlAnswer answer{.ok = true, .error = "", .version = kControlVersion, .queue = parts_.number};
-  if (auto sent = sys::send_message(engine_.get(), json::encode(answer)); !sent) disconnect(engine_);
-}
-
-void Service::disconnect(UniqueFd& from) {
-  loop_.remove(from.get());
-  from.reset();
-  check_need();
+std::string Service::answer(sys::ControlSocket::Request& asked) {
+  auto request = json::decode<ControlRequest>(asked.data, {.max_depth = 4, .max_element_bytes = 1 << 10});
+  if (!request || request->type != "hello") return {};
+  return json::encode(ControlAnswer{.ok = true, .error = "", .version = kControlVersion, .queue = parts_.number});
 }
 
 void Service::check_need() {
   loop_.cancel(check_);
   check_ = 0;
-  if (engine_) return;
+  if (socket_.has_engine()) return;
   if (!parts_.is_needed()) return loop_.stop();
   check_ = loop_.after_ms(kCheckMs, [this] { check_need(); });
 }

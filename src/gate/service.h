@@ -6,15 +6,17 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "sys/control_socket.h"
 #include "sys/event_loop.h"
 #include "sys/packet_queue.h"
 
 namespace caisson::gate {
 
-class Service {
+class Service : private sys::ControlSocket::Handler {
  public:
   struct Parts {
     UniqueFd listener;  // the newest engine that says hello counts
@@ -25,23 +27,21 @@ class Service {
     // Whether rules still lead ports here. Without any, and without an engine, the program ends.
     std::function<bool()> is_needed;
   };
-  Service(sys::EventLoop& loop, Parts parts) : loop_(loop), parts_(std::move(parts)) {}
-  ~Service();
+  Service(sys::EventLoop& loop, Parts parts);
+  ~Service() override;
 
   Result<> start(UniqueFd first);  // a connection that is there already, or empty
 
  private:
   void on_packets();
   void on_packet(const sys::QueuedPacket& packet);
-  void on_listener();
-  void watch(UniqueFd& place, UniqueFd connection);
-  void on_request(UniqueFd& from);
-  void disconnect(UniqueFd& from);
+  std::string answer(sys::ControlSocket::Request& asked) override;
+  void disconnected() override { check_need(); }
   void check_need();
 
   sys::EventLoop& loop_;
   Parts parts_;
-  UniqueFd engine_, candidate_;  // the candidate has not said hello yet
+  sys::ControlSocket socket_;
   sys::EventLoop::TimerId check_ = 0;
 };
 

@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's connection to the relay: accepts it, reads requests, answers. The newest that says hello counts.
-// Stops the loop when there is nothing to do any more.
+// The engine's requests to the relay. Stops the loop when there is nothing to do any more.
 #pragma once
 
 #include <sys/types.h>
 
+#include <cstdint>
+#include <string>
+
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "relay/service.h"
+#include "sys/control_socket.h"
 #include "sys/event_loop.h"
 
 namespace caisson::relay {
 
-class Control {
+class Control : private sys::ControlSocket::Handler {
  public:
   // `listener` may be empty; `owner` is the user that may connect, besides root. The program ends when there has been
   // no entry for `linger_ms`, at once when no engine is connected either.
   Control(sys::EventLoop& loop, Service& service, UniqueFd listener, uid_t owner, int64_t linger_ms = kLingerMs);
-  ~Control();
+  ~Control() override;
   // `first`: a connection that is there already, or empty.
   Result<> start(UniqueFd first);
 
@@ -25,17 +28,13 @@ class Control {
   static constexpr int64_t kLingerMs = 10000;
 
  private:
-  void on_listener();
-  void watch(UniqueFd& place, UniqueFd connection);
-  void on_request(UniqueFd& from);
-  void disconnect(UniqueFd& from);
+  std::string answer(sys::ControlSocket::Request& asked) override;
+  void disconnected() override;
   void check_idle();
 
   sys::EventLoop& loop_;
   Service& service_;
-  UniqueFd listener_, engine_;
-  UniqueFd candidate_;  // has not said hello yet
-  uid_t owner_;
+  sys::ControlSocket socket_;
   int64_t linger_ms_;
   sys::EventLoop::TimerId idle_ = 0;
 };
