@@ -138,7 +138,12 @@ void start(Context& context, Call& call) {
     return call.reply_error(400,
                             "starting container with non-empty request body was deprecated since API v1.22 and removed "
                             "in v1.24");
-  if (auto container = find(context, call)) call.reply(context.engine.lifecycle().start(container));
+  auto container = find(context, call);
+  if (!container) return;
+  // As Docker without --experimental. To start it afresh instead would lose what the user meant to go on with.
+  if (!call.query().get("checkpoint").empty())
+    return call.reply_error(400, "this engine cannot start a container from a checkpoint");
+  call.reply(context.engine.lifecycle().start(container));
 }
 
 // Of stop and restart; older clients sent it in vain.

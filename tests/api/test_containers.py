@@ -227,6 +227,9 @@ def test_inspect_size_and_statuses(api):
 
 def test_start_detach_keys_and_statuses(api):
     ident = create(api, "sleep", "99")
+    refused = api.post(f"/containers/{ident}/start?checkpoint=one&checkpoint-dir=/tmp")
+    assert refused.status == 400 and refused.message == "this engine cannot start a container from a checkpoint"
+    assert api.ok("GET", f"/containers/{ident}/json")["State"]["Status"] == "created"
     assert api.post(f"/containers/{ident}/start?detachKeys=ctrl-x").status == 204
     assert api.post(f"/containers/{ident}/start").status == 304 and api.post("/containers/nobody/start").status == 404
     broken = create(api, "/no/such/program")
