@@ -230,8 +230,11 @@ Result<> set_maps(JsonValue& host, const ParsedFlags& flags) {
   };
   for (const std::string& text : flags.list("storage-opt"))
     if (text.find('=') == text.npos) return invalid("invalid storage option");
-  static constexpr Mapping kMaps[] = {
-      {"sysctl", "Sysctls"}, {"annotation", "Annotations"}, {"storage-opt", "StorageOpt"}};
+  static constexpr Mapping kMaps[] = {{"sysctl", "Sysctls"},
+                                      {"annotation", "Annotations"},
+                                      {"storage-opt", "StorageOpt"},
+                                      {"cgroup-conf", "CgroupConf"},
+                                      {"time-offset", "TimeOffsets"}};
   for (const Mapping& item : kMaps)
     if (JsonValue map = map_of(item.flag); !map.members().empty()) host.set(item.member, map);
   std::string driver(flags.text("log-driver"));
@@ -285,7 +288,9 @@ Result<> set_resource_limits(JsonValue& host, const ParsedFlags& flags) {
                                          {"blkio-weight", "BlkioWeight"}};
   for (const Mapping& item : kNumbers)
     if (int64_t value = flags.integer(item.flag)) host.set(item.member, value);
-  if (!flags.text("oom-policy").empty()) host.set("OomPolicy", flags.text("oom-policy"));
+  static constexpr Mapping kTexts[] = {{"oom-policy", "OomPolicy"}, {"umask", "Umask"}, {"personality", "Personality"}};
+  for (const Mapping& item : kTexts)
+    if (!flags.text(item.flag).empty()) host.set(item.member, flags.text(item.flag));
   if (flags.changed("pids-limit")) host.set("PidsLimit", flags.integer("pids-limit"));
   if (!flags.text("cpus").empty()) host.set("NanoCpus", TRY(parse_nano_cpus(flags.text("cpus"))));
   return {};

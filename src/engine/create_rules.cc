@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "engine/isolation_options.h"
 #include "engine/port_ranges.h"
 #include "image/pull_select.h"
 #include "logs/log_options.h"
@@ -412,6 +413,7 @@ Result<int64_t> storage_size(const spec::HostConfig& host) {
 Result<> normalise_host_config(spec::HostConfig& host, spec::ContainerConfig& config, const HostFacts& facts,
                                std::vector<std::string>& warnings) {
   TRY(check_modes(host, facts));
+  TRY(check_isolation(host, facts.cgroup_v2));
   TRY(check_resources(host, facts, warnings));
   if (host.memory_swappiness == -1) host.memory_swappiness.reset();  // how clients say that they do not say
   TRY(check_policies(host));

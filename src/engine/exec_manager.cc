@@ -11,10 +11,12 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/text.h"
+#include "engine/isolation_options.h"
 #include "engine/links.h"
 #include "engine/seccomp_choice.h"
 #include "engine/spec_builder.h"
 #include "runtime/plan_builder.h"
+#include "runtime/process_builder.h"
 #include "runtime/seccomp_profile.h"
 #include "runtime/users.h"
 #include "sys/files.h"
@@ -119,6 +121,9 @@ static Result<runtime::ProcessPlan> plan_process(const ContainerRecord& record, 
   auto process =
       TRY(build_exec_process(record, config, user, services.limits, link_environment(record, services.containers)));
   auto plan = TRY(runtime::build_process(process));
+  plan.session_keyring = runtime::session_keyring_of(record.id);
+  if (auto personality = TRY(personality_of(record.host_config)))
+    plan.personality = TRY(runtime::personality_number(*personality));
   TRY(add_seccomp_filter(record, services.options, services.seccomp, plan, config.privileged));
   return plan;
 }

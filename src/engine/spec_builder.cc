@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "engine/create_rules.h"
 #include "engine/image_mounts.h"
+#include "engine/isolation_options.h"
 #include "engine/mount_plan.h"
 #include "runtime/default_spec.h"
 
@@ -320,12 +321,14 @@ Result<spec::RuntimeSpec> build_spec(const ContainerRecord& record, const Paths&
   process.capabilities = TRY(grant_capabilities(host, host.privileged, facts.user.uid == 0, facts.limits));
   if (host.oom_score_adj != 0) process.oom_score_adj = host.oom_score_adj;
   process.rlimits = TRY(resource_limits(host, facts.limits));
+  process.user.umask = TRY(umask_of(host));
   spec.process = std::move(process);
 
   spec::OciLinux part;
   add_namespaces(part, record, facts);
   TRY(add_resources(part, record, facts));
   TRY(add_sysctls(part, record));
+  TRY(add_isolation(host, part));
   part.devices = facts.host_devices;
   if (!host.privileged && !security.unmask_system_paths) {
     part.masked_paths = host.masked_paths.value_or(runtime::default_masked_paths());
@@ -350,6 +353,7 @@ Result<spec::OciProcess> build_exec_process(const ContainerRecord& record, const
   process.user.uid = user.uid;
   process.user.gid = user.gid;
   process.user.additional_gids = user.additional_gids;
+  process.user.umask = TRY(umask_of(record.host_config));
   process.env = process_environment(record, config.env, config.tty, user.home, links);
   process.no_new_privileges = security.no_new_privileges;
   process.rlimits = TRY(resource_limits(record.host_config, limits));

@@ -167,6 +167,17 @@ void make_time_namespace(const ChildSetup& setup) {
   close(fd);
 }
 
+void join_keyring(const ChildSetup& setup) {
+  const char* name = setup.keyring.empty() ? nullptr : setup.keyring.c_str();
+  long ring = raw::join_session_keyring(name);
+  // ENOSYS: a kernel without keyrings has none to leak.
+  if (ring < 0 && errno != ENOSYS) child_fail(setup, "join a session keyring");
+  // A new one cannot be found by its name: besides what it has, its user may search it.
+  constexpr uint32_t kPossessorAll = 0x3f000000, kUserViewReadSearchLink = 0x001b0000;
+  if (ring > 0 && setup.plan && name && raw::set_key_permissions(ring, kPossessorAll | kUserViewReadSearchLink) < 0)
+    child_fail(setup, "set the permissions of the session keyring");
+}
+
 void set_up_loopback(const ChildSetup& setup) {
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   ifreq request{};
@@ -298,12 +309,9 @@ void run_child(ChildSetup& setup) {
     if (!plan.domainname.empty() && setdomainname(plan.domainname.c_str(), plan.domainname.size()) < 0)
       child_fail(setup, "setdomainname", plan.domainname.c_str());
     if ((plan.create_namespaces & CLONE_NEWNET) && setup.loopback) set_up_loopback(setup);
-    if (plan.personality && personality(*plan.personality) < 0) child_fail(setup, "personality");
   }
-  // ENOSYS: a kernel without keyrings has none to leak.
-  const char* keyring = setup.keyring.empty() ? nullptr : setup.keyring.c_str();
-  if ((!setup.plan || setup.plan->new_session_keyring) && raw::join_session_keyring(keyring) < 0 && errno != ENOSYS)
-    child_fail(setup, "join a session keyring");
+  if (process.personality && personality(*process.personality) < 0) child_fail(setup, "personality");
+  if (!setup.plan || setup.plan->new_session_keyring) join_keyring(setup);
   if (setsid() < 0) child_fail(setup, "setsid");
   if (setup.has_root) child_build_root(setup);
   if (setup.plan) run_hooks_before_pivot(setup);

@@ -325,7 +325,7 @@ Result<Reached> launch_container(const Plan& plan, const StartFds& fds, bool wai
   setup.process = TRY(prepare_process(plan.process, fds.stdio));
   launch.process = &plan.process;
   note_listener(launch, plan.process, hook_state(plan), "creating");
-  setup.keyring = plan.id.empty() ? "" : "_ses." + plan.id;
+  setup.keyring = session_keyring_of(plan.id);
   setup.has_root = plan.create_namespaces & CLONE_NEWNS;
   setup.make_devices = !binds_dev(plan);
   setup.gate = fds.start_gate;
@@ -480,6 +480,7 @@ Result<Started> exec_process(int container_pidfd, const ProcessPlan& process, co
   ChildSetup setup;
   setup.container = container_pidfd;
   setup.recorded = true;
+  setup.keyring = process.session_keyring;
   setup.process = TRY(prepare_process(process, stdio));
   sys::ContainerClone request;
   request.join_pid = container_pidfd;

@@ -192,15 +192,15 @@ void fields(Io& io, ProcessPlan& v) {
   all(io, v.args, v.env, v.cwd, v.uid, v.gid, v.additional_gids, v.cap_effective, v.cap_permitted, v.cap_inheritable,
       v.cap_bounding, v.cap_ambient, v.no_new_privs, v.rlimits, v.oom_score_adj, v.umask, v.seccomp_bpf,
       v.seccomp_flags, v.apparmor_profile, v.selinux_label, v.terminal, v.rows, v.columns, v.scheduler, v.io_priority,
-      v.initial_affinity, v.final_affinity, v.memory_policy, v.seccomp_listener_path, v.seccomp_listener_metadata,
-      v.preserve_fds);
+      v.initial_affinity, v.final_affinity, v.memory_policy, v.personality, v.session_keyring, v.seccomp_listener_path,
+      v.seccomp_listener_metadata, v.preserve_fds);
 }
 template <class Io>
 void fields(Io& io, Plan& v) {
   all(io, v.id, v.process, v.create_namespaces, v.join_namespaces, v.hostname, v.domainname, v.rootfs, v.readonly_root,
       v.root_propagation, v.mounts, v.masked_paths, v.readonly_paths, v.devices, v.default_dev_links, v.sysctls,
-      v.cgroup, v.uid_mappings, v.gid_mappings, v.new_session_keyring, v.personality, v.time_offsets, v.net_devices,
-      v.no_pivot, v.rootless, v.oci_version, v.bundle, v.annotations, v.hooks);
+      v.cgroup, v.uid_mappings, v.gid_mappings, v.new_session_keyring, v.time_offsets, v.net_devices, v.no_pivot,
+      v.rootless, v.oci_version, v.bundle, v.annotations, v.hooks);
 }
 
 template <class T>

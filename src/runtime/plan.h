@@ -60,11 +60,16 @@ struct ProcessPlan {
   std::optional<uint16_t> io_priority;           // as ioprio_set(2) takes it
   std::string initial_affinity, final_affinity;  // cpu masks, native unsigned longs; of execs only
   std::optional<MemoryPolicyPlan> memory_policy;
+  std::optional<uint32_t> personality;  // PER_*
+  std::string session_keyring;          // of execs: the container's; empty: a new one without a name
   // The filter asks a listener (SCMP_ACT_NOTIFY): its descriptor goes to this socket, with the state.
   std::string seccomp_listener_path, seccomp_listener_metadata;
   uint32_t preserve_fds = 0;  // 3 .. 3+n-1 stay open in the program
   bool operator==(const ProcessPlan&) const = default;
 };
+
+// By this name further processes of a container find the keyring of its first.
+inline std::string session_keyring_of(std::string_view id) { return id.empty() ? "" : "_ses." + std::string(id); }
 
 struct NamespaceJoin {
   uint64_t type = 0;  // one CLONE_NEW* bit
@@ -157,7 +162,6 @@ struct Plan {
   CgroupPlan cgroup;
   std::vector<IdMapping> uid_mappings, gid_mappings;
   bool new_session_keyring = true;
-  std::optional<uint32_t> personality;
   std::vector<TimeOffset> time_offsets;
   std::vector<std::pair<std::string, std::string>> net_devices;  // name here, name in the container
   bool no_pivot = false;  // chroot instead of pivot_root: for a root in an initramfs

@@ -220,6 +220,11 @@ Result<Plan> build_plan(const spec::RuntimeSpec& spec, const BuildOptions& optio
   if ((!plan.hostname.empty() || !plan.domainname.empty()) && !uts)
     return fail(ErrorKind::kInvalid, "unable to set %s without a private UTS namespace",
                 plan.hostname.empty() ? "domainname" : "hostname");
+  for (auto [name, field] : {std::pair{"kernel.hostname", &plan.hostname}, {"kernel.domainname", &plan.domainname}})
+    for (const auto& [given, value] : plan.sysctls)
+      if (given == name && !field->empty())
+        return fail(ErrorKind::kInvalid, "sysctl \"%s\" is not allowed as it conflicts with the OCI \"%s\" field", name,
+                    name + sizeof("kernel.") - 1);
   TRY(check_mount_namespace(plan));
   plan.cgroup.system = options.cgroups;
   plan.cgroup.take_over = options.take_over_cgroup;

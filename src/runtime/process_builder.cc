@@ -138,22 +138,18 @@ Result<> add_net_devices(const spec::OciLinux& in, Plan& plan) {
   return {};
 }
 
-Result<> add_personality(const spec::OciPersonality& in, Plan& plan) {
-  if (in.domain == "LINUX")
-    plan.personality = PER_LINUX;
-  else if (in.domain == "LINUX32")
-    plan.personality = PER_LINUX32;
-  else
+}  // namespace
+
+Result<uint32_t> personality_number(const spec::OciPersonality& in) {
+  if (in.domain != "LINUX" && in.domain != "LINUX32")
     return fail(ErrorKind::kInvalid, "linux.personality: unknown domain %s", quoted(in.domain).c_str());
   if (!in.flags.empty())
     return fail(ErrorKind::kInvalid, "linux.personality: unknown flag %s", quoted(in.flags.front()).c_str());
-  return {};
+  return in.domain == "LINUX" ? PER_LINUX : PER_LINUX32;
 }
 
-}  // namespace
-
 Result<> add_linux_process(const spec::OciLinux& in, Plan& plan) {
-  if (in.personality) TRY(add_personality(*in.personality, plan));
+  if (in.personality) plan.process.personality = TRY(personality_number(*in.personality));
   if (in.memory_policy) plan.process.memory_policy = TRY(build_memory_policy(*in.memory_policy));
   if (in.intel_rdt)
     return fail(ErrorKind::kUnsupported, "linux.intelRdt: cache and memory bandwidth allocation is not supported");

@@ -8,6 +8,9 @@
 
 namespace caisson::runtime {
 
+// A personality as personality(2) takes it; kInvalid for unknown domains and any flag.
+Result<uint32_t> personality_number(const spec::OciPersonality& in);
+
 // Personality, memory policy, intelRdt, seccomp listener, network devices; and the check that the process's
 // ids exist in the container. `plan` has its process, namespaces and id mappings already.
 Result<> add_linux_process(const spec::OciLinux& in, Plan& plan);

@@ -205,7 +205,7 @@ TEST_CASE("ids have to exist in the container's user namespace") {
 TEST_CASE("personality, intelRdt, listener") {
   spec::OciLinux part;
   part.personality = spec::OciPersonality{"LINUX32", {}};
-  CHECK(plan_of(part)->personality == 8u);
+  CHECK(plan_of(part)->process.personality == 8u);
   part.personality->flags = {"ADDR_NO_RANDOMIZE"};
   CHECK(plan_refusal(part) == "linux.personality: unknown flag 'ADDR_NO_RANDOMIZE'");
   part.personality = spec::OciPersonality{"BSD", {}};

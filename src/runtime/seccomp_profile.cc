@@ -242,6 +242,13 @@ Result<uint32_t> seccomp_flags(const spec::OciSeccomp& profile) {
   return out;
 }
 
+// The kernel would cut it down without a word.
+static Result<> check_errno(const std::string& action, std::optional<uint32_t> number) {
+  constexpr uint32_t kMaxErrno = 4095;
+  if (action != "SCMP_ACT_ERRNO" || number.value_or(0) <= kMaxErrno) return {};
+  return fail(ErrorKind::kInvalid, "seccomp: errnoRet %u is no error number, the largest is %u", *number, kMaxErrno);
+}
+
 Result<std::string> compile_seccomp(const spec::OciSeccomp& profile) {
   constexpr uint32_t kEperm = 1;
   sys::NamedSeccompProgram program;
@@ -251,7 +258,9 @@ Result<std::string> compile_seccomp(const spec::OciSeccomp& profile) {
     return fail(ErrorKind::kInvalid, "seccomp: invalid default action %s", quoted(profile.default_action).c_str());
   program.default_action = *action;
   TRY(check_notify(profile));
+  TRY(check_errno(profile.default_action, profile.default_errno_ret));
   for (const auto& rule : profile.syscalls) {
+    TRY(check_errno(rule.action, rule.errno_ret));
     if (rule.names.empty() || std::find(rule.names.begin(), rule.names.end(), "") != rule.names.end())
       return fail(ErrorKind::kInvalid, "seccomp: a rule has no name of a system call");
     auto what = sys::seccomp_action(rule.action, rule.errno_ret.value_or(kEperm));

@@ -166,6 +166,9 @@ struct HostConfig {
   std::optional<int64_t> memory_swappiness;
   std::optional<bool> oom_kill_disable;
   std::string oom_policy;  // ours: "process" (or nothing), "group"
+  // Ours: octal; "LINUX" or "LINUX32"; values of files of cgroup v2; seconds by the clock's name.
+  std::string umask, personality;
+  StringMap cgroup_conf, time_offsets;
   std::optional<int64_t> pids_limit;
   std::vector<Ulimit> ulimits;
   std::optional<bool> init;
@@ -290,6 +293,8 @@ CAISSON_JSON(
     CAISSON_FIELD_OMIT("KernelMemory", kernel_memory), CAISSON_FIELD("MemoryReservation", memory_reservation),
     CAISSON_FIELD("MemorySwap", memory_swap), CAISSON_FIELD_NULL("MemorySwappiness", memory_swappiness),
     CAISSON_FIELD_NULL("OomKillDisable", oom_kill_disable), CAISSON_FIELD_OMIT("OomPolicy", oom_policy),
+    CAISSON_FIELD_OMIT("Umask", umask), CAISSON_FIELD_OMIT("Personality", personality),
+    CAISSON_FIELD_OMIT("CgroupConf", cgroup_conf), CAISSON_FIELD_OMIT("TimeOffsets", time_offsets),
     CAISSON_FIELD_NULL("PidsLimit", pids_limit), CAISSON_FIELD("Ulimits", ulimits), CAISSON_FIELD_OMIT("Init", init),
     CAISSON_FIELD_OMIT("Mounts", mounts), CAISSON_FIELD_NULL("MaskedPaths", masked_paths),
     CAISSON_FIELD_NULL("ReadonlyPaths", readonly_paths), CAISSON_FIELD_OMIT("Secrets", secrets))

@@ -83,6 +83,8 @@ inline int close_range(unsigned first, unsigned last, unsigned flags) {
 }
 // KEYCTL_JOIN_SESSION_KEYRING is 1; linux/keyctl.h has no C++-safe guard on older systems.
 inline long join_session_keyring(const char* name) { return syscall(SYS_keyctl, 1, name, 0, 0, 0); }
+// KEYCTL_SETPERM, with the bits of keyctl_setperm(3).
+inline long set_key_permissions(long key, uint32_t bits) { return syscall(SYS_keyctl, 5, key, bits, 0, 0); }
 
 // The raw calls change this thread only, which is all there is; glibc's wrappers would look for others.
 inline int set_gid(uint32_t gid) { return static_cast<int>(syscall(SYS_setresgid, gid, gid, gid)); }

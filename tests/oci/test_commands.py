@@ -573,6 +573,17 @@ def test_systemd_cgroup_without_systemd_is_a_clear_error(oci):
     oci.refused(oci("run", "--bundle", bundle, oci.known(bundle), rc=None), "systemd")
 
 
+@pytest.mark.reference_lacks("only some of runc's commands, and none of crun's")
+@pytest.mark.parametrize("command", ["state", "list", "list --format json", "ps", "events --stats", "features"])
+def test_output_that_cannot_be_written(oci, command):
+    """Who asks must not take half an answer for the whole one."""
+    box = oci.start()
+    words = command.split() + ([] if command.startswith(("list", "features")) else [box.id])
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(oci.argv(*words), stdout=full, stderr=subprocess.PIPE, timeout=30, check=False)
+    assert done.returncode == 1 and b"write to the standard output: No space left on device" in done.stderr
+
+
 def test_arguments_with_equals_and_blank(oci):
     bundle = oci.bundle(oci.config(args="echo ok"))
     assert oci("run", f"--bundle={bundle}", oci.known(bundle)).out == "ok\n"

@@ -104,7 +104,7 @@ def test_env_of_the_container_is_kept(oci):
     assert other.exec("echo $FROM", flags=["-e", "FROM=flag"]).out == "flag\n"
 
 
-@pytest.mark.parametrize("flag, want", [(["--user", "1000"], ("1000", "0")), (["--user", "1000:2000"], ("1000", "2000")), (["-u", "5:6"], ("5", "6")), ([], ("0", "0"))])
+@pytest.mark.parametrize("flag, want", [(["--user", "1000"], ("1000", "0")), (["--user", "1000:2000"], ("1000", "2000")), (["-u", "5:6"], ("5", "6")), ([], ("0", "0")), (["--user", ""], ("0", "0"))])
 def test_user(box, flag, want):
     uid, gid = box.exec("id -u; id -g", flags=flag).out.split()
     assert uid == want[0] and gid in (want[1], want[0])

@@ -366,3 +366,31 @@ def test_many_containers_at_once(oci):
     assert len({b.pid for b in boxes}) == 10
     listed = json.loads(oci("list", "--format", "json").out)
     assert {c["id"] for c in listed} == {b.id for b in boxes}
+
+
+# --- what our caller is like ---
+
+IGNORING = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+@pytest.mark.reference_lacks("waits for ever", "crun")
+def test_caller_that_ignores_the_end_of_children(oci):
+    """That is inherited, and with it the kernel keeps no exit codes."""
+    wrap = [sys.executable, "-c", IGNORING]
+    hooks = {"prestart": [{"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]}]}
+    done = oci.run("grep SigIgn /proc/self/status; exit 7", {"hooks": hooks}, rc=7, wrap=wrap)
+    assert int(done.out.split()[1], 16) == 0
+    box = oci.create("exit 5", wrap=wrap)
+    oci("start", box.id, wrap=wrap)
+    box.wait_status("stopped")
+    box = oci.start()
+    assert oci("exec", box.id, "sh", "-c", "exit 6", rc=6, wrap=wrap).out == ""
+
+
+@pytest.mark.reference_lacks("ended by the signal", "crun")
+def test_caller_with_a_limit_of_file_sizes(oci):
+    """The state cannot be written: an error, and nothing stays behind."""
+    bundle = oci.bundle(oci.config(args="true"))
+    done = oci("run", "--bundle", bundle, oci.known(bundle), rc=1, wrap=["prlimit", "--fsize=0"])
+    oci.refused(done, "File too large")
+    assert not os.path.exists(f"{oci.root}/{os.path.basename(bundle)}")

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from harness.oci import namespaces
+from harness.shell import wait_for
 
 SYSFS = {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]}
 
@@ -26,6 +27,11 @@ def test_sysctl_domainname(oci):
     """Names of the uts namespace may be set where it is new."""
     done = oci.run("cat /proc/sys/kernel/domainname", {"linux.sysctl": {"kernel.domainname": "sea"}}, rc=None)
     assert done.out == "sea\n" or oci.refused(done, "kernel.domainname")
+
+
+@pytest.mark.parametrize("field", ["hostname", pytest.param("domainname", marks=pytest.mark.reference_lacks("the field is later than runc's release"))])
+def test_sysctl_that_contradicts_a_field(oci, field):
+    oci.refused(oci.run("true", {field: "one", "linux.sysctl": {f"kernel.{field}": "other"}}, rc=None), f"kernel.{field}", "conflicts")
 
 
 @pytest.mark.parametrize("name", ["kernel.core_pattern", "vm.overcommit_memory", "fs.file-max", "kernel.panic"])
@@ -208,3 +214,15 @@ def test_session_keyring_of_its_own(oci):
     if "ok" not in (mine, other) and int(mine) < 0:
         pytest.skip("the kernel has no keyrings")
     assert int(mine) != int(other)
+
+
+@pytest.mark.reference_lacks("each of its commands has one of its own", "crun")
+def test_session_keyring_of_exec_is_the_containers(oci):
+    box = oci.start("probe keyring; sleep 99")
+    wait_for(lambda: "\n" in box.output(), "the container has told its keyring")
+    mine = int(box.output().splitlines()[0])
+    if mine < 0:
+        pytest.skip("the kernel has no keyrings")
+    assert int(box.exec("probe", "keyring").out) == mine
+    assert int(box.exec("probe", "keyring", flags=["--user", "1000"]).out) == mine
+    assert int(oci.out(["probe", "keyring"])) != mine

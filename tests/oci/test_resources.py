@@ -366,6 +366,13 @@ def test_network_priorities(oci):
         assert "lo 7" in view.read(f"net_prio{oci.machine.parent}/{box.id}/net_prio.ifpriomap").splitlines()
 
 
+def test_perf_event_has_a_group(oci):
+    """Nothing to set there: being in a group of its own is what profilers select a container by."""
+    with with_controllers(oci, "perf_event") as view:
+        box = oci.start()
+        assert view.read(f"perf_event{oci.machine.parent}/{box.id}/cgroup.procs").split() == [str(box.pid)]
+
+
 def test_network_without_the_controller(oci):
     """Refused, or told: never silently without effect. The references go on without a word."""
     if "net_cls" in V1:

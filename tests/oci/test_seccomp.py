@@ -44,6 +44,15 @@ def test_action_errno_ret(oci, number, name):
     assert filtered(oci, call(0), [rule("SCMP_ACT_ERRNO", errnoRet=number)]).out == name + "\n"
 
 
+@pytest.mark.parametrize("where", ["rule", "default"])
+def test_errno_that_is_none(oci, where):
+    """The kernel takes 12 bits and would return another one."""
+    given = {"errnoRet": 4096} if where == "rule" else {}
+    done = filtered(oci, call(0), [rule("SCMP_ACT_ERRNO" if given else "SCMP_ACT_ALLOW", **given)], default="SCMP_ACT_ALLOW" if given else "SCMP_ACT_ERRNO",
+                    rc=None, **({} if given else {"defaultErrnoRet": 4096}))
+    oci.refused(done, "errnoRet 4096")
+
+
 def test_action_allow(oci):
     assert filtered(oci, call(0xffffffff), [rule("SCMP_ACT_ALLOW")]).out.startswith("ok")
 

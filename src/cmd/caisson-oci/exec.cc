@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `exec`: a further process in a running container. Everything it needs is in the container's record.
 #include <signal.h>
-#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -82,8 +81,8 @@ Result<> take_after_container(const Record& record, runtime::ProcessPlan& proces
   runtime::Plan plan;
   TRY(runtime::add_linux_process(part, plan));
   process.memory_policy = plan.process.memory_policy;
-  // Of our own, for the process inherits it, and nothing we do before depends on it.
-  if (plan.personality && personality(*plan.personality) < 0) return fail_errno("personality");
+  process.personality = plan.process.personality;
+  process.session_keyring = runtime::session_keyring_of(record.id);
   return {};
 }
 

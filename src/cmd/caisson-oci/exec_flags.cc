@@ -54,7 +54,7 @@ Result<> apply_exec_flags(const Parsed& flags, spec::OciProcess& process) {
   if (const std::string* label = flags.find("process-label")) process.selinux_label = *label;
   if (flags.has("no-new-privs")) process.no_new_privileges = flags.on("no-new-privs");
   for (auto& entry : flags.list("env")) process.env.push_back(std::move(entry));
-  if (const std::string* user = flags.find("user")) TRY(set_user(*user, process));
+  if (const std::string* user = flags.find("user"); user && !user->empty()) TRY(set_user(*user, process));
   for (const auto& text : flags.list("additional-gids")) {
     for (const auto& part : split(text, ',')) {
       auto gid = id_number(part);

@@ -119,6 +119,7 @@ int run_one(const Options& options, const Command& command, std::span<const std:
     return misuse(options, usage, "", format("\"%s\" requires %s %zu argument(s)", usage.name, bound, count));
   }
   auto done = command.run(options, *flags);
+  if (done && (fflush(stdout) != 0 || ferror(stdout))) done = fail_errno("write to the standard output");
   if (done) return *done;
   report(options, "error", done.error().message);
   return command.failure;
@@ -163,6 +164,8 @@ int run_program(std::span<const std::string> args) {
 int main(int argc, char** argv) {
   caisson::sys::reexec_from_read_only_file(argv, "caisson-oci");
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a write past our caller's limit of file sizes is an error, not our end
+  signal(SIGCHLD, SIG_DFL);  // where our caller ignores it, children would leave no exit code
   std::vector<std::string> args(argv + 1, argv + argc);
   return caisson::oci::run_program(args);
 }

@@ -59,6 +59,7 @@ void leave_in_time(std::vector<std::string> sockets, std::string pidfile, int ti
 
 Result<> run(const DaemonOptions& options, int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGCHLD, SIG_DFL);  // where our caller ignores it, children would leave no exit code
   sigset_t handled;
   sigemptyset(&handled);
   for (int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&handled, number);
@@ -111,6 +112,7 @@ Result<> run(const DaemonOptions& options, int argc, char** argv) {
       log_info("stopping; containers go on");
       if (auto told = sys::notify_service_manager("STOPPING=1"); !told)
         log_debug("%s, ignoring", told.error().message.c_str());
+      engine->begin_stop();
       server->stop();
       leave_in_time(sockets, options.pidfile, request_timeout_s);
     }
