@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "engine/engine.h"
 #include "engine/events.h"
+#include "image/fetch_registries.h"
 #include "image/pull.h"
 #include "spec/docker_system.h"
 #include "spec/reference.h"
@@ -90,6 +91,8 @@ void load(Context& context, Call& call) {
   bool quiet = call.query().flag("quiet");
   auto platform = decode_platform(call.version >= 48 ? call.query().get("platform") : "");
   if (!platform) return call.reply_error(platform.error());
+  if (auto live = context.engine.live_options(); live->registries)
+    if (auto allowed = live->registries->policy.check_archive(); !allowed) return call.reply_error(allowed.error());
   ProgressAnswer answer(call.exchange->take_over());
   auto loaded = context.engine.images().load(
       answer.connection(),

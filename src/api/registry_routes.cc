@@ -56,43 +56,13 @@ void login(Context& context, Call& call) {
   call.reply_error(image::as_registry_error(std::move(token).error()));
 }
 
-// The registry's own word decides, as with Docker; 401 stands for "no such image" too in its documentation.
-int status_of_code(const std::string& code, const Error& error) {
-  if (code == "UNAUTHORIZED") return 401;
-  if (code == "DENIED") return 403;
-  if (code == "TOOMANYREQUESTS") return 429;
-  return status_of(image::as_registry_error(error).kind);
-}
-
-std::optional<image::RemoteImage> find_remote(Context& context, Call& call) {
-  auto reference = spec::parse_reference_with_default_tag(call.argument());
-  if (!reference) {
-    call.reply_error(reference.error());
-    return std::nullopt;
-  }
-  image::TransferRequest request{.reference = *reference,
-                                 .auth_json = registry_auth(call.request(), reference->domain),
-                                 .is_short = is_short_name(call.argument())};
-  std::string code;
-  auto found = image::inspect_remote(fetch_config(context), request, code);
-  if (found) return std::move(*found);
-  call.reply_error(status_of_code(code, found.error()), found.error().message);
-  return std::nullopt;
-}
-
 void inspect_distribution(Context& context, Call& call) {
-  if (auto found = find_remote(context, call))
-    call.reply_with(200, DistributionAnswer{std::move(found->descriptor), std::move(found->platforms)});
-}
-
-// Of this engine, not Docker's: the document itself, for `manifest inspect`.
-void remote_manifest(Context& context, Call& call) {
-  auto found = find_remote(context, call);
-  if (!found) return;
-  http::Headers headers;
-  headers.add("Content-Type", found->descriptor.media_type);
-  headers.add("Docker-Content-Digest", found->descriptor.digest);
-  call.exchange->reply(200, headers, std::move(found->document));
+  auto request = remote_request(call);
+  if (!request) return;
+  std::string code;
+  auto found = image::inspect_remote(fetch_config(context), *request, code);
+  if (!found) return call.reply_error(status_of_code(code, found.error()), found.error().message);
+  call.reply_with(200, DistributionAnswer{std::move(found->descriptor), std::move(found->platforms)});
 }
 
 using Filters = std::map<std::string, std::set<std::string>>;
@@ -172,7 +142,6 @@ constexpr Route kRoutes[] = {
     {"POST", "/auth", login},
     {"GET", "/images/search", search},
     {"GET", "/distribution/{*}/json", inspect_distribution},
-    {"GET", "/distribution/{*}/manifest", remote_manifest},
 };
 
 std::optional<std::string> decoded_header(const http::Request& request, const char* name) {
@@ -190,6 +159,26 @@ std::string host_of(std::string_view address) {
 }
 
 }  // namespace
+
+// The registry's own word decides, as with Docker; 401 stands for "no such image" too in its documentation.
+int status_of_code(const std::string& code, const Error& error) {
+  if (code == "UNAUTHORIZED") return 401;
+  if (code == "DENIED") return 403;
+  if (code == "TOOMANYREQUESTS") return 429;
+  return status_of(image::as_registry_error(error).kind);
+}
+
+std::optional<image::TransferRequest> remote_request(const Call& call) {
+  auto reference = spec::parse_reference_with_default_tag(call.argument());
+  if (!reference) {
+    call.reply_error(reference.error());
+    return std::nullopt;
+  }
+  return image::TransferRequest{.reference = *reference,
+                                .auth_json = registry_auth(call.request(), reference->domain),
+                                .insecure = call.query().flag("insecure"),
+                                .is_short = is_short_name(call.argument())};
+}
 
 image::FetchConfig fetch_config(Context& context) {
   auto live = context.engine.live_options();

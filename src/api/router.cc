@@ -78,10 +78,10 @@ http::Router make_router(Context& context) {
     }
     if (segments.empty()) return answer(404, "page not found");
     // HEAD is answered like GET, without the body; the server takes care of that.
-    for (auto table :
-         {container_routes(), file_routes(), stats_routes(), websocket_routes(), exec_routes(), prune_routes(),
-          image_list_routes(), registry_routes(), image_routes(), commit_routes(), disk_usage_routes(), volume_routes(),
-          secret_routes(), store_routes(), system_routes(), network_routes(), missing_routes()}) {
+    for (auto table : {container_routes(), file_routes(), stats_routes(), websocket_routes(), exec_routes(),
+                       prune_routes(), image_list_routes(), registry_routes(), distribution_routes(),
+                       image_extra_routes(), image_routes(), commit_routes(), disk_usage_routes(), volume_routes(),
+                       secret_routes(), store_routes(), system_routes(), network_routes(), missing_routes()}) {
       for (const Route& route : table) {
         std::vector<std::string> arguments;
         if (!match_pattern(route.pattern, segments, arguments)) continue;

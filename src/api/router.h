@@ -53,8 +53,10 @@ std::span<const Route> file_routes();  // changes, archive, export of a containe
 std::span<const Route> stats_routes();
 std::span<const Route> websocket_routes();
 std::span<const Route> exec_routes();
-std::span<const Route> image_list_routes();  // before image_routes
-std::span<const Route> registry_routes();    // before image_routes, whose names take any path
+std::span<const Route> image_list_routes();    // before image_routes
+std::span<const Route> registry_routes();      // before image_routes, whose names take any path
+std::span<const Route> image_extra_routes();   // ours: untag, changes; before image_routes
+std::span<const Route> distribution_routes();  // ours: manifests and blobs of registries
 std::span<const Route> image_routes();
 std::span<const Route> commit_routes();
 std::span<const Route> system_routes();

@@ -288,13 +288,13 @@ std::string JsonValue::dump(bool go_html) const {
   return out;
 }
 
-std::string indent_json(std::string_view text, size_t width) {
+std::string indent_json(std::string_view text, size_t width, char blank) {
   std::string out;
   size_t depth = 0;
   bool in_string = false, fresh = false;  // fresh: just after an opening bracket
   auto newline = [&] {
     out += '\n';
-    out.append(depth * width, ' ');
+    out.append(depth * width, blank);
   };
   for (size_t i = 0; i < text.size(); ++i) {
     char c = text[i];

@@ -82,6 +82,6 @@ class JsonValue {
 
 void append_json_string(std::string& out, std::string_view text, bool go_html = false);
 // Re-indents valid JSON text without touching its strings: four spaces, as `inspect` prints.
-std::string indent_json(std::string_view text, size_t width = 4);
+std::string indent_json(std::string_view text, size_t width = 4, char blank = ' ');
 
 }  // namespace caisson::cli

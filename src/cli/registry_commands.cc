@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// login, logout, search, manifest inspect.
+// login, logout, search.
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,10 +11,8 @@
 #include "cli/listing.h"
 #include "cli/pull.h"
 #include "cli/units.h"
-#include "spec/reference.h"
 #include "sys/files.h"
 #include "sys/terminal.h"
-#include "wire/base64.h"
 
 namespace caisson::cli {
 
@@ -166,54 +164,6 @@ Result<int> search(App& app, const Invocation& call) {
   return 0;
 }
 
-struct RemoteDocument {
-  std::string name, text, media_type, digest;
-};
-
-Result<RemoteDocument> fetch_manifest(App& app, const spec::Reference& reference) {
-  http::Headers headers;
-  if (std::string auth = registry_auth(app, reference.domain); !auth.empty()) headers.add("X-Registry-Auth", auth);
-  auto response =
-      TRY(app.engine().call("GET", "/distribution/" + name_path(reference.full()) + "/manifest", {}, {}, headers));
-  return RemoteDocument{reference.full(), response.body,
-                        std::string(response.headers.find("Content-Type").value_or("")),
-                        std::string(response.headers.find("Docker-Content-Digest").value_or(""))};
-}
-
-JsonValue verbose_entry(const RemoteDocument& document, const JsonValue& parsed, const JsonValue& platform) {
-  JsonValue descriptor = JsonValue::object();
-  descriptor.set("mediaType", document.media_type);
-  descriptor.set("digest", document.digest);
-  descriptor.set("size", static_cast<int64_t>(document.text.size()));
-  if (platform.is_object()) descriptor.set("platform", platform);
-  JsonValue entry = JsonValue::object();
-  entry.set("Ref", document.name);
-  entry.set("Descriptor", descriptor);
-  entry.set("Raw", base64_encode(document.text));
-  entry.set(document.media_type.contains("vnd.oci.") ? "OCIManifest" : "SchemaV2Manifest", parsed);
-  return entry;
-}
-
-Result<int> inspect_manifest(App& app, const Invocation& call) {
-  auto reference = TRY(spec::parse_reference_with_default_tag(call.args.back()));
-  RemoteDocument top = TRY(fetch_manifest(app, reference));
-  JsonValue parsed = TRY_CTX(JsonValue::parse(top.text), "manifest");
-  JsonValue shown = parsed;
-  if (call.flags.on("verbose")) {
-    const JsonValue& entries = parsed.at("manifests");
-    shown = entries.is_array() ? JsonValue::array() : verbose_entry(top, parsed, JsonValue::null());
-    for (const JsonValue& entry : entries.items()) {
-      spec::Reference one = reference;
-      one.tag.clear();
-      one.digest = entry.at("digest").text();
-      RemoteDocument document = TRY(fetch_manifest(app, one));
-      shown.push(verbose_entry(document, TRY_CTX(JsonValue::parse(document.text), "manifest"), entry.at("platform")));
-    }
-  }
-  app.out.line(indent_json(shown.dump(), 4));
-  return 0;
-}
-
 constexpr FlagSpec kLoginFlags[] = {
     {.name = "password",
      .shorthand = 'p',
@@ -235,9 +185,6 @@ constexpr FlagSpec kSearchFlags[] = {
      .usage = "Pretty-print search using a Go template"},
     {.name = "limit", .kind = FlagKind::kInt, .type_name = "int", .usage = "Max number of search results"},
     {.name = "no-trunc", .usage = "Don't truncate output"},
-};
-constexpr FlagSpec kInspectFlags[] = {
-    {.name = "verbose", .shorthand = 'v', .usage = "Output additional info including layers and platform"},
 };
 
 }  // namespace
@@ -264,13 +211,6 @@ std::span<const Command> registry_commands() {
        .min_args = 1,
        .max_args = 1,
        .function = search},
-      {.names = "manifest inspect",
-       .usage = "[OPTIONS] MANIFEST",
-       .summary = "Display an image manifest, or manifest list",
-       .flags = kInspectFlags,
-       .min_args = 1,
-       .max_args = 1,
-       .function = inspect_manifest},
   };
   return kCommands;
 }

@@ -33,6 +33,7 @@ class Comparison {
  public:
   explicit Comparison(const ContainerRoots::Layers& layers) : layers_(layers) {}
   Result<> run();
+  Result<> run_whole();
   std::vector<Change> take();
 
  private:
@@ -48,6 +49,7 @@ class Comparison {
   bool is_complete(const std::string& path) const;
 
   const ContainerRoots::Layers& layers_;
+  bool shows_mount_points_ = false;
   std::map<std::string, ChangeKind> found_;
   std::vector<std::string> opaque_;  // directories of the walk under way, outermost first
 };
@@ -135,7 +137,7 @@ Result<> Comparison::compare_entry(const sys::TreeWalk::Entry& entry, const std:
   bool is_directory = S_ISDIR(entry.st.st_mode);
   if (!lower) {
     // The leading slash stays out of the table.
-    if (!is_mount_point_of_start(path.substr(1), entry.st)) TRY(add(path, kAdded));
+    if (shows_mount_points_ || !is_mount_point_of_start(path.substr(1), entry.st)) TRY(add(path, kAdded));
   } else {
     if (!is_same(entry.st, *lower)) TRY(add(path, kModified));
     if (S_ISDIR(lower->st_mode) && !is_directory)
@@ -162,6 +164,14 @@ Result<> Comparison::run() {
   return compare(std::move(upper), "/", false);
 }
 
+Result<> Comparison::run_whole() {
+  shows_mount_points_ = true;
+  for (const auto& name : TRY(names_below("/")))
+    if (!TRY(sys::stat_at(layers_.upper.get(), name))) TRY(add("/" + name, kDeleted));
+  auto upper = TRY(sys::open_at(layers_.upper.get(), ".", O_RDONLY | O_DIRECTORY));
+  return compare(std::move(upper), "/", true);
+}
+
 std::vector<Change> Comparison::take() {
   std::vector<Change> out;
   out.reserve(found_.size());
@@ -174,6 +184,15 @@ std::vector<Change> Comparison::take() {
 Result<std::vector<Change>> find_changes(const ContainerRoots::Layers& layers) {
   Comparison comparison(layers);
   TRY_CTX(comparison.run(), "comparing with the image");
+  return comparison.take();
+}
+
+Result<std::vector<Change>> find_tree_changes(UniqueFd lower, UniqueFd upper) {
+  ContainerRoots::Layers layers;
+  layers.lower = std::move(lower);
+  layers.upper = std::move(upper);
+  Comparison comparison(layers);
+  TRY_CTX(comparison.run_whole(), "comparing two images");
   return comparison.take();
 }
 

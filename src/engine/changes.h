@@ -29,4 +29,7 @@ bool is_mount_point_of_start(const std::string& path, const sys::FileStat& st);
 // Sorted by path. Mount points that every start makes are left out, as Docker leaves out its init layer's.
 Result<std::vector<Change>> find_changes(const ContainerRoots::Layers& layers);
 
+// Of two whole trees, sorted by path; `upper` is what `lower` became.
+Result<std::vector<Change>> find_tree_changes(UniqueFd lower, UniqueFd upper);
+
 }  // namespace caisson::engine

@@ -17,6 +17,7 @@ namespace caisson::image {
 namespace {
 
 constexpr size_t kMaxLegacyDocument = 8 << 20;
+constexpr size_t kMaxLegacyDocuments = 32 << 20;  // of all layers and images together
 constexpr size_t kMaxLayers = 500;
 
 using Members = std::map<std::string, json::Raw>;
@@ -103,15 +104,23 @@ class LegacyReader {
     (*members)["rootfs"] = {"{\"type\":\"layers\",\"diff_ids\":[" + diff_ids + "]}"};
     (*members)["history"] = {compact("[" + history + "]")};
     out.config_json = json::encode(*members);
+    TRY(account(out.config_json.size()));
     return out;
   }
 
  private:
+  Result<> account(size_t bytes) {
+    bytes_ += bytes;
+    if (bytes_ <= kMaxLegacyDocuments) return {};
+    return fail(ErrorKind::kInvalid, "image archive: documents of more than %zu bytes together", kMaxLegacyDocuments);
+  }
   Result<const LegacyLayer*> layer(const std::string& id) {
     auto found = layers_.find(id);
     if (found != layers_.end()) return &found->second;
     if (!is_legacy_id(id)) return fail(ErrorKind::kInvalid, "image archive: %s is no layer id", quoted(id).c_str());
-    auto read = json::decode<LegacyLayer>(TRY(members_.text(id + "/json", kMaxLegacyDocument)));
+    std::string text = TRY(members_.text(id + "/json", kMaxLegacyDocument));
+    TRY(account(text.size()));
+    auto read = json::decode<LegacyLayer>(text);
     if (!read) return fail(ErrorKind::kInvalid, "image archive: %s/json: %s", id.c_str(), read.error().message.c_str());
     return &(layers_[id] = std::move(*read));
   }
@@ -119,6 +128,7 @@ class LegacyReader {
   ArchiveMembers& members_;
   std::map<std::string, LegacyLayer> layers_;
   std::map<std::string, std::string> diff_ids_;
+  size_t bytes_ = 0;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <map>
 #include <optional>
 #include <thread>
 
@@ -27,6 +28,10 @@ namespace caisson::image {
 namespace {
 
 constexpr size_t kMaxDocument = 8 << 20;
+// Of all images of an archive together: a list may name the same config again and again.
+constexpr size_t kMaxDocuments = 32 << 20;
+constexpr size_t kMaxTags = 10'000;
+constexpr size_t kMaxLikelyManifests = 1000;
 constexpr int kMaxNesting = 4;
 constexpr size_t kMaxThreads = 4;
 // Against decompression bombs; real layers are far below.
@@ -95,6 +100,8 @@ class Loader {
   ProgressSink& progress_;
   std::optional<spec::Platform> platform_;  // that is asked for
   std::deque<SpooledBlob> repacked_;
+  std::map<std::string, SpooledBlob*> repacked_by_digest_;  // of what came
+  size_t document_bytes_ = 0, tags_ = 0;
   std::vector<PlannedImage> plans_;
 };
 
@@ -105,6 +112,11 @@ Result<compress::Format> format_of(const SpooledBlob& blob) {
 }
 
 Result<> Loader::check(PlannedImage& plan, const std::string& config_name) {
+  document_bytes_ += plan.config_json.size() + plan.manifest_json.size();
+  if (document_bytes_ > kMaxDocuments)
+    return bad("image archive: configs and manifests of more than %zu bytes together", kMaxDocuments);
+  tags_ += plan.tags.size();
+  if (tags_ > kMaxTags) return bad("image archive: more than %zu tags", kMaxTags);
   plan.config = TRY(parse_document<spec::ImageConfig>(plan.config_json, config_name));
   TRY(spec::check_config(plan.config));
   if (platform_ && !platform_fits(platform_of(plan.config), *platform_))
@@ -130,12 +142,14 @@ Result<> Loader::check(PlannedImage& plan, const std::string& config_name) {
 }
 
 Result<SpooledBlob*> Loader::repack(const SpooledBlob& layer) {
+  SpooledBlob*& known = repacked_by_digest_[layer.digest()];
+  if (known) return known;
   auto fd = TRY(layer.open());
   sys::FdSource packed(fd.get());
   auto plain = TRY(open_stream(packed, store_.fetch_program()));
   compress::GzipSource gzip(*plain);
   repacked_.push_back(TRY(store_.blobs().spool(gzip)));
-  return &repacked_.back();
+  return known = &repacked_.back();
 }
 
 Result<> Loader::plan_legacy() {
@@ -180,7 +194,7 @@ Result<> Loader::plan_docker_archive() {
 std::string Loader::archived_manifest(const PlannedImage& plan, const std::string& config_digest) {
   auto text = members_.text("index.json", kMaxDocument);
   auto index = text ? json::decode<spec::Index>(*text) : Result<spec::Index>(std::unexpected(text.error()));
-  if (!index) return "";
+  if (!index || index->manifests.size() > kMaxLikelyManifests) return "";
   for (const spec::Descriptor& descriptor : index->manifests) {
     SpooledBlob* blob = members_.find_blob(descriptor.digest);
     if (!blob || blob->digest() != descriptor.digest || blob->size() > kMaxDocument) continue;

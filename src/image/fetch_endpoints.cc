@@ -106,6 +106,7 @@ Result<> add_endpoints(const FetchConfig& config, const TransferRequest& request
                        std::vector<FetchSetup>& out) {
   const RegistryRule* rule = find_rule(config, reference);
   TRY(check_blocked(rule, reference));
+  if (config.registries) TRY(config.registries->policy.check(reference));
   if (rule)
     for (auto& mirror : rule->mirrors)
       if (applies(mirror.use, reference))
@@ -117,7 +118,10 @@ Result<> add_endpoints(const FetchConfig& config, const TransferRequest& request
            : endpoint(config, host_of_domain(reference.domain), reference.path, false);
   out.push_back(std::move(own));
   for (auto& setup : out)
-    if (setup.host == host_of_domain(request.reference.domain)) setup.auth = request.auth_json;
+    if (setup.host == host_of_domain(request.reference.domain)) {
+      setup.auth = request.auth_json;
+      setup.insecure |= request.insecure;
+    }
   return {};
 }
 
@@ -137,6 +141,7 @@ Result<FetchSetup> push_endpoint(const FetchConfig& config, const TransferReques
   // A rule that leads elsewhere says nothing of how this host is spoken to.
   if (rule && rule->insecure && rule->location == rule->prefix) setup.insecure = true;
   setup.push = true;
+  setup.insecure |= request.insecure;
   setup.auth = request.auth_json;
   return setup;
 }

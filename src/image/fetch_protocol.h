@@ -10,6 +10,7 @@
 //   manifest      [0] pipe for the document                    GET by `reference` (tag or digest)
 //   head          -                                            HEAD of manifest `reference`
 //   tags          [0] pipe for the document                    GET tags/list
+//   referrers     [0] pipe for the document                    GET referrers of manifest `digest`, an index
 //   search        [0] pipe for the document                    GET `reference`: "/v1/search?q=..."
 //   blob          [0] pipe for the bytes as stored, [1] pipe for the decompressed tar (optional); with `offset` only
 //   the
@@ -18,6 +19,7 @@
 //   compress      [0] tar to read, [1] file for gzip           says `digest` and `size` of the result
 //   exists        -                                            HEAD of blob `digest`: `size`, or -1
 //   upload        [0] blob to read                             `digest`, `size`; `mount_from` tried first
+//   mount         -                                            blob `digest` from `mount_from`: `note` says whether
 //   put_manifest  [0] document to read                         `reference`, `media_type`
 #pragma once
 

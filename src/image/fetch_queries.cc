@@ -43,8 +43,8 @@ std::string host_of_server(const std::string& server) {
 
 class RemoteInspector {
  public:
-  RemoteInspector(FetchSession& session, const spec::Reference& reference, std::string& code)
-      : session_(session), reference_(reference), code_(code) {}
+  RemoteInspector(FetchSession& session, const spec::Reference& reference, bool wants_platforms, std::string& code)
+      : session_(session), reference_(reference), wants_platforms_(wants_platforms), code_(code) {}
 
   Result<RemoteImage> run() {
     std::string wanted = !reference_.digest.empty() ? reference_.digest
@@ -65,8 +65,13 @@ class RemoteInspector {
     } else {
       auto manifest = TRY_CTX(json::decode<spec::Manifest>(document.body), "manifest");
       out.descriptor.media_type = manifest.media_type;
-      TRY(check_manifest(manifest));
-      out.platforms.push_back(TRY(platform_of_config(manifest.config)));
+      out.descriptor.artifact_type = manifest.artifact_type;
+      bool is_image =
+          manifest.config.media_type == spec::kOciConfig || manifest.config.media_type == spec::kDockerConfig;
+      if (wants_platforms_ && is_image) {
+        TRY(check_manifest(manifest));
+        out.platforms.push_back(TRY(platform_of_config(manifest.config)));
+      }
     }
     if (out.descriptor.media_type.empty()) out.descriptor.media_type = document.reply.media_type;
     out.document = std::move(document.body);
@@ -91,6 +96,7 @@ class RemoteInspector {
 
   FetchSession& session_;
   const spec::Reference& reference_;
+  const bool wants_platforms_;
   std::string& code_;
 };
 
@@ -112,16 +118,30 @@ Result<std::string> check_login(const FetchConfig& config, const std::string& se
   return TRY(session->call(FetchJob{.kind = "login"}, {})).identity_token;
 }
 
-Result<RemoteImage> inspect_remote(const FetchConfig& config, const TransferRequest& request, std::string& code) {
+namespace {
+
+Result<RemoteImage> find_remote(const FetchConfig& config, const TransferRequest& request, bool wants_platforms,
+                                std::string& code) {
   TRY(check_request(request));
   auto endpoints = TRY(pull_endpoints(config, request));
   for (size_t i = 0;; ++i) {
     auto session = FetchSession::start(config, endpoints[i], request.cancel);
-    auto found = session ? RemoteInspector(**session, request.reference, code).run()
+    auto found = session ? RemoteInspector(**session, request.reference, wants_platforms, code).run()
                          : std::unexpected(std::move(session).error());
     if (found || i + 1 == endpoints.size()) return found;
     log_info("asking '%s': %s, trying the next place", endpoints[i].host.c_str(), found.error().message.c_str());
   }
+}
+
+}  // namespace
+
+Result<RemoteImage> inspect_remote(const FetchConfig& config, const TransferRequest& request, std::string& code) {
+  return find_remote(config, request, true, code);
+}
+
+Result<RemoteImage> fetch_remote_document(const FetchConfig& config, const TransferRequest& request,
+                                          std::string& code) {
+  return find_remote(config, request, false, code);
 }
 
 Result<std::vector<SearchHit>> search_registry(const FetchConfig& config, const std::string& term, int64_t limit,

@@ -19,11 +19,14 @@ Result<std::string> check_login(const FetchConfig& config, const std::string& se
 
 struct RemoteImage {
   spec::Descriptor descriptor;
-  std::vector<spec::Platform> platforms;
-  std::string document;  // the manifest or index as the registry has it
+  std::vector<spec::Platform> platforms;  // none of what is no image
+  std::string document;                   // the manifest or index as the registry has it
 };
 // By tag or digest. `code`, where the registry gave one, is its own word for the failure ("MANIFEST_UNKNOWN").
 Result<RemoteImage> inspect_remote(const FetchConfig& config, const TransferRequest& request, std::string& code);
+
+// Only the document and its descriptor, whatever it is a manifest of.
+Result<RemoteImage> fetch_remote_document(const FetchConfig& config, const TransferRequest& request, std::string& code);
 
 struct SearchHit {
   std::string name, description;

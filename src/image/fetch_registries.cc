@@ -215,6 +215,8 @@ Result<RegistriesConfig> parse_registries_conf(const std::string& text, const st
 Result<RegistriesConfig> load_registries_conf(const std::string& path) {
   RegistriesConfig out;
   if (sys::path_exists(path)) TRY(merge(out, TRY(sys::read_file(path, kMaxFile)), path));
+  std::string policy = path.substr(0, path.rfind('/') + 1) + "policy.json";
+  if (sys::path_exists(policy)) out.policy = TRY(parse_image_policy(TRY(sys::read_file(policy, kMaxFile)), policy));
   std::string directory = path + ".d";
   if (!sys::path_exists(directory)) return out;
   auto names = TRY(sys::list_dir(directory));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "image/image_policy.h"
 #include "spec/reference.h"
 
 namespace caisson::image {
@@ -31,6 +32,7 @@ struct RegistriesConfig {
   std::vector<RegistryRule> rules;
   std::vector<std::string> search;             // unqualified-search-registries
   std::map<std::string, std::string> aliases;  // short name -> name with a registry
+  ImagePolicy policy;                          // policy.json beside the file
 
   // The rule with the longest prefix of "host/path" (with ":tag" or "@digest" behind it), or nullptr.
   const RegistryRule* find(const spec::Reference& reference) const;
@@ -39,7 +41,7 @@ struct RegistriesConfig {
 // `name` is the file's, for messages. At most 1 MiB, 1000 rules, 100 mirrors each. kInvalid with line and key.
 Result<RegistriesConfig> parse_registries_conf(const std::string& text, const std::string& name);
 // `path` and, by name, <path>.d/*.conf, which replace rules of the same prefix, the search list and aliases. A file
-// that does not exist is an empty one.
+// that does not exist is an empty one. policy.json (image_policy.h) of the same directory belongs to it.
 Result<RegistriesConfig> load_registries_conf(const std::string& path);
 
 // What of `reference` ("host/path:tag") lies behind the rule's prefix: its location takes the prefix's place. Empty

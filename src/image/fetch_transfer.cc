@@ -22,6 +22,7 @@ namespace {
 constexpr size_t kMaxTagList = 8 << 20;
 constexpr size_t kMaxSearchAnswer = 2 << 20;
 constexpr size_t kMaxTags = 10'000;
+constexpr size_t kMaxReferrers = 10'000;
 constexpr int kMaxTagPages = 1000;
 constexpr int64_t kWorthwhile = 64 << 10;    // so many new bytes make a new start of a blob count as progress
 constexpr int64_t kMinBytesPerSecond = 128;  // below that a blob is not arriving
@@ -111,6 +112,36 @@ TransferResult<std::string> get_tags(registry::RegistryClient& client, const std
     std::move(page->tags.begin(), page->tags.end(), std::back_inserter(all.tags));
     if (all.tags.size() > kMaxTags || pages == kMaxTagPages)
       return failed(Error{ErrorKind::kInvalid, 0, format("repository has more than %zu tags", kMaxTags)});
+    request.target = next_page(**response);
+  }
+  return json::encode(all);
+}
+
+TransferResult<std::string> get_referrers(registry::RegistryClient& client, const std::string& repository,
+                                          const std::string& digest, RetryPolicy policy) {
+  spec::Index all;
+  all.media_type = spec::kOciIndex;
+  registry::RegistryRequest request;
+  request.target = "/v2/" + repository + "/referrers/" + digest;
+  request.headers.add("Accept", std::string(spec::kOciIndex));
+  for (int pages = 0; !request.target.empty(); ++pages) {
+    auto response = send_patiently(client, request, policy);
+    if (!response) return failed(std::move(response).error());
+    if ((*response)->status == 404 && pages == 0) {
+      (void)(*response)->read_all(kMaxErrorBody);
+      auto tagged = get_manifest(client, repository, "sha256-" + std::string(digest::hex_of(digest)), false, policy);
+      if (tagged) return std::move(tagged->body);
+      if (tagged.error().error.kind != ErrorKind::kNotFound) return std::unexpected(std::move(tagged).error());
+      break;
+    }
+    if ((*response)->status != 200) return failed_response(**response);
+    auto body = (*response)->read_all(kMaxManifestBytes);
+    if (!body) return failed(std::move(body).error());
+    auto page = json::decode<spec::Index>(*body);
+    if (!page) return failed(with_context(std::move(page).error(), "list of referrers").error());
+    std::move(page->manifests.begin(), page->manifests.end(), std::back_inserter(all.manifests));
+    if (all.manifests.size() > kMaxReferrers || pages == kMaxTagPages)
+      return failed(Error{ErrorKind::kInvalid, 0, format("manifest has more than %zu referrers", kMaxReferrers)});
     request.target = next_page(**response);
   }
   return json::encode(all);

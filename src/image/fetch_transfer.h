@@ -48,6 +48,10 @@ TransferResult<ManifestAnswer> get_manifest(registry::RegistryClient& client, co
 // {"tags": [...]} of all pages together.
 TransferResult<std::string> get_tags(registry::RegistryClient& client, const std::string& repository,
                                      RetryPolicy policy = {});
+// An index of the manifests whose subject is `digest`, all pages together; empty where there are none. Registries
+// without the referrers API keep it under the tag that the distribution specification has for that.
+TransferResult<std::string> get_referrers(registry::RegistryClient& client, const std::string& repository,
+                                          const std::string& digest, RetryPolicy policy = {});
 // Answer of a search index; `target` begins with /v1/search.
 TransferResult<std::string> get_search(registry::RegistryClient& client, const std::string& target,
                                        RetryPolicy policy = {});
@@ -90,6 +94,9 @@ struct UploadRequest {
 // it.
 TransferResult<bool> upload_blob(registry::RegistryClient& client, const UploadRequest& request,
                                  const std::function<void(int64_t)>& on_progress, RetryPolicy policy = {});
+// Only the mount, nothing is sent: false where the registry does not do it or the source may not be read.
+TransferResult<bool> mount_blob(registry::RegistryClient& client, const UploadRequest& request,
+                                RetryPolicy policy = {});
 // The digest under which the registry filed it, "" if it did not say.
 TransferResult<std::string> put_manifest(registry::RegistryClient& client, const std::string& repository,
                                          const std::string& reference, const std::string& media_type, std::string body,

@@ -188,4 +188,17 @@ TransferResult<bool> upload_blob(registry::RegistryClient& client, const UploadR
   return BlobUpload(client, upload, on_progress, policy).run();
 }
 
+TransferResult<bool> mount_blob(registry::RegistryClient& client, const UploadRequest& upload, RetryPolicy policy) {
+  auto begun = begin_upload(client, upload, true, policy);
+  if (!begun && begun.error().error.kind == ErrorKind::kDenied) return false;
+  if (!begun) return std::unexpected(std::move(begun).error());
+  if (begun->location.empty()) return true;
+  // The registry has opened an upload instead, which nobody will fill.
+  registry::RegistryRequest request;
+  request.method = "DELETE";
+  request.target = begun->location;
+  if (auto response = client.send(request)) (void)(*response)->read_all(kMaxErrorBody);
+  return false;
+}
+
 }  // namespace caisson::image

@@ -161,12 +161,14 @@ class Worker {
     if (job.kind == "manifest" && needs(1)) return manifest(job, fds[0].get());
     if (job.kind == "head") return head(job);
     if (job.kind == "tags" && needs(1)) return tags(fds[0].get());
+    if (job.kind == "referrers" && needs(1)) return referrers(job, fds[0].get());
     if (job.kind == "search" && needs(1)) return search(job, fds[0].get());
     if (job.kind == "blob" && needs(1)) return blob(job, fds);
     if (job.kind == "unpack" && needs(2)) return unpack(fds[0].get(), fds[1].get());
     if (job.kind == "compress" && needs(2)) return gzip(fds[0].get(), fds[1].get());
     if (job.kind == "exists") return exists(job);
     if (job.kind == "upload" && needs(1)) return upload(job, fds[0].get());
+    if (job.kind == "mount") return mount(job);
     if (job.kind == "put_manifest" && needs(1)) return put(job, fds[0].get());
     return failure(Error{ErrorKind::kInternal, 0, format("unknown job %s", quoted(job.kind).c_str())});
   }
@@ -206,6 +208,13 @@ class Worker {
 
   FetchReply tags(int out) {
     auto body = get_tags(*client_, repository_, retries_);
+    if (!body) return failure(body.error());
+    if (auto written = sys::write_all(out, *body); !written) return failure(written.error());
+    return success();
+  }
+
+  FetchReply referrers(const FetchJob& job, int out) {
+    auto body = get_referrers(*client_, repository_, job.digest, retries_);
     if (!body) return failure(body.error());
     if (auto written = sys::write_all(out, *body); !written) return failure(written.error());
     return success();
@@ -288,6 +297,15 @@ class Worker {
     };
     auto mounted =
         upload_blob(*client_, {repository_, job.digest, job.mount_from, blob, job.size}, on_progress, retries_);
+    if (!mounted) return failure(mounted.error());
+    FetchReply reply = success();
+    if (*mounted) reply.note = "mounted";
+    return reply;
+  }
+
+  FetchReply mount(const FetchJob& job) {
+    auto mounted =
+        mount_blob(*client_, {.repository = repository_, .digest = job.digest, .mount_from = job.mount_from}, retries_);
     if (!mounted) return failure(mounted.error());
     FetchReply reply = success();
     if (*mounted) reply.note = "mounted";

@@ -55,6 +55,7 @@ struct RemovedImage {
 struct RemoveOptions {
   bool force = false;
   bool prune_parents = true;  // ancestors without names go, too
+  bool untag_only = false;    // the name goes, with its repository's digests if it was the last; the image stays
 };
 // A container that runs from an image, and one that does not run; "" without one.
 struct ImageUsers {

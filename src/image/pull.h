@@ -18,6 +18,7 @@ struct TransferRequest {
   std::string auth_json;      // decoded X-Registry-Auth, "" for none
   std::string platform;       // pull: "linux/arm64/v8", "" for this machine
   const std::atomic<bool>* cancel = nullptr;  // set from another thread: the worker is killed within 50 ms
+  bool insecure = false;                      // plain http and any certificate are good enough for the user's registry
   bool is_short = false;  // the user's name had no registry: aliases and search list of registries.conf apply
 };
 

@@ -53,6 +53,12 @@ class Removal {
   Result<> run(const ImageIndex::Found& found, const std::string& text, const RemoveOptions& options) {
     const std::string id = found.image->image.id;
     changed.insert(id);
+    if (options.untag_only) {
+      if (found.name.empty())
+        return fail(ErrorKind::kInvalid, "'%s' is no name of image %s", text.c_str(), short_id(id).c_str());
+      untag_with_digests(found.name, id);
+      return {};
+    }
     bool lost_its_name = false;
     if (!found.name.empty() && !is_id_prefix(id, text)) {
       if (!options.force && is_single_reference(next.names_of(id)) && !user_of(id).empty())

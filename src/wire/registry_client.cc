@@ -45,6 +45,11 @@ class ConnectionPool {
   std::multimap<std::string, std::unique_ptr<Connection>> idle_;
 };
 
+// The peer said nothing at all; of one that said nothing that matters the connection has its own words.
+bool is_silence(const Error& error) {
+  return error.kind == ErrorKind::kTimeout && !error.message.starts_with("no end");
+}
+
 class PooledResponse : public RegistryResponse {
  public:
   PooledResponse(std::shared_ptr<ConnectionPool> pool, std::unique_ptr<Connection> client, int idle_timeout_s)
@@ -56,7 +61,7 @@ class PooledResponse : public RegistryResponse {
     if (!got) {
       client_.reset();
       Error error = std::move(got).error();
-      if (error.kind == ErrorKind::kTimeout) error.message = format("no data within %d s", idle_timeout_s_);
+      if (is_silence(error)) error.message = format("no data within %d s", idle_timeout_s_);
       return with_context(std::move(error), "reading \"" + url.text() + "\"");
     }
     size_t size = *got;
@@ -234,7 +239,7 @@ class HttpRegistryClient : public RegistryClient {
       }
       auto head = client->open(wire);
       if (!head && kept) continue;
-      if (!head && head.error().kind == ErrorKind::kTimeout)
+      if (!head && is_silence(head.error()))
         head.error().message = format("no data within %d s", options_.idle_timeout_s);
       if (!head) return exchange_error(request.method, url, std::move(head).error());
       auto response = std::make_unique<PooledResponse>(pool_, std::move(client), options_.idle_timeout_s);

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "sys/files.h"
@@ -49,15 +50,50 @@ std::string dial_reason(const Error& error) {
   return "connect: " + (error.err ? to_lower(errno_text(error.err)) : error.message);
 }
 
+// A peer that always sends something and never an end (a head byte by byte, interim answers, chunk extensions) is never
+// silent: what the caller waits for has to come within a time, too.
+class WatchedTransport : public http::Transport {
+ public:
+  WatchedTransport(std::unique_ptr<http::Transport> inner, int limit_s) : inner_(std::move(inner)), limit_s_(limit_s) {}
+  void begin() { begun_ns_ = monotonic_ns(); }
+  Result<size_t> read(std::span<char> buffer) override {
+    auto got = inner_->read(buffer);
+    if (got && monotonic_ns() - begun_ns_ > int64_t{limit_s_} * 1'000'000'000)
+      return fail(ErrorKind::kTimeout, "no end within %d s", limit_s_);
+    return got;
+  }
+  // An upload may take its time: the answer's begins with the last byte sent.
+  Result<> write(std::string_view data) override {
+    auto written = inner_->write(data);
+    begin();
+    return written;
+  }
+  int fd() const override { return inner_->fd(); }
+  UniqueFd release() override { return inner_->release(); }
+  std::string protocol() const override { return inner_->protocol(); }
+
+ private:
+  std::unique_ptr<http::Transport> inner_;
+  const int limit_s_;
+  int64_t begun_ns_ = 0;
+};
+
 class Http1Connection : public Connection {
  public:
-  Http1Connection(std::unique_ptr<http::Transport> transport, std::string host)
-      : client_(std::move(transport), std::move(host)) {}
-  Result<http::ClientResponse> open(const http::ClientRequest& request) override { return client_.open(request); }
-  Result<size_t> read(std::span<char> buffer) override { return client_.read(buffer); }
+  Http1Connection(std::unique_ptr<WatchedTransport> transport, std::string host)
+      : watch_(*transport), client_(std::move(transport), std::move(host)) {}
+  Result<http::ClientResponse> open(const http::ClientRequest& request) override {
+    watch_.begin();
+    return client_.open(request);
+  }
+  Result<size_t> read(std::span<char> buffer) override {
+    watch_.begin();
+    return client_.read(buffer);
+  }
   bool reusable() const override { return client_.reusable(); }
 
  private:
+  WatchedTransport& watch_;  // the client's own
   http::Client client_;
 };
 
@@ -104,8 +140,10 @@ class TlsDialer : public Dialer {
     setsockopt((*transport)->fd(), SOL_SOCKET, SO_SNDTIMEO, &idle, sizeof idle);
     if (proxy && url.secure) TRY(tunnel(**transport, *proxy, url));
     if (url.secure) transport = TRY(secure(std::move(*transport), url));
-    if ((*transport)->protocol() == "h2") return open_http2(std::move(*transport), url.host_header());
-    return std::make_unique<Http1Connection>(std::move(*transport), url.host_header());
+    if ((*transport)->protocol() == "h2")
+      return open_http2(std::move(*transport), url.host_header(), 2 * options_.idle_timeout_s);
+    auto watched = std::make_unique<WatchedTransport>(std::move(*transport), 2 * options_.idle_timeout_s);
+    return std::make_unique<Http1Connection>(std::move(watched), url.host_header());
   }
 
   AddressScope last_scope() const override { return scope_; }

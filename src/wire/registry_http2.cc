@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/clock.h"
 #include "base/text.h"
 
 namespace caisson::registry {
@@ -25,8 +26,8 @@ std::unexpected<Error> library_error(int code) {
 
 class Http2Connection : public Connection {
  public:
-  Http2Connection(std::unique_ptr<http::Transport> transport, std::string authority)
-      : transport_(std::move(transport)), authority_(std::move(authority)) {}
+  Http2Connection(std::unique_ptr<http::Transport> transport, std::string authority, int limit_s)
+      : transport_(std::move(transport)), authority_(std::move(authority)), limit_s_(limit_s) {}
 
   Result<> start() {
     nghttp2_session_callbacks* callbacks = nullptr;
@@ -94,6 +95,7 @@ class Http2Connection : public Connection {
     stream_ = nghttp2_submit_request(session_.get(), nullptr, raw.data(), raw.size(), has_body ? &provider : nullptr,
                                      nullptr);
     if (stream_ < 0) return broken(library_error(std::exchange(stream_, 1)).error());
+    begun_ns_ = monotonic_ns();
     while (!head_done_) {
       TRY(flush());
       if (upload_error_) return broken(*upload_error_);
@@ -105,6 +107,7 @@ class Http2Connection : public Connection {
   }
 
   Result<size_t> read(std::span<char> buffer) override {
+    begun_ns_ = monotonic_ns();
     while (used_ == body_.size()) {
       if (closed_ && close_code_ == NGHTTP2_NO_ERROR) return size_t{0};
       if (closed_) return broken(Error{ErrorKind::kUnavailable, 0, close_text()});
@@ -196,6 +199,7 @@ class Http2Connection : public Connection {
       memcpy(buffer, me.text_.data() + me.sent_, size);
     }
     me.sent_ += static_cast<int64_t>(size);
+    me.begun_ns_ = monotonic_ns();
     bool end = me.expected_ >= 0 ? me.sent_ >= me.expected_ : size == 0;
     if (size == 0 && !end) {
       me.upload_error_ = Error{ErrorKind::kInvalid, 0, "http2: the request body is not of the announced size"};
@@ -226,6 +230,9 @@ class Http2Connection : public Connection {
     if (*got == 0) return broken(Error{ErrorKind::kUnavailable, 0, "http2: the connection ended inside an answer"});
     ssize_t used = nghttp2_session_mem_recv(session_.get(), reinterpret_cast<const uint8_t*>(buffer), *got);
     if (used < 0) return broken(library_error(static_cast<int>(used)).error());
+    bool is_here = head_done_ && (used_ < body_.size() || closed_);
+    if (!is_here && monotonic_ns() - begun_ns_ > int64_t{limit_s_} * 1'000'000'000)
+      return broken(Error{ErrorKind::kTimeout, 0, format("no end within %d s", limit_s_)});
     return {};
   }
 
@@ -237,6 +244,8 @@ class Http2Connection : public Connection {
 
   std::unique_ptr<http::Transport> transport_;
   std::string authority_;
+  const int limit_s_;
+  int64_t begun_ns_ = 0;  // when the caller began to wait, or gave something of its body
   std::unique_ptr<nghttp2_session, FreeSession> session_;
   int32_t stream_ = 0;
   http::ClientResponse head_;
@@ -253,8 +262,9 @@ class Http2Connection : public Connection {
 
 }  // namespace
 
-Result<std::unique_ptr<Connection>> open_http2(std::unique_ptr<http::Transport> transport, std::string authority) {
-  auto connection = std::make_unique<Http2Connection>(std::move(transport), std::move(authority));
+Result<std::unique_ptr<Connection>> open_http2(std::unique_ptr<http::Transport> transport, std::string authority,
+                                               int limit_s) {
+  auto connection = std::make_unique<Http2Connection>(std::move(transport), std::move(authority), limit_s);
   TRY(connection->start());
   return connection;
 }

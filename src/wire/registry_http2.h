@@ -12,7 +12,9 @@
 
 namespace caisson::registry {
 
-// Over a transport whose TLS agreed on "h2". Reads at most 1 MiB ahead of the caller.
-Result<std::unique_ptr<Connection>> open_http2(std::unique_ptr<http::Transport> transport, std::string authority);
+// Over a transport whose TLS agreed on "h2". Reads at most 1 MiB ahead of the caller. A head, or the next byte of a
+// body, that has not come after `limit_s` is a kTimeout, whatever frames came instead.
+Result<std::unique_ptr<Connection>> open_http2(std::unique_ptr<http::Transport> transport, std::string authority,
+                                               int limit_s);
 
 }  // namespace caisson::registry

@@ -155,6 +155,11 @@ def test_manifests_without_end(lied_to, repository, text):
     ("trickled-manifest/x", 500, f"no end within {2 * SECONDS} s"),
     ("stalled-layer/x", 200, f"no data within {SECONDS} s"),
     ("trickled-layer/x", 200, f"bytes in {SECONDS} s"),
+    # Never silent, and never done.
+    ("trickled-head/x", 500, f"no end within {2 * SECONDS} s"),
+    ("interim/x", 500, f"no end within {2 * SECONDS} s"),
+    ("interim-flood/x", 500, f"no end within {2 * SECONDS} s"),
+    ("chunk-extension/x", 500, f"no end within {2 * SECONDS} s"),
 ])
 def test_a_slow_registry(kept_waiting, repository, status, text):
     kept_waiting(repository, status, text)
@@ -165,6 +170,7 @@ def test_a_slow_registry(kept_waiting, repository, status, text):
     ("redirect-file/x", "refusing redirect to 'file:///etc/passwd'"),
     ("hang-up/x", "the connection was closed before an answer came"),
     ("garbage/x", "malformed"),
+    ("endless-head/x", "head"),
 ])
 def test_answers_that_lead_nowhere(lied_to, repository, text):
     lied_to(repository, 500, text)

@@ -3,6 +3,7 @@
 HTTP/2. The registries are Debian's docker-registry and tests/harness/lying_registry.py."""
 import json
 import os
+import signal
 import subprocess
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from conftest import make_client
 from harness.certs import Authority
 from harness.lying_registry import LyingRegistry
-from harness.shell import TREE, run, wait_for
+from harness.shell import IMAGES, TREE, run, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -321,3 +322,41 @@ def test_http2(own_engine, client_of, scratch, netns, authority, far, registry, 
         finally:
             server.terminate()
             server.wait(20)
+
+
+# --- policy.json ---
+
+POLICY = {"default": [{"type": "reject"}], "transports": {
+    "docker": {"127.0.0.1:5086/good": [{"type": "insecureAcceptAnything"}], "127.0.0.1:5086/signed": [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"}]}}}
+
+
+def test_image_policy(own_engine, client_of, odd):
+    """policy.json beside registries.conf says what may be brought in; it is read again with it."""
+    assert odd.address == "127.0.0.1:5086"
+    engine = other_engine(own_engine)
+    policy = engine.root + "/policy.json"
+    with open(policy, "w", encoding="ascii") as file:
+        json.dump(POLICY, file)
+    engine.start()
+    client = client_of(engine)
+    client("pull", odd.address + "/good/allowed:1")
+    assert f"the image policy rejects '{odd.address}/other/x:1'" in client("pull", odd.address + "/other/x:1", rc=1).err
+    assert "demands a signature (signedBy)" in client("pull", odd.address + "/signed/x:1", rc=1).err
+    assert "the image policy rejects images from archives" in client("load", "-i", IMAGES + "/busybox.tar", rc=1).err
+    assert not odd.requests("/v2/other/") and not odd.requests("/v2/signed/"), "asked for what may not be had"
+    with open(policy + ".new", "w", encoding="ascii") as file:
+        json.dump({"default": [{"type": "insecureAcceptAnything"}]}, file)
+    os.rename(policy + ".new", policy)
+    os.kill(engine.process.pid, signal.SIGHUP)
+    wait_for(lambda: client("load", "-i", IMAGES + "/busybox.tar", rc=None).rc == 0, "the policy is read again")
+    client("pull", odd.address + "/good/allowed:1")
+
+
+def test_an_image_policy_with_a_mistake(own_engine):
+    """Nothing is let in by a typing error: the engine does not start."""
+    engine = other_engine(own_engine)
+    with open(engine.root + "/policy.json", "w", encoding="ascii") as file:
+        file.write('{"default": [{"type": "rejects"}]}')
+    with pytest.raises(AssertionError):
+        engine.start()
+    assert "unknown requirement 'rejects'" in engine.log()

@@ -64,6 +64,16 @@ class Handler(BaseHTTPRequestHandler):
             pass
         self.close_connection = True
 
+    def trickle(self, piece, pause=0.1):
+        """The same again and again, until the other side gives up."""
+        self.close_connection = True
+        try:
+            while True:
+                self.wfile.write(piece)
+                time.sleep(pause)
+        except OSError:
+            pass
+
     def endless(self, chunked=False):
         self.send_response(200)
         self.send_header("Content-Type", "application/vnd.oci.image.manifest.v1+json")
@@ -227,6 +237,19 @@ class Handler(BaseHTTPRequestHandler):
                     time.sleep(0.2)
             except OSError:
                 return None
+        if kind == "trickled-head":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            return self.trickle(b"x")
+        if kind == "interim":
+            return self.trickle(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        if kind == "interim-flood":
+            return self.trickle(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000, pause=0)
+        if kind == "endless-head":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            return self.trickle(b"X-More: and more\r\n" * 1000, pause=0)
+        if kind == "chunk-extension":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;")
+            return self.trickle(b"x")
         if kind == "hang-up":
             return self.hang_up()
         if kind == "garbage":

@@ -41,7 +41,8 @@ STATUSES = {
 # Ours beside Docker's: (method, path as a regular expression).
 OWN_ROUTES = {
     ("DELETE", "/containers/[^/]+/logs"),
-    ("GET", "/distribution/.+/manifest"),
+    ("GET", "/distribution/.+/(manifest|blob|referrers)"), ("PUT", "/distribution/.+/(manifest|blob)"), ("POST", "/distribution/.+/blob"),
+    ("POST", "/images/.+/untag"), ("GET", "/images/.+/changes"),
     ("POST", "/caisson/check"), ("GET", "/caisson/prunable"), ("GET", "/caisson/image-gc"), ("POST", "/caisson/image-gc"),
     ("GET", "/caisson/registry"), ("POST", "/caisson/registry"), ("DELETE", "/caisson/registry"), ("POST", "/caisson/registry/prune"),
 }
