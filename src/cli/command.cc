@@ -31,7 +31,8 @@ void App::complain(std::string_view text) {
 std::vector<std::string> command_names(const Command& command) { return split(command.names, ';'); }
 
 std::span<const Group> command_groups() {
-  static constexpr Group kGroups[] = {{"container", "Manage containers"},
+  static constexpr Group kGroups[] = {{"artifact", "Manage files in registries that are no image"},
+                                      {"container", "Manage containers"},
                                       {"context", "Manage contexts"},
                                       {"image", "Manage images"},
                                       {"manifest", "Manage image manifests and manifest lists"},
@@ -45,11 +46,12 @@ std::span<const Group> command_groups() {
 
 std::span<const std::span<const Command>> command_tables() {
   static const std::span<const Command> kTables[] = {
-      run_commands(),      list_commands(),     lifecycle_commands(), stream_commands(),    exec_commands(),
-      file_commands(),     stats_commands(),    update_commands(),    prune_commands(),     volume_commands(),
-      secret_commands(),   commit_commands(),   clone_commands(),     inspect_commands(),   image_commands(),
-      transfer_commands(), registry_commands(), system_commands(),    events_commands(),    disk_usage_commands(),
-      context_commands(),  store_commands(),    network_commands(),   image_host_commands()};
+      run_commands(),      list_commands(),     lifecycle_commands(),   stream_commands(),      exec_commands(),
+      file_commands(),     stats_commands(),    update_commands(),      prune_commands(),       volume_commands(),
+      secret_commands(),   commit_commands(),   clone_commands(),       inspect_commands(),     image_commands(),
+      manifest_commands(), artifact_commands(), auto_update_commands(), image_layer_commands(), transfer_commands(),
+      registry_commands(), system_commands(),   events_commands(),      disk_usage_commands(),  context_commands(),
+      store_commands(),    network_commands(),  image_host_commands()};
   return kTables;
 }
 
