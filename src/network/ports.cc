@@ -102,6 +102,7 @@ struct PortTable::State {
   struct Entry {
     IpAddress address;
     uint16_t last = 0;
+    std::string owner;
     std::vector<UniqueFd> guards;
   };
   mutable std::mutex mutex;
@@ -112,20 +113,22 @@ struct PortTable::State {
   std::optional<PortRange> range;
   size_t count = 0;
 
-  bool is_free(const PublishedPort& port) const {
+  const Entry* holder_of(const PublishedPort& port) const {
     auto found = taken.find(port.protocol);
-    if (found == taken.end()) return true;
+    if (found == taken.end()) return nullptr;
     uint16_t lowest = port.host_port > longest ? static_cast<uint16_t>(port.host_port - longest) : 0;
     for (auto at = found->second.lower_bound(lowest); at != found->second.end() && at->first <= port.last_host_port();
          ++at) {
       const Entry& entry = at->second;
       if (entry.last < port.host_port || entry.address.v6 != port.host_address.v6) continue;
-      if (entry.address == port.host_address || entry.address.is_any() || port.host_address.is_any()) return false;
+      if (entry.address == port.host_address || entry.address.is_any() || port.host_address.is_any()) return &entry;
     }
-    return true;
+    return nullptr;
   }
-  void add(const PublishedPort& port, std::vector<UniqueFd> guards) {
-    taken[port.protocol].emplace(port.host_port, Entry{port.host_address, port.last_host_port(), std::move(guards)});
+  bool is_free(const PublishedPort& port) const { return !holder_of(port); }
+  void add(const PublishedPort& port, const std::string& owner, std::vector<UniqueFd> guards) {
+    taken[port.protocol].emplace(port.host_port,
+                                 Entry{port.host_address, port.last_host_port(), owner, std::move(guards)});
     longest = std::max(longest, port.count);
     count += port.count;
   }
@@ -140,11 +143,31 @@ struct PortTable::State {
       return;
     }
   }
-  Result<> take_given(const PublishedPort& port);
-  Result<> take_chosen(std::vector<PublishedPort>& ports, size_t first, size_t end);
+  Result<> take(std::vector<PublishedPort>& ports, const std::string& owner, std::string* holder);
+  Result<> take_given(const PublishedPort& port, const std::string& owner, std::string* holder);
+  Result<> take_chosen(std::vector<PublishedPort>& ports, size_t first, size_t end, const std::string& owner);
 };
 
 namespace {
+
+// " by nginx (pid 123)" of the first one that can be found on one of the ports.
+std::string name_of_host_program(const std::vector<PublishedPort>& ports) {
+  uint32_t inode = 0;
+  for (const auto& port : ports)
+    for (bool v6 : {port.host_address.v6, !port.host_address.v6}) {
+      auto is_there = [&](const sys::BoundSocket& socket) {
+        if (inode || port.routed || socket.port < port.host_port || socket.port > port.last_host_port()) return;
+        bool meets = socket.address.is_any() || port.host_address.is_any() || socket.address == port.host_address;
+        if (meets) inode = socket.inode;
+      };
+      auto listed = sys::list_bound_sockets(port.protocol, v6, is_there);
+      if (!listed) return "";
+      if (!inode) continue;
+      auto program = sys::program_with_socket(inode);
+      return program.empty() ? "" : " by " + program;
+    }
+  return "";
+}
 
 // Nothing of the host's is bound to one of the ports.
 Result<> check_unbound(const PublishedPort& port) {
@@ -186,14 +209,18 @@ Result<std::vector<UniqueFd>> open_guards(const PublishedPort& port) {
 }  // namespace
 
 // Binding a socket takes microseconds and never waits, so it is done under the lock.
-Result<> PortTable::State::take_given(const PublishedPort& port) {
-  if (!is_free(port)) return already_allocated(port);
-  add(port, TRY(open_guards(port)));
+Result<> PortTable::State::take_given(const PublishedPort& port, const std::string& owner, std::string* holder) {
+  if (const Entry* entry = holder_of(port)) {
+    if (holder) *holder = entry->owner;
+    return already_allocated(port);
+  }
+  add(port, owner, TRY(open_guards(port)));
   return {};
 }
 
 // The same port for all of them.
-Result<> PortTable::State::take_chosen(std::vector<PublishedPort>& ports, size_t first, size_t end) {
+Result<> PortTable::State::take_chosen(std::vector<PublishedPort>& ports, size_t first, size_t end,
+                                       const std::string& owner) {
   if (!range) range = local_port_range();
   uint32_t span = uint32_t{range->last} - range->first + 1;
   uint16_t& last = cursor[ports[first].protocol];
@@ -210,40 +237,48 @@ Result<> PortTable::State::take_chosen(std::vector<PublishedPort>& ports, size_t
       guards.push_back(TRY(std::move(opened)));
     }
     if (at < end) continue;
-    for (at = first; at < end; ++at) add(ports[at], std::move(guards[at - first]));
+    for (at = first; at < end; ++at) add(ports[at], owner, std::move(guards[at - first]));
     return {};
   }
   return fail(ErrorKind::kExhausted, "no free host port between %u and %u", range->first, range->last);
 }
 
+Result<> PortTable::State::take(std::vector<PublishedPort>& ports, const std::string& owner, std::string* holder) {
+  std::lock_guard lock(mutex);
+  size_t end = 0;
+  for (size_t i = 0; i < ports.size(); i = end) {
+    end = i + 1;
+    if (ports[i].routed) continue;
+    Result<> got;
+    if (ports[i].host_port) {
+      got = take_given(ports[i], owner, holder);
+    } else {
+      while (end < ports.size() && ports[end].same_as_before) ++end;
+      got = take_chosen(ports, i, end, owner);
+    }
+    if (got) continue;
+    for (size_t done = 0; done < i; ++done)
+      if (!ports[done].routed) remove(ports[done]);
+    return got;
+  }
+  return {};
+}
+
 PortTable::PortTable() : state_(std::make_unique<State>()) {}
 PortTable::~PortTable() = default;
 
-Result<> PortTable::take(std::vector<PublishedPort>& ports) {
-  std::lock_guard lock(state_->mutex);
+Result<> PortTable::take(std::vector<PublishedPort>& ports, const std::string& owner, std::string* holder) {
   std::vector<PublishedPort> wanted = ports;
-  size_t end = 0;
-  for (size_t i = 0; i < wanted.size(); i = end) {
-    end = i + 1;
-    if (wanted[i].routed) continue;
-    Result<> taken;
-    if (wanted[i].host_port) {
-      taken = state_->take_given(wanted[i]);
-    } else {
-      while (end < wanted.size() && wanted[end].same_as_before) ++end;
-      taken = state_->take_chosen(wanted, i, end);
-    }
-    if (taken) continue;
-    for (size_t done = 0; done < i; ++done)
-      if (!wanted[done].routed) state_->remove(wanted[done]);
-    return taken;
-  }
+  auto taken = state_->take(wanted, owner, holder);
+  // Without the lock, others go on meanwhile.
+  if (!taken && taken.error().err == EADDRINUSE) taken.error().message += name_of_host_program(wanted);
+  if (!taken) return taken;
   for (auto& port : wanted) port.same_as_before = false;  // said what it had to say
   ports = std::move(wanted);
   return {};
 }
 
-Result<> PortTable::take_back(const std::vector<PublishedPort>& ports) {
+Result<> PortTable::take_back(const std::vector<PublishedPort>& ports, const std::string& owner) {
   std::lock_guard lock(state_->mutex);
   for (size_t i = 0; i < ports.size(); ++i) {
     if (ports[i].routed) continue;
@@ -258,7 +293,7 @@ Result<> PortTable::take_back(const std::vector<PublishedPort>& ports) {
       log_debug("%s, ignoring", guards.error().message.c_str());
     else if (!guards)
       log_warn("%s, ignoring", guards.error().message.c_str());
-    state_->add(ports[i], guards ? std::move(*guards) : std::vector<UniqueFd>());
+    state_->add(ports[i], owner, guards ? std::move(*guards) : std::vector<UniqueFd>());
   }
   return {};
 }

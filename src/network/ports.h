@@ -20,13 +20,13 @@ class PortTable {
   ~PortTable();
 
   // Takes every port, all or none; a host_port of 0 is replaced by a free one from the kernel's local
-  // port range, in order. Routed ones are passed over. kConflict with Docker's texts: taken by an endpoint, or by a
-  // host process. Ranges of more than 64 ports have no guards: a host process that binds one of them later is not
-  // hindered, and not reached.
-  Result<> take(std::vector<PublishedPort>& ports);
+  // port range, in order. Routed ones are passed over. kConflict with Docker's texts: taken by an endpoint, whose
+  // owner is left in `holder`, or by a host process, which is named where it can be found. Ranges of more than 64 ports
+  // have no guards: a host process that binds one of them later is not hindered, and not reached.
+  Result<> take(std::vector<PublishedPort>& ports, const std::string& owner = "", std::string* holder = nullptr);
   // The same for ports that were published before; one that a host process has taken meanwhile is
   // kept without a guard (the DNAT rule has precedence), which is logged.
-  Result<> take_back(const std::vector<PublishedPort>& ports);
+  Result<> take_back(const std::vector<PublishedPort>& ports, const std::string& owner = "");
   void release(const std::vector<PublishedPort>& ports);
   size_t size() const;
   // Copies of its guards, one a port in order; none for what has none.
