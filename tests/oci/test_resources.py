@@ -274,17 +274,18 @@ def test_value_bad(oci, key, value, word):
 
 EXTRA = """
 import os, subprocess, sys
-controllers = sys.argv[1].split(","); argv = sys.argv[2:]
+controllers = sys.argv[1].split(" "); argv = sys.argv[2:]
 for name in controllers:
     path = "/sys/fs/cgroup/" + name
     os.makedirs(path, exist_ok=True)
-    subprocess.run(["mount", "-t", "cgroup", "-o", name, "cgroup", path], check=True)
+    if subprocess.run(["mount", "-t", "cgroup", "-o", name, "cgroup", path]).returncode:
+        sys.exit(os.rmdir(path))
 os.execvp(argv[0], argv)
 """
 
 
 class with_controllers:
-    """Runs the runtime where further controllers are mounted."""
+    """Runs the runtime where further controllers are mounted; "a,b" is one hierarchy of both."""
 
     def __init__(self, oci, *names):
         self.oci, self.names = oci, names
@@ -294,10 +295,10 @@ class with_controllers:
             pytest.skip("already in a mount namespace of its own")
         with open("/proc/cgroups", encoding="ascii") as file:
             known = {line.split()[0]: line.split()[1] for line in file if line[0] != "#"}
-        for name in self.names:
+        for name in ",".join(self.names).split(","):
             if name in V1 or name not in known:
                 pytest.skip(f"the kernel has no free controller '{name}'")
-        self.space = subprocess.Popen(["unshare", "--mount", "--propagation", "private", sys.executable, "-c", EXTRA, ",".join(self.names), "sleep", "999"])
+        self.space = subprocess.Popen(["unshare", "--mount", "--propagation", "private", sys.executable, "-c", EXTRA, " ".join(self.names), "sleep", "999"])
         self.oci.machine.popens[self.space.pid] = self.space
         for _ in range(500):
             with open(f"/proc/{self.space.pid}/cmdline", "rb") as file:
@@ -316,6 +317,7 @@ class with_controllers:
 
     def __exit__(self, *unused):
         self.oci.delete_all()
+        self.oci.machine.reap()  # what is not buried holds its group
         for name in self.names:
             top = f"/proc/{self.space.pid}/root/sys/fs/cgroup/{name}{self.oci.machine.parent}"
             for folder, _, _ in os.walk(top, topdown=False):
@@ -324,9 +326,10 @@ class with_controllers:
                 except OSError:
                     pass
             # A hierarchy whose groups are not quite gone outlives its mount: it is mounted again until it goes.
-            line = f"""cd /; for i in 1 2 3 4 5 6 7 8 9; do umount /sys/fs/cgroup/{name}; sleep 0.05; grep -q '^{name}.0' /proc/cgroups && break
-                       mount -t cgroup -o {name} cgroup /sys/fs/cgroup/{name}; done"""
-            subprocess.run(["nsenter", f"--mount=/proc/{self.space.pid}/ns/mnt", "sh", "-c", line.replace(".0'", "[[:space:]]0'")], check=False)
+            free = f"grep -q '^{name.split(',')[0]}[[:space:]]0' /proc/cgroups"
+            line = f"""cd /; for i in 1 2 3 4 5; do umount /sys/fs/cgroup/{name}; for j in 1 2 3 4 5 6; do {free} && exit; sleep 0.1; done
+                       mount -t cgroup -o {name} cgroup /sys/fs/cgroup/{name}; done; umount /sys/fs/cgroup/{name}"""
+            subprocess.run(["nsenter", f"--mount=/proc/{self.space.pid}/ns/mnt", "sh", "-c", line], check=False)
             subprocess.run(["rmdir", f"/sys/fs/cgroup/{name}"], check=False)
         self.space.kill()
         self.space.wait()
@@ -338,6 +341,20 @@ def page_sizes():
         return [int(n.split("-")[1][:-2]) for n in os.listdir("/sys/kernel/mm/hugepages")]
     except OSError:
         return []
+
+
+def test_controllers_that_share_a_hierarchy(oci):
+    """As most machines mount cpu,cpuacct: one directory, and a link for each name in the container."""
+    if 2048 not in page_sizes():
+        pytest.skip("the kernel has no huge pages of 2 MB")
+    mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid", "noexec", "nodev"]}
+    with with_controllers(oci, "hugetlb,perf_event") as view:
+        out = oci.out("cd /sys/fs/cgroup; readlink hugetlb; readlink perf_event; cat hugetlb/hugetlb.2MB.limit_in_bytes; grep hugetlb /proc/self/cgroup",
+                      {"linux.resources.hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}]},
+                      mounts=[{"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]}, mount]).splitlines()
+        assert out[:3] == ["hugetlb,perf_event", "hugetlb,perf_event", "4194304"] and out[3].split(":")[2].startswith(oci.machine.parent)
+        box = oci.start()
+        assert view.read(f"hugetlb,perf_event{oci.machine.parent}/{box.id}/cgroup.procs").split() == [str(box.pid)]
 
 
 def test_hugepage_limits(oci):
