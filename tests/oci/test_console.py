@@ -6,7 +6,9 @@ import os
 import select
 import socket
 import struct
+import subprocess
 import termios
+import threading
 import time
 
 import pytest
@@ -220,3 +222,27 @@ def test_output_before_the_end_is_not_lost(oci):
         oci.machine.popens[terminal.process.pid] = terminal.process
         terminal.expect("the end", 20)
         assert terminal.wait() == 0
+
+
+def test_input_that_is_not_read_holds_up_no_output(oci):
+    """Both sides have more to say than the terminal holds, and the program says all of it first."""
+    if not oci.ours:
+        pytest.skip("the references want a terminal of their own")
+    box = oci.start()
+    line = "stty raw -echo; echo ready; head -c 400000 /dev/zero | tr '\\0' x; head -c 300000 | wc -c; echo end"
+    child = oci.popen("exec", "-t", box.id, "sh", "-c", line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    watchdog = threading.Timer(60, child.kill)
+    watchdog.start()
+    try:
+        while b"ready" not in child.stdout.readline():
+            assert child.poll() is None
+        writer = threading.Thread(target=lambda: child.stdin.write(b"y" * 300000))
+        writer.start()
+        out = child.stdout.read()
+        writer.join()
+    finally:
+        watchdog.cancel()
+        child.kill()
+        child.communicate()
+        oci.machine.popens.pop(child.pid)
+    assert out.count(b"x") == 400000 and out.split(b"x")[-1].split() == [b"300000", b"end"]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The life of a foreground container: terminal, signals, exit status. One poll loop.
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
 
 #include "commands.h"
 #include "sys/files.h"
@@ -53,6 +55,27 @@ bool copy(int from, int to) {
   return sys::write_all(to, {buffer, static_cast<size_t>(got)}).has_value();
 }
 
+// What is typed while the container does not read waits here, and no more is taken: its output goes on.
+class Typed {
+ public:
+  bool waiting() const { return !bytes_.empty(); }
+  // False at the end.
+  bool take(int from) {
+    char buffer[16384];
+    ssize_t got = read(from, buffer, sizeof buffer);
+    if (got > 0) bytes_.assign(buffer, static_cast<size_t>(got));
+    return got > 0 || (got < 0 && (errno == EINTR || errno == EAGAIN));
+  }
+  void give(int to) {
+    ssize_t put = write(to, bytes_.data(), bytes_.size());
+    if (put > 0) bytes_.erase(0, static_cast<size_t>(put));
+    if (put < 0 && errno != EINTR && errno != EAGAIN) bytes_.clear();
+  }
+
+ private:
+  std::string bytes_;
+};
+
 void drain(int master) {
   pollfd ready{master, POLLIN, 0};
   while (poll(&ready, 1, 0) > 0 && (ready.revents & POLLIN) && copy(master, 1)) {
@@ -89,17 +112,19 @@ Result<int> stay_in_foreground(runtime::Started& started, bool subreaper) {
   if (master >= 0) {
     raw.emplace();
     copy_size(master);
+    if (fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK) < 0) return fail_errno("fcntl");
   }
   sigset_t all = held_signals();
   sigprocmask(SIG_BLOCK, &all, nullptr);
   UniqueFd signals(signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals) return fail_errno("signalfd");
 
-  pollfd fds[] = {{started.pidfd.get(), POLLIN, 0},
-                  {signals.get(), POLLIN, 0},
-                  {master, POLLIN, 0},
-                  {master >= 0 ? 0 : -1, POLLIN, 0}};
+  pollfd fds[] = {{started.pidfd.get(), POLLIN, 0}, {signals.get(), POLLIN, 0}, {master, POLLIN, 0}, {-1, POLLIN, 0}};
+  Typed typed;
+  bool more_typed = master >= 0;
   for (;;) {
+    fds[2].events = typed.waiting() ? POLLIN | POLLOUT : POLLIN;
+    fds[3].fd = more_typed && !typed.waiting() ? 0 : -1;
     if (poll(fds, 4, -1) < 0) {
       if (errno == EINTR) continue;
       return fail_errno("poll");
@@ -116,8 +141,12 @@ Result<int> stay_in_foreground(runtime::Started& started, bool subreaper) {
           (void)sys::signal_pidfd(started.pidfd.get(), number);
       }
     }
-    if (fds[2].revents && !copy(master, 1)) fds[2].fd = -1;
-    if (fds[3].revents && !copy(0, master)) fds[3].fd = -1;
+    if (fds[2].revents && !copy(master, 1)) {
+      fds[2].fd = -1;
+      more_typed = false;
+    }
+    if (fds[3].fd >= 0 && fds[3].revents) more_typed = typed.take(0);
+    if (typed.waiting()) typed.give(master);
     if (fds[0].revents) break;
   }
   if (master >= 0) drain(master);
