@@ -23,6 +23,7 @@
 #include "runtime/process_checks.h"
 #include "runtime/seccomp_listener.h"
 #include "sys/container_clone.h"
+#include "sys/exec_state.h"
 #include "sys/files.h"
 #include "sys/mount.h"
 #include "sys/unix_socket.h"
@@ -132,8 +133,14 @@ Result<> run_runtime_hooks(const Plan& plan, pid_t pid) {
 Result<Reached> follow_child(Launch& launch, const Plan* plan) {
   for (;;) {
     Reply reply = TRY(next_message(launch.sync.get()));
-    // The socket closes on exec; or with the process, which the caller will notice by its pidfd.
-    if (reply.closed) return Reached::kExecuted;
+    // The socket closes on exec; or with the process. Should that not be told apart yet, its end will tell.
+    if (reply.closed) {
+      if (launch.child.pid > 0)
+        if (auto signal = sys::died_before_exec(launch.child))
+          return fail(ErrorKind::kInternal, "the container's %sprocess died during set-up: signal %d",
+                      plan ? "first " : "", *signal);
+      return Reached::kExecuted;
+    }
     switch (reply.message.kind) {
       case ChildMessage::Kind::kReady: return Reached::kReady;
       case ChildMessage::Kind::kError: return std::unexpected(child_error(reply.message));

@@ -155,6 +155,15 @@ def test_memory_limit_is_felt(oci):
     assert "illed" in done.err or done.rc == 137 or "out of memory" in done.err.lower()
 
 
+@pytest.mark.parametrize("flags", [[], ["--keep"]])
+def test_memory_limit_too_small_to_begin(oci, flags):
+    """Nothing can run in one page: what the kernel kills before the program is there has not been a container."""
+    needs("memory")
+    done = oci.run("true", {"linux.resources.memory": {"limit": 4096, "swap": 4096}}, rc=1, flags=flags if oci.machine.name != "crun" else [])
+    oci.refused(done, "memory|died during set-up: signal 9")
+    assert not os.path.exists(f"{oci.root}/{oci.ids[-1]}")
+
+
 @pytest.mark.reference_lacks("checkBeforeUpdate is of runtime-spec 1.1, later than these releases")
 def test_memory_check_before_update(oci):
     """A limit below what is in use is refused when it is asked for."""

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "commands.h"
+#include "sys/exec_state.h"
 #include "sys/files.h"
 #include "sys/process.h"
 
@@ -150,7 +151,11 @@ Result<int> stay_in_foreground(runtime::Started& started, bool subreaper) {
     if (fds[0].revents) break;
   }
   if (master >= 0) drain(master);
-  return sys::wait_child(sys::Child{started.pid, std::move(started.pidfd)});
+  sys::Child child{started.pid, std::move(started.pidfd)};
+  auto signal = sys::died_before_exec(child);
+  int status = TRY(sys::wait_child(child));
+  if (signal) return fail(ErrorKind::kInternal, "the container's process died during set-up: signal %d", *signal);
+  return status;
 }
 
 }  // namespace caisson::oci
