@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a container can see and do of the host, from the first one on."""
+import ctypes
 import os
+import platform
+import subprocess
 
 import pytest
 
-from harness.container import pid_of, proc_status
+from harness.container import inspect, pid_of, proc_status
+from harness.shell import wait_for
 
 DEFAULT_CAPS = "00000000a80425fb"
+KEYCTL = 250 if platform.machine() == "x86_64" else 219
+TELL = f'print syscall({KEYCTL}, 0, -3, 0), "\\n"'
 
 
 def shell(cli, script, *flags, rc=0):
@@ -117,3 +123,63 @@ def test_isolation_privileged(cli):
 def test_isolation_root_directories_of_the_engine_are_closed(engine):
     for folder in (engine.data_root, engine.exec_root):
         assert os.stat(folder).st_mode & 0o007 in (0, 1), folder
+
+
+def test_isolation_one_object_owns_all(cli):
+    """A container has users, files, processes and an address of its own, and one object of the host tells of all."""
+    ident = cli.out("run", "-d", "--name", "jail", "busybox", "sleep", "99")
+    assert cli.out("exec", ident, "sh", "-c", "id -u; id -un").split() == ["0", "root"]
+    shown = cli.out("exec", ident, "ps", "-o", "pid,args").splitlines()[1:]
+    assert len(shown) == 2 and shown[0].split() == ["1", "sleep", "99"]
+    assert set(cli.out("exec", ident, "ls", "/sys/class/net").split()) == {"lo", "eth0"}
+    told = inspect(cli, ident)
+    address = told["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+    assert f" {address}/" in cli.out("exec", ident, "ip", "addr", "show", "eth0")
+    assert told["Name"] == "/jail" and told["State"]["Running"] and told["GraphDriver"]["Data"]
+    root = os.stat(f"/proc/{told['State']['Pid']}/root")
+    assert (root.st_dev, root.st_ino) != (os.stat("/").st_dev, os.stat("/").st_ino)
+
+
+@pytest.mark.parametrize("kind, arrives", [("rshared", True), ("rslave", True), ("rprivate", False)])
+def test_isolation_propagation_of_mounts(cli, tmp_path, kind, arrives):
+    """A mount that the host makes later is seen inside, or not."""
+    place = tmp_path / "place"
+    (place / "below").mkdir(parents=True)
+    subprocess.run(["mount", "--bind", place, place], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", place], check=True)
+        ident = cli.out("run", "-d", "-v", f"{place}:/m:{kind}", "busybox", "sleep", "99")
+        subprocess.run(["mount", "-t", "tmpfs", "later", place / "below"], check=True)
+        (place / "below" / "file").touch()
+        assert cli.out("exec", ident, "ls", "/m/below") == ("file" if arrives else "")
+        cli("rm", "-f", ident)
+    finally:
+        subprocess.run(["umount", "-R", place], check=True)
+
+
+def test_isolation_shared_memory_of_system_v(cli):
+    def keys(text):
+        return {line.split()[0] for line in text.splitlines()[1:]}
+
+    owner = cli.out("run", "-d", "--ipc", "shareable", "--name", "owner", "debian", "sleep", "99")
+    assert "Shared memory id" in cli.out("exec", owner, "ipcmk", "-M", "100")
+    (made,) = keys(cli.out("exec", owner, "cat", "/proc/sysvipc/shm"))
+    with open("/proc/sysvipc/shm", encoding="ascii") as file:
+        assert made not in keys(file.read())
+    assert keys(cli.out("run", "--rm", "busybox", "cat", "/proc/sysvipc/shm")) == set()
+    assert keys(cli.out("run", "--rm", "--ipc", "container:owner", "busybox", "cat", "/proc/sysvipc/shm")) == {made}
+
+
+def test_isolation_session_keyring(cli):
+    """Each container has a session keyring, which commands run in it share, and which is not the host's."""
+    def keyring_of(*line):
+        return int(cli.out(*line, "perl", "-e", TELL))
+
+    own = ctypes.CDLL(None).syscall(KEYCTL, 0, -3, 0)
+    if own < 0:
+        pytest.skip("the kernel has no keyrings")
+    ident = cli.out("run", "-d", "--security-opt", "seccomp=unconfined", "debian", "sh", "-c", f"perl -e '{TELL}'; exec sleep 99")
+    first = int(wait_for(lambda: cli.out("logs", ident), "it has told its keyring"))
+    inside, other = keyring_of("exec", ident), keyring_of("run", "--rm", "--security-opt", "seccomp=unconfined", "debian")
+    assert first > 0 and other > 0
+    assert inside == first and len({first, other, own}) == 3

@@ -62,6 +62,14 @@ has cgroup-namespace-of-host "0::/caisson" "$seen"
 seen=$(run --rm --cgroup-parent /mine --cgroupns host busybox cat /proc/self/cgroup)
 has cgroup-parent "0::/mine/" "$seen"
 
+# --- files of the group by their names -----------------------------------------------------------------
+seen=$(run --rm --cgroup-conf memory.high=50M --cgroup-conf memory.min=4M --cgroup-conf memory.low=8M --cgroup-conf pids.max=33 busybox \
+  sh -c 'cd /sys/fs/cgroup && for f in memory.high memory.min memory.low pids.max; do echo "$f=$(cat $f)"; done')
+for want in memory.high=52428800 memory.min=4194304 memory.low=8388608 pids.max=33; do has "cgroup-conf-${want%%=*}" "$want" "$seen"; done
+has cgroup-conf-refused "no file of a controller" "$(run --rm --cgroup-conf ../memory.max=1 busybox true)"
+has cgroup-conf-unknown "nonsense" "$(run --rm --cgroup-conf nonsense.max=1 busybox true)"
+is cgroup-conf-leaves-nothing "" "$(find $TOP -mindepth 2 -type d)$(caisson ps -q)"
+
 # --- device rules (eBPF) -------------------------------------------------------------------------------
 # The node's number is free, so a call that the filter lets through ends in ENXIO, not in EPERM.
 seen=$(run --rm busybox sh -c 'mknod /tmp/b b 8 0; echo "mknod=$?"; mknod /tmp/c c 1 11; head -c 1 /tmp/c; echo "read=$?"; \
