@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from harness import leaks, schema
-from harness.clients import Client, caisson_program, docker_version, find_docker
+from harness.clients import docker_version, make_client_by_name
 from harness.engine import Engine
 from harness.netns import NetworkNamespace
 from harness.registry import Registry, find_program
@@ -153,11 +153,7 @@ def registry(scratch, netns):
 # --- clients ----------------------------------------------------------------------------------------
 
 def make_client(name, engine, directory):
-    program = find_docker() if name == "docker" else caisson_program()
-    if program is None:
-        pytest.skip("no docker client: none on PATH and none unpacked from Debian")
-    os.makedirs(directory, exist_ok=True)
-    return Client(name, program, engine.host, directory)
+    return make_client_by_name(name, engine.host, directory)
 
 
 @pytest.fixture(params=["docker", "caisson"])

@@ -51,14 +51,12 @@ std::span<const std::span<const Command>> command_tables() {
       secret_commands(),   commit_commands(),   clone_commands(),       inspect_commands(),     image_commands(),
       manifest_commands(), artifact_commands(), auto_update_commands(), image_layer_commands(), transfer_commands(),
       registry_commands(), system_commands(),   events_commands(),      disk_usage_commands(),  context_commands(),
-      store_commands(),    network_commands(),  image_host_commands()};
+      store_commands(),    network_commands(),  image_host_commands(),  dial_commands(),        completion_commands()};
   return kTables;
 }
 
-namespace {
-
 // Compares without splitting: start-up time counts.
-bool has_name(const Command& command, std::string_view wanted) {
+static bool has_name(const Command& command, std::string_view wanted) {
   std::string_view names = command.names;
   while (true) {
     size_t end = names.find(';');
@@ -74,6 +72,8 @@ const Command* find_command(std::string_view name) {
       if (has_name(command, name)) return &command;
   return nullptr;
 }
+
+namespace {
 
 const Group* find_group(std::string_view name) {
   for (const Group& group : command_groups())

@@ -39,6 +39,7 @@ struct Command {
   bool run_style = false;
   CommandFunction function = nullptr;
   const char* details = nullptr;  // replaces the summary in the help
+  bool hidden = false;            // stands in no list
 };
 
 struct Group {
@@ -49,6 +50,9 @@ struct Group {
 std::span<const Group> command_groups();
 // Every table, in the order of the families' files.
 std::span<const std::span<const Command>> command_tables();
+
+// By one of its names, "" being none of them; null when there is none.
+const Command* find_command(std::string_view name);
 
 // Runs the program: global flags, look-up, flags, arguments, the command; the process's exit code.
 int run_program(App& app, const std::vector<std::string>& args);
@@ -91,5 +95,7 @@ std::span<const Command> store_commands();
 std::span<const Command> context_commands();
 std::span<const Command> events_commands();
 std::span<const Command> disk_usage_commands();
+std::span<const Command> dial_commands();
+std::span<const Command> completion_commands();
 
 }  // namespace caisson::cli

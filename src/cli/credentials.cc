@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "cli/programs.h"
 #include "sys/files.h"
 #include "sys/process.h"
 #include "sys/unix_socket.h"
@@ -20,14 +21,6 @@ constexpr std::string_view kIdentityUser = "<token>";  // a helper's user name f
 std::string host_of(std::string_view server) {
   if (size_t scheme = server.find("://"); scheme != server.npos) server.remove_prefix(scheme + 3);
   return std::string(server.substr(0, server.find('/')));
-}
-
-std::string find_program(const App& app, const std::string& name) {
-  for (auto& directory : split(app.env("PATH").value_or("/usr/local/bin:/usr/bin:/bin"), ':')) {
-    std::string path = (directory.empty() ? "." : directory) + "/" + name;
-    if (access(path.c_str(), X_OK) == 0) return path;
-  }
-  return "";
 }
 
 // Base64 with the URL alphabet, padded, as Docker's client sends it.
@@ -58,7 +51,8 @@ std::string Credentials::helper_of(const std::string& key) const {
 
 Result<std::string> Credentials::run_helper(const std::string& helper, const char* action,
                                             const std::string& input) const {
-  std::string name = "docker-credential-" + helper, program = helper.contains('/') ? "" : find_program(app_, name);
+  std::string name = "docker-credential-" + helper,
+              program = helper.contains('/') ? "" : find_program(app_.environment, name);
   if (program.empty())
     return fail(ErrorKind::kNotFound, "error getting credentials - err: exec: %s: executable file not found in $PATH",
                 quoted(name).c_str());

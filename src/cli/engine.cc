@@ -6,7 +6,9 @@
 #include "base/text.h"
 #include "cli/app.h"
 #include "cli/autostart.h"
+#include "cli/client_config.h"
 #include "cli/json_value.h"
+#include "cli/ssh_transport.h"
 #include "wire/tls_setup.h"
 
 namespace caisson::cli {
@@ -39,6 +41,14 @@ Error Engine::cannot_connect(const Error& cause) const {
           "Cannot connect to the Docker daemon at " + options_.host_text + ". Is the docker daemon running?"};
 }
 
+Error Engine::no_answer(Error cause) const {
+  cause.message = "error during connect: " + cause.message;
+  if (options_.host_text.starts_with("ssh://"))
+    cause.message +=
+        ": ssh or what it ran over there has ended; the other host needs `caisson` or `docker` in its PATH";
+  return cause;
+}
+
 static bool nobody_listens(const Error& error) { return error.err == ENOENT || error.err == ECONNREFUSED; }
 
 static Result<std::unique_ptr<http::Transport>> encrypt(std::unique_ptr<http::Transport> tcp, const Host& host,
@@ -51,9 +61,10 @@ static Result<std::unique_ptr<http::Transport>> encrypt(std::unique_ptr<http::Tr
   return http::secure_transport(std::move(tcp), setup);
 }
 
-Result<std::unique_ptr<http::Client>> Engine::connect() {
+Result<std::unique_ptr<http::Transport>> Engine::dial() {
   const HostTls& tls = options_.host_tls;
   Host host = TRY(parse_host(options_.host_text, tls.on));
+  if (host.kind == Host::Kind::kSsh) return TRY_CTX(connect_ssh_transport(host, environment_), "error during connect");
   Result<std::unique_ptr<http::Transport>> transport = host.kind == Host::Kind::kUnix
                                                            ? http::connect_unix_transport(host.path)
                                                            : http::connect_tcp_transport(host.name, host.port, 30000);
@@ -66,12 +77,24 @@ Result<std::unique_ptr<http::Client>> Engine::connect() {
     transport = encrypt(std::move(*transport), host, tls);
     if (!transport) return with_context(std::move(transport).error(), "error during connect");
   }
-  std::string name = host.kind == Host::Kind::kUnix ? "localhost" : host.name + format(":%u", host.port);
-  return std::make_unique<http::Client>(std::move(*transport), std::move(name));
+  return transport;
 }
 
-static http::ClientRequest make_request(const char* method, std::string_view path, const http::Query& query) {
+Result<std::unique_ptr<http::Client>> Engine::connect() {
+  Host host = TRY(parse_host(options_.host_text, options_.host_tls.on));
+  auto transport = TRY(dial());
+  std::string name = host.kind == Host::Kind::kTcp ? host.name + format(":%u", host.port) : "localhost";
+  return std::make_unique<http::Client>(std::move(transport), std::move(name));
+}
+
+http::ClientRequest Engine::make_request(const char* method, std::string_view path, const http::Query& query) {
+  if (!user_headers_) {
+    user_headers_.emplace();
+    JsonValue headers = client_config(options_).at("HttpHeaders");
+    for (const auto& [name, value] : headers.members()) user_headers_->set(name, value.text());
+  }
   http::ClientRequest request;
+  request.headers = *user_headers_;
   request.method = method;
   request.target = std::string("/v") + kApiVersion + std::string(path);
   if (std::string text = query.encode(); !text.empty()) request.target += "?" + text;
@@ -81,7 +104,7 @@ static http::ClientRequest make_request(const char* method, std::string_view pat
 Result<http::ClientResponse> Engine::call(const char* method, std::string_view path, const http::Query& query,
                                           std::string_view json_body, const http::Headers& headers) {
   http::ClientRequest request = make_request(method, path, query);
-  request.headers = headers;
+  for (const auto& [name, value] : headers.list()) request.headers.set(name, value);
   if (!json_body.empty()) {
     request.headers.set("Content-Type", "application/json");
     request.body = std::string(json_body);
@@ -89,7 +112,7 @@ Result<http::ClientResponse> Engine::call(const char* method, std::string_view p
   std::unique_ptr<http::Client> client = std::move(idle_);
   if (!client) client = TRY(connect());
   auto response = client->request(request, 256 << 20);
-  if (!response) return with_context(response.error(), "error during connect");
+  if (!response) return std::unexpected(no_answer(response.error()));
   if (client->reusable()) idle_ = std::move(client);
   if (response->status >= 400) return std::unexpected(daemon_error(response->status, response->body));
   return response;
@@ -97,14 +120,14 @@ Result<http::ClientResponse> Engine::call(const char* method, std::string_view p
 
 Result<Engine::Stream> Engine::open(const StreamRequest& wanted) {
   http::ClientRequest request = make_request(wanted.method, wanted.path, wanted.query);
-  request.headers = wanted.headers;
+  for (const auto& [name, value] : wanted.headers.list()) request.headers.set(name, value);
   request.body = std::string(wanted.body);
   request.body_stream = wanted.body_stream;
   request.body_size = wanted.body_size;
   Stream stream;
   stream.client = TRY(connect());
   auto head = stream.client->open(request);
-  if (!head) return with_context(head.error(), "error during connect");
+  if (!head) return std::unexpected(no_answer(head.error()));
   stream.head = std::move(*head);
   if (stream.head.status >= 400) {
     std::string body;

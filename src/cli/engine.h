@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,13 +46,20 @@ class Engine {
   };
   Result<Stream> open(const StreamRequest& request);
 
+  // The connection alone, without a request.
+  Result<std::unique_ptr<http::Transport>> dial();
+
   const std::string& host_text() const { return options_.host_text; }
 
  private:
   Result<std::unique_ptr<http::Client>> connect();
   Error cannot_connect(const Error& cause) const;
+  Error no_answer(Error cause) const;
+
+  http::ClientRequest make_request(const char* method, std::string_view path, const http::Query& query);
 
   GlobalOptions options_;
+  std::optional<http::Headers> user_headers_;  // HttpHeaders of config.json, once they were needed
   std::vector<std::string> environment_;
   std::unique_ptr<http::Client> idle_;
 };

@@ -80,7 +80,8 @@ std::string top_help(size_t columns) {
   for (auto table : command_tables())
     for (const Command& command : table)
       for (const std::string& name : command_names(command))
-        if (name.find(' ') == name.npos && std::find(std::begin(kCommon), std::end(kCommon), name) == std::end(kCommon))
+        if (!command.hidden && name.find(' ') == name.npos &&
+            std::find(std::begin(kCommon), std::end(kCommon), name) == std::end(kCommon))
           other.push_back({name, command.summary});
   for (const Group& group : command_groups()) management.push_back({group.name, group.summary});
   const std::span<const FlagSpec> tables[] = {global_flags()};
@@ -97,6 +98,7 @@ std::string group_help(const Group& group) {
   for (auto table : command_tables())
     for (const Command& command : table) {
       std::string canonical = command_names(command).front();
+      if (command.hidden) continue;
       if (canonical.starts_with(prefix)) lines.push_back({canonical.substr(prefix.size()), command.summary});
     }
   return "Usage:  " + path + " COMMAND\n\n" + group.summary + "\n\nCommands:\n" + lines_text(lines, true) + "\nRun '" +

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "cli/context_store.h"
 #include "cli/json_value.h"
+#include "cli/ssh_transport.h"
 #include "sys/files.h"
 
 namespace caisson::cli {
@@ -51,7 +52,8 @@ Result<Host> parse_host(std::string_view text, bool tls) {
   }
   if (text.starts_with("tcp://")) return parse_tcp(text.substr(6), text, tls);
   if (text.starts_with("http://")) return parse_tcp(text.substr(7), text, tls);
-  for (std::string_view scheme : {"ssh://", "fd://", "npipe://", "https://"})
+  if (text.starts_with("ssh://")) return parse_ssh_host(text);
+  for (std::string_view scheme : {"fd://", "npipe://", "https://"})
     if (text.starts_with(scheme))
       return fail(ErrorKind::kUnsupported, "hosts of the form %s are not supported", std::string(scheme).c_str());
   if (text.find("://") == text.npos && text.starts_with('/')) return Host{.path = std::string(text)};

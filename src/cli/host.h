@@ -14,9 +14,10 @@ namespace caisson::cli {
 inline constexpr const char* kDefaultHost = "unix:///run/caisson/caisson.sock";
 
 struct Host {
-  enum class Kind : uint8_t { kUnix, kTcp };
+  enum class Kind : uint8_t { kUnix, kTcp, kSsh };
   Kind kind = Kind::kUnix;
-  std::string path;  // of the socket
+  std::string path;  // of the socket; with ssh the one over there, "" for its default
+  std::string user;  // with ssh; "" for ssh's choice
   std::string name;  // host name or address
   uint16_t port = 0;
   std::string base_path;  // of a tcp URL, usually empty

@@ -2,6 +2,7 @@
 // images, rmi, tag, history.
 #include "base/clock.h"
 #include "base/text.h"
+#include "cli/client_config.h"
 #include "cli/command.h"
 #include "cli/container_checks.h"
 #include "cli/containers.h"
@@ -18,7 +19,7 @@ namespace {
 
 Result<int> list_images(App& app, const Invocation& call) {
   const ParsedFlags& flags = call.flags;
-  std::string format(flags.text("format"));
+  std::string format = list_format(app, flags, "imagesFormat");
   if (flags.on("tree")) {
     for (const char* other : {"quiet", "no-trunc", "digests", "format"})
       if (flags.changed(other)) return fail(ErrorKind::kInvalid, "--%s is not yet supported with --tree", other);

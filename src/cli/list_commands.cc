@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "cli/client_config.h"
 #include "cli/command.h"
 #include "cli/container_checks.h"
 #include "cli/container_rows.h"
@@ -18,7 +19,7 @@ constexpr std::string_view kTable =
 
 Result<int> list_containers(App& app, const Invocation& call) {
   const ParsedFlags& flags = call.flags;
-  std::string format(flags.text("format"));
+  std::string format = list_format(app, flags, "psFormat");
   if (flags.on("quiet") && (format.empty() || format == "table")) format = "{{.ID}}";
   std::string table(kTable);
   if (flags.on("size")) table += "\t{{.Size}}";

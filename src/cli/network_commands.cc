@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/text.h"
+#include "cli/client_config.h"
 #include "cli/command.h"
 #include "cli/container_checks.h"
 #include "cli/containers.h"
@@ -134,7 +135,7 @@ Result<int> list(App& app, const Invocation& call) {
   static constexpr Column kColumns[] = {{"ID", "NETWORK ID"},     {"Name", "NAME"},     {"Driver", "DRIVER"},
                                         {"Scope", "SCOPE"},       {"IPv4", "IPV4"},     {"IPv6", "IPV6"},
                                         {"Internal", "INTERNAL"}, {"Labels", "LABELS"}, {"CreatedAt", "CREATED AT"}};
-  std::string format(call.flags.text("format"));
+  std::string format = list_format(app, call.flags, "networksFormat");
   if (call.flags.on("quiet") && (format.empty() || format == "table")) format = "{{.ID}}";
   Listing listing =
       TRY(Listing::make(format, "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", kColumns, "*formatter.networkContext"));

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cli/api_socket.h"
+#include "cli/client_config.h"
 #include "cli/command.h"
 #include "cli/container_flags.h"
 #include "cli/notify_forward.h"
@@ -69,6 +70,7 @@ void warn_of_risks(App& app, const JsonValue& host_config) {
 
 Result<std::string> create_container(App& app, ContainerRequest& request) {
   warn_of_risks(app, request.host_config);
+  add_proxies(app, request);
   CidFile cid_file = TRY(CidFile::create(request.cid_file));
   PullOptions pull{.image = request.image, .platform = request.platform, .quiet = request.quiet};
   std::string credentials;

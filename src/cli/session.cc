@@ -5,19 +5,14 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "cli/client_config.h"
 #include "cli/detach_keys.h"
-#include "cli/json_value.h"
-#include "sys/files.h"
 
 namespace caisson::cli {
 
 Result<std::string> detach_keys_of(App& app, std::string_view flag) {
   std::string text(flag);
-  if (text.empty()) {
-    if (auto config = sys::read_file(app.options.config_dir + "/config.json", 4 << 20)) {
-      if (auto value = JsonValue::parse(*config)) text = value->at("detachKeys").text();
-    }
-  }
+  if (text.empty()) text = client_config(app.options).at("detachKeys").text();
   return parse_detach_keys(text);
 }
 

@@ -12,6 +12,7 @@
 #include "cli/mount_spec.h"
 #include "cli/network_spec.h"
 #include "cli/progress.h"
+#include "cli/ssh_transport.h"
 #include "cli/stdcopy.h"
 #include "sys/files.h"
 
@@ -178,6 +179,17 @@ TEST_CASE("hosts") {
   CHECK(parse_host("tcp://[::1]:99")->name == "::1");
   CHECK(!parse_host("foo://x"));
   CHECK(!parse_host("tcp://h:99999"));
+  auto ssh = parse_host("ssh://me@[::1]:2222/run/a.sock");
+  REQUIRE(ssh);
+  CHECK(ssh->kind == Host::Kind::kSsh);
+  CHECK(ssh_arguments(*ssh) ==
+        std::vector<std::string>{"ssh", "-o", "ConnectTimeout=30", "-T", "-l", "me", "-p", "2222", "--", "::1",
+                                 "sh -c 'if command -v caisson >/dev/null; then exec caisson --host unix:///run/a.sock "
+                                 "system dial-stdio; else exec docker --host unix:///run/a.sock system dial-stdio; "
+                                 "fi'"});
+  CHECK(ssh_arguments(*parse_host("ssh://-oProxyCommand=x/")).size() == 7);
+  for (const char* text : {"ssh://", "ssh://a:b@h", "ssh://h:0", "ssh://h:x", "ssh://h?a", "ssh://h#a", "ssh://h/'"})
+    CHECK_MESSAGE(!parse_host(text), text);
   GlobalOptions options;
   CHECK(choose_host(options, {"HOME=/nonexistent"}));
   CHECK(options.host_text == kDefaultHost);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "cli/client_config.h"
 #include "cli/command.h"
 #include "cli/containers.h"
 #include "cli/listing.h"
@@ -57,7 +58,7 @@ Result<> add_rows(App& app, const Invocation& call, const std::vector<std::strin
 }
 
 Result<int> stats(App& app, const Invocation& call) {
-  std::string format(call.flags.text("format"));
+  std::string format = list_format(app, call.flags, "statsFormat");
   bool once = call.flags.on("no-stream");
   while (true) {
     auto names = TRY(names_of(app, call));

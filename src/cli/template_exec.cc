@@ -26,6 +26,27 @@ bool optional_field(std::string_view name) {
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
+// What a field is called in JSON where Docker's structs call it otherwise: templates may say either.
+std::string_view name_in_json(std::string_view name) {
+  static constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"ID", "Id"},
+      {"APIVersion", "ApiVersion"},
+      {"CPUShares", "CpuShares"},
+      {"NanoCPUs", "NanoCpus"},
+      {"CPUPeriod", "CpuPeriod"},
+      {"CPUQuota", "CpuQuota"},
+      {"CPURealtimePeriod", "CpuRealtimePeriod"},
+      {"CPURealtimeRuntime", "CpuRealtimeRuntime"},
+      {"CPUCfsPeriod", "CpuCfsPeriod"},
+      {"CPUCfsQuota", "CpuCfsQuota"},
+      {"DNS", "Dns"},
+      {"DNSOptions", "DnsOptions"},
+      {"DNSSearch", "DnsSearch"}};
+  for (const auto& [field, json] : kNames)
+    if (name == field) return json;
+  return name;
+}
+
 class Execution {
  public:
   Execution(const JsonValue& data, std::string_view type_name, const JsonValue* labels)
@@ -217,6 +238,7 @@ class Execution {
     for (size_t i = 0; i < operand.fields.size(); column += operand.fields[i++].size() + 1) {
       const std::string& name = operand.fields[i];
       const JsonValue* member = value->find(name);
+      if (!member && type_name_.empty()) member = value->find(name_in_json(name));
       if (!member) {
         if (!value->is_object() && !value->is_null())
           return error_at(column, operand.source, "can't evaluate field " + name + " in type " + go_type(*value));

@@ -16,7 +16,7 @@ static std::string run(const char* text, const char* data, const char* type = ""
 }
 
 static const char* const kData =
-    R"({"Name":"web","State":{"Running":true,"ExitCode":0,"Pid":12},"Labels":{"b":"2","a":"1"},)"
+    R"({"Name":"web","Id":"abc","Host":{"NanoCpus":5},"State":{"Running":true,"ExitCode":0,"Pid":12},"Labels":{"b":"2","a":"1"},)"
     R"("Cmd":["sh","-c","x y"],"Nothing":null,"Ports":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}]}})";
 
 TEST_CASE("template: results as Go gives them") {
@@ -54,6 +54,7 @@ TEST_CASE("template: results as Go gives them") {
       {"{{with $p := .State.Pid}}{{$p}}{{end}}", "12"},
       {"{{truncate .Name 2}}{{pad .Name 1 2}}|", "we web  |"},
       {"{{.Labels.a}}", "1"},
+      {"{{.Host.NanoCPUs}} {{.Host.NanoCpus}} {{.ID}}", "5 5 abc"},
       {"{{range .Nothing}}x{{else}}none{{end}}", "none"},
       {"{{eq .State.ExitCode 0}} {{ne .Name \"x\"}}", "true true"},
       {"{{`raw`}}", "raw"},

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "cli/client_config.h"
 #include "cli/command.h"
 #include "cli/container_checks.h"
 #include "cli/containers.h"
@@ -26,10 +27,11 @@ Result<int> create(App& app, const Invocation& call) {
 }
 
 Result<int> list(App& app, const Invocation& call) {
-  static constexpr Column kColumns[] = {{"Driver", "DRIVER"}, {"Name", "VOLUME NAME"},      {"Scope", "SCOPE"},
-                                        {"Labels", "LABELS"}, {"Mountpoint", "MOUNTPOINT"}, {"Links", "LINKS"},
-                                        {"Size", "SIZE"}};
-  std::string format(call.flags.text("format"));
+  static constexpr Column kColumns[] = {{"Driver", "DRIVER"}, {"Name", "VOLUME NAME"},          {"Scope", "SCOPE"},
+                                        {"Labels", "LABELS"}, {"Mountpoint", "MOUNTPOINT"},     {"Links", "LINKS"},
+                                        {"Size", "SIZE"},     {"Availability", "AVAILABILITY"}, {"Group", "GROUP"},
+                                        {"Status", "STATUS"}};
+  std::string format = list_format(app, call.flags, "volumesFormat");
   if (call.flags.on("quiet") && (format.empty() || format == "table")) format = "{{.Name}}";
   Listing listing = TRY(Listing::make(format, "{{.Driver}}\t{{.Name}}", kColumns, "*formatter.volumeContext"));
   http::Query query;

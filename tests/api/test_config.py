@@ -10,6 +10,7 @@ import time
 import pytest
 
 from harness.api import Answer, UnixConnection, stream
+from harness.engine import start_error
 from harness.shell import BIN, run, wait_for
 
 
@@ -19,16 +20,6 @@ def output(engine, *command, **config):
     engine.api.ok("POST", f"/containers/{ident}/start")
     engine.api.ok("POST", f"/containers/{ident}/wait")
     return stream(engine.api.get(f"/containers/{ident}/logs?stdout=1").body, 1).decode()
-
-
-def start_error(tmp_path, *flags, config=None):
-    """The one line that an engine says that does not start."""
-    path = tmp_path / "daemon.json"
-    path.write_text(json.dumps(config or {}))
-    done = run([BIN + "/caissond", "--data-root", str(tmp_path / "d"), "--exec-root", str(tmp_path / "e"), "--host", f"unix://{tmp_path}/s", "--config-file", str(path), *flags],
-               rc=None, timeout=10)
-    assert done.rc not in (0, None), done
-    return done.err.splitlines()[0]
 
 
 def validate(*flags, rc=0):

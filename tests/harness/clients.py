@@ -86,3 +86,11 @@ class Compose(Client):
 
 def caisson_program():
     return BIN + "/caisson"
+
+
+def make_client_by_name(name, host, directory):
+    program = find_docker() if name == "docker" else caisson_program()
+    if program is None:
+        pytest.skip("no docker client: none on PATH and none unpacked from Debian")
+    os.makedirs(directory, exist_ok=True)
+    return Client(name, program, host, directory)

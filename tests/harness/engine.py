@@ -2,13 +2,14 @@
 """One caissond on roots of its own inside a network namespace: start, stop, kill -9, and what it owns."""
 import glob
 import hashlib
+import json
 import os
 import signal
 import subprocess
 import time
 
 from harness.api import Api
-from harness.shell import BIN, IMAGES, pasteable, wait_for
+from harness.shell import BIN, IMAGES, pasteable, run, wait_for
 
 
 def own_name(data_root, exec_root):
@@ -195,3 +196,13 @@ class Engine:
             subprocess.run(self.netns.enter(["nft", "delete", "table", family, self.own_name]), stderr=subprocess.DEVNULL, check=False)
         subprocess.run(self.netns.enter(["ip", "link", "delete", self.bridge]), stderr=subprocess.DEVNULL, check=False)
         remove_cgroups(self.own_name)
+
+
+def start_error(tmp_path, *flags, config=None):
+    """The one line that an engine says that does not start."""
+    path = tmp_path / "daemon.json"
+    path.write_text(json.dumps(config or {}))
+    done = run([BIN + "/caissond", "--data-root", str(tmp_path / "d"), "--exec-root", str(tmp_path / "e"), "--host", f"unix://{tmp_path}/s", "--config-file", str(path), *flags],
+               rc=None, timeout=10)
+    assert done.rc not in (0, None), done
+    return done.err.splitlines()[0]
