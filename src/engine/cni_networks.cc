@@ -2,7 +2,9 @@
 #include "engine/cni_networks.h"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <mutex>
@@ -134,9 +136,22 @@ struct CniNetworks::Locks {
   std::mutex data;
 };
 
+static CniNetworks::Config stopped_by(CniNetworks::Config config, int stop) {
+  config.runner.stop = stop;
+  return config;
+}
+
 CniNetworks::CniNetworks(Config config)
-    : config_(std::move(config)), store_(config_.state_dir), locks_(std::make_unique<Locks>()) {}
+    : stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      config_(stopped_by(std::move(config), stop_.get())),
+      store_(config_.state_dir),
+      locks_(std::make_unique<Locks>()) {}
 CniNetworks::~CniNetworks() = default;
+
+void CniNetworks::stop() {
+  uint64_t one = 1;
+  (void)!write(stop_.get(), &one, sizeof one);
+}
 
 std::vector<CniList> CniNetworks::lists() {
   if (!config_.enabled) return {};

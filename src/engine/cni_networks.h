@@ -65,6 +65,8 @@ class CniNetworks {
   std::vector<std::string> noted() const { return store_.containers(); }
   // Tells plugins which attachments there are, so that they drop all others.
   void collect_garbage();
+  // The engine stops: plugins at work are ended, no others started. What that leaves is the next engine's to undo.
+  void stop();
 
  private:
   std::vector<CniList> lists();
@@ -77,6 +79,7 @@ class CniNetworks {
   void unbind_netns(const std::string& container_id);
   void hold_ports(const std::string& container_id, const std::string& interface, std::vector<UniqueFd> sockets);
 
+  const UniqueFd stop_;  // an eventfd
   const Config config_;
   CniStore store_;
   struct Locks;

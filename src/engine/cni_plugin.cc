@@ -75,6 +75,8 @@ Result<std::string> CniRunner::find(const std::string& type) const {
 Result<std::string> CniRunner::run(const std::string& type, const CniCall& call) const {
   sys::SpawnRequest request;
   request.program = TRY(find(type));
+  pollfd stopping{stop, POLLIN, 0};
+  if (stop >= 0 && poll(&stopping, 1, 0) > 0) return fail(ErrorKind::kCancelled, "the engine stops");
   request.args = {request.program};
   request.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "CNI_COMMAND=" + call.command,
                  "CNI_PATH=" + join(directories, ":")};
@@ -101,8 +103,8 @@ Result<std::string> CniRunner::run(const std::string& type, const CniCall& call)
   err.theirs.reset();
 
   int64_t deadline = monotonic_ns() + timeout_ms * 1000000;
-  bool ended = false, late = false, out_open = true, err_open = true;
-  while (!ended && !late && !out.too_much) {
+  bool ended = false, late = false, stopped = false, out_open = true, err_open = true;
+  while (!ended && !late && !stopped && !out.too_much) {
     int64_t left_ms = (deadline - monotonic_ns()) / 1000000;
     if (left_ms <= 0) {
       late = true;
@@ -110,12 +112,14 @@ Result<std::string> CniRunner::run(const std::string& type, const CniCall& call)
     }
     pollfd entries[] = {{child.pidfd.get(), POLLIN, 0},
                         {out_open ? out.ours.get() : -1, POLLIN, 0},
-                        {err_open ? err.ours.get() : -1, POLLIN, 0}};
-    if (poll(entries, 3, static_cast<int>(std::min<int64_t>(left_ms, 60000))) < 0 && errno != EINTR) {
+                        {err_open ? err.ours.get() : -1, POLLIN, 0},
+                        {stop, POLLIN, 0}};
+    if (poll(entries, 4, static_cast<int>(std::min<int64_t>(left_ms, 60000))) < 0 && errno != EINTR) {
       late = true;
       break;
     }
     ended = entries[0].revents != 0;
+    stopped = !ended && entries[3].revents;
     // Once it has ended, all that it wrote is in the pipes; whoever else holds them is not waited for.
     if (entries[1].revents || ended) out_open = out.drain();
     if (entries[2].revents || ended) err_open = err.drain();
@@ -123,6 +127,7 @@ Result<std::string> CniRunner::run(const std::string& type, const CniCall& call)
   if (!ended) (void)sys::signal_group_of_pidfd(child.pidfd.get(), SIGKILL);
   int code = TRY(sys::wait_child(child));
   if (out.too_much) return fail(ErrorKind::kInternal, "it wrote more than %zu bytes", max_output);
+  if (stopped) return fail(ErrorKind::kCancelled, "it was ended, as the engine stops");
   if (late) return fail(ErrorKind::kTimeout, "it did not end within %lld s", static_cast<long long>(timeout_ms / 1000));
   if (code == 0) return std::move(out.text);
   std::string sentence = cni_error_sentence(out.text);

@@ -26,6 +26,7 @@
 #include "engine/names.h"
 #include "engine/network_drivers.h"
 #include "engine/network_links.h"
+#include "engine/port_plan.h"
 #include "engine/spec_builder.h"
 #include "engine/update.h"
 #include "image/storage_driver.h"
@@ -79,6 +80,8 @@ Engine::~Engine() {
   if (!parts_->images) return;
   if (auto written = parts_->images->write_uses(); !written) log_warn("%s, ignoring", written.error().message.c_str());
 }
+
+void Engine::begin_stop() { parts_->cni->stop(); }
 
 const EngineOptions& Engine::options() const { return parts_->options; }
 
@@ -209,6 +212,8 @@ static network::NetworkConfig network_config_of(const EngineOptions& options, co
   for (const auto& block : own.blocks) config.blocks.push_back({block.base, block.size});
   config.relay_program = options.program_dir + "/caisson-relay";
   config.relay_socket = options.exec_root + "/relay.sock";
+  config.firewalld_program = options.program_dir + "/caisson-firewalld";
+  config.direct_routing = own.direct_routing;
   config.honor_firewall = own.honor_firewall;
   config.gate_program = options.program_dir + "/caisson-gate";
   config.gate_socket = options.exec_root + "/gate.sock";
@@ -282,7 +287,12 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
   parts.images =
       TRY(image::ImageStore::open(parts.options.data_root, *parts.database, parts.options.storage_driver == "vfs"));
   parts.images->use_worker(parts.options.program_dir + "/caisson-fetch");
-  parts.network = TRY(network::NetworkManager::create(network_config_of(parts.options, parts.engine_id)));
+  auto network_config = network_config_of(parts.options, parts.engine_id);
+  network_config.name_of = [&containers = *parts.containers](const std::string& id) -> std::string {
+    auto container = containers.find(id);
+    return container ? (*container)->snapshot()->name : "";
+  };
+  parts.network = TRY(network::NetworkManager::create(std::move(network_config)));
   parts.lans = std::make_unique<network::LanNetworks>(*parts.network, "caisson" + suffix);
   parts.drivers = std::make_unique<NetworkDrivers>(*parts.network, *parts.lans);
   parts.cni = std::make_unique<CniNetworks>(cni_config_of(parts.options, *parts.paths));
@@ -325,6 +335,13 @@ Result<> Engine::build(EngineOptions options, sys::EventLoop& loop) {
       if (!parts_->network->rules_are_lost()) return;
       parts_->executor->post([this] {
         if (auto done = parts_->network->repair_rules(); !done) log_error("%s", done.error().message.c_str());
+      });
+    }));
+  if (int events = parts.network->link_events(); events >= 0)
+    TRY(loop.add(events, EPOLLIN, [this](uint32_t) {
+      if (!parts_->network->bridges_are_lost()) return;
+      parts_->executor->post([this] {
+        if (auto done = parts_->network->repair_bridges(); !done) log_error("%s", done.error().message.c_str());
       });
     }));
   if (auto restored = parts.names->finish_restore(); !restored)
@@ -408,6 +425,7 @@ Result<Engine::Created> Engine::create(std::string name, spec::ContainerConfig c
   record.host_config = std::move(extras.host_config);
   record.networking = std::move(extras.networking_config);
   TRY(resolve_networks(record, *parts_->networks));
+  for (auto& sentence : unreached_by_ipv6(record, *parts_->networks)) created.warnings.push_back(std::move(sentence));
   auto command = command_line(record.config);
   record.path = command[0];
   record.args.assign(command.begin() + 1, command.end());

@@ -39,6 +39,9 @@ class Engine {
   // "parent/alias": neither container is touched otherwise.
   Result<> remove_link(const std::string& name);
 
+  // Ends what would keep a stopping engine waiting. May be repeated.
+  void begin_stop();
+
   const EngineOptions& options() const;
   // What may change while it runs; options() does not. Any thread.
   std::shared_ptr<const LiveOptions> live_options() const;

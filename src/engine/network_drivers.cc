@@ -7,10 +7,10 @@ namespace caisson::engine {
 
 namespace {
 
-std::vector<IpSubnet> subnets_of(const std::vector<NetworkRecordPtr>& networks, const std::string& but) {
+std::vector<IpSubnet> subnets_of(const std::vector<NetworkRecordPtr>& networks, bool lans_alone) {
   std::vector<IpSubnet> out;
   for (const auto& network : networks) {
-    if (network->id == but || network->config_only) continue;
+    if (network->config_only || (lans_alone && !network::is_lan_driver(network->driver))) continue;
     for (const auto& config : network->ipam.config)
       if (auto subnet = parse_ip_subnet(config.subnet)) out.push_back(*subnet);
   }
@@ -34,11 +34,18 @@ network::LanSpec lan_spec(const NetworkRecord& record, const network::NetworkSpe
 
 Result<> NetworkDrivers::add(const NetworkRecord& record, network::NetworkSpec& spec,
                              const std::vector<NetworkRecordPtr>& others, bool make) {
-  if (!network::is_lan_driver(record.driver)) return bridges.add_network(spec, make);
+  // Bridges know of each other.
+  if (!network::is_lan_driver(record.driver)) return bridges.add_network(spec, make, subnets_of(others, true));
   auto lan = lan_spec(record, spec);
   if (spec.v6.enabled && spec.v6.subnet.empty())
     return fail(ErrorKind::kInvalid, "an IPv6 subnet has to be given for networks of driver %s", record.driver.c_str());
-  TRY(lans.add(lan, subnets_of(others, record.id), make));
+  auto avoid = subnets_of(others, false);
+  if (make) {
+    auto own = bridges.bridge_info();  // the default network's record has no addresses
+    for (const auto& text : {own.subnet, own.subnet6})
+      if (auto subnet = parse_ip_subnet(text)) avoid.push_back(*subnet);
+  }
+  TRY(lans.add(lan, avoid, make));
   size_t next = 0;
   for (auto* plan : {&spec.v4, &spec.v6}) {
     if (!plan->enabled) continue;

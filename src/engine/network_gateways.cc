@@ -144,6 +144,19 @@ bool publishes(const StoredEndpoint& endpoint) {
   return endpoint.driver != kCniDriver && !network::is_lan_driver(endpoint.driver);
 }
 
+Result<> publish_second(const Services& services, ContainerRecord& record, size_t first, size_t second,
+                        std::vector<network::PortMapping> ports) {
+  auto done = load_endpoint(record.id, record.endpoints[first]).ports;
+  for (auto& port : ports)
+    for (const auto& other : done)
+      if (port.host_port == 0 && other.protocol == port.protocol && other.container_port == port.container_port)
+        port.host_port = other.host_port;
+  auto endpoint = load_endpoint(record.id, record.endpoints[second]);
+  TRY(services.network.publish(endpoint, ports));
+  record.endpoints[second].ports = store_endpoint(endpoint).ports;
+  return {};
+}
+
 int64_t gateway_priority(const ContainerRecord& record, const std::string& network) {
   auto found = record.networking.endpoints.find(network);
   return found == record.networking.endpoints.end() || !found->second ? 0 : found->second->gw_priority;

@@ -34,4 +34,8 @@ int64_t gateway_priority(const ContainerRecord& record, const std::string& netwo
 Result<> move_gateways(const Services& services, ContainerRecord& record, network::Sandbox& sandbox,
                        const std::vector<network::PortMapping>& orphaned);
 
+// The ports of the endpoint with the IPv6 gateway, where another one has the IPv4 gateway: with the same numbers.
+Result<> publish_second(const Services& services, ContainerRecord& record, size_t first, size_t second,
+                        std::vector<network::PortMapping> ports);
+
 }  // namespace caisson::engine

@@ -17,13 +17,12 @@
 #include "engine/port_plan.h"
 #include "network/dns_client.h"
 #include "sys/files.h"
+#include "sys/process.h"
 
 namespace caisson::engine {
 
 namespace {
 
-constexpr const char* kInterfaceName = "com.docker.network.endpoint.ifname";
-constexpr const char* kSysctls = "com.docker.network.endpoint.sysctls";
 constexpr size_t kMaxPerContainer = 64;  // of one container
 
 bool is_user_network(const std::string& name) { return name != "bridge" && name != "host" && name != "none"; }
@@ -33,7 +32,8 @@ const spec::EndpointSettings* settings_of(const ContainerRecord& record, const s
   return found == record.networking.endpoints.end() || !found->second ? nullptr : &*found->second;
 }
 
-network::AttachRequest request_for(const ContainerRecord& record, const NetworkRecord& network, std::string inside) {
+Result<network::AttachRequest> request_for(const ContainerRecord& record, const NetworkRecord& network,
+                                           std::string inside) {
   network::AttachRequest request;
   request.container_id = record.id;
   request.network_id = network.manager_id();
@@ -44,10 +44,11 @@ network::AttachRequest request_for(const ContainerRecord& record, const NetworkR
   const auto* settings = settings_of(record, network.name);
   if (!settings) return request;
   if (!settings->mac_address.empty()) request.mac = settings->mac_address;
-  if (auto name = settings->driver_opts.find(kInterfaceName); name != settings->driver_opts.end())
-    request.inside = name->second;
-  if (auto found = settings->driver_opts.find(kSysctls); found != settings->driver_opts.end())
-    for (const auto& text : split(found->second, ',')) request.sysctls.push_back(std::string(trim(text)));
+  auto options = TRY(endpoint_options_of(settings->driver_opts));
+  if (!options.interface.empty()) request.inside = std::move(options.interface);
+  request.sysctls = std::move(options.sysctls);
+  request.limit_in = options.limit_in;
+  request.limit_out = options.limit_out;
   if (settings->ipam_config) {
     request.address = settings->ipam_config->ipv4_address;
     request.address6 = settings->ipam_config->ipv6_address;
@@ -72,6 +73,9 @@ Result<StoredEndpoint> attach_one(const Services& services, const ContainerRecor
   if (network.driver != kCniDriver) return stored_of(TRY(services.network.attach(sandbox, request)), network);
   if (!request.sysctls.empty() || !request.link_local.empty())
     return fail(ErrorKind::kUnsupported, "network %s: CNI plugins take neither sysctls nor link-local addresses",
+                network.name.c_str());
+  if (request.limit_in || request.limit_out)
+    return fail(ErrorKind::kUnsupported, "network %s: limits of bandwidth on it are the CNI plugin 'bandwidth''s",
                 network.name.c_str());
   CniRequest asked{record.id,           record.name, network.name, request.inside,
                    sandbox.netns.get(), {},          request.mac,  request.ports};
@@ -109,9 +113,17 @@ std::string free_interface(const ContainerRecord& record, const NetworkRecord& n
   }
 }
 
+Result<UniqueFd> open_netns(const ContainerRecord& record) {
+  auto netns = sys::open_file(format("/proc/%lld/ns/net", static_cast<long long>(record.pid)), O_RDONLY);
+  // Looked at after it was opened: a process that has the number by now is another's.
+  if (!netns || sys::process_start_time(static_cast<pid_t>(record.pid)).value_or(0) !=
+                    static_cast<uint64_t>(record.pid_start_time))
+    return fail(ErrorKind::kConflict, "container %s is not running", record.id.c_str());
+  return netns;
+}
+
 Result<network::Sandbox> sandbox_of(const Services& services, const ContainerRecord& record) {
-  auto netns = TRY(sys::open_file(format("/proc/%lld/ns/net", static_cast<long long>(record.pid)), O_RDONLY));
-  return services.network.open_sandbox(netns.get());
+  return services.network.open_sandbox(TRY(open_netns(record)).get());
 }
 
 // --- names ----------------------------------------------------------------------------------------------
@@ -170,23 +182,35 @@ Result<> announce(const Services& services, const ContainerRecord& record, const
   return services.names.add(std::move(entry));
 }
 
-Result<> serve_names(const Services& services, const ContainerRecord& record, int netns) {
-  // Of a family that the container has not, the host asks. Without a way out it may still have servers beside it.
+// Of a family that the container has not, the host asks. Without a way out it may still have servers beside it.
+network::NetworkManager::QueryFamilies query_families(const ContainerRecord& record) {
   network::NetworkManager::QueryFamilies families{false, false};
   for (const auto& endpoint : record.endpoints) {
     families.v4 = families.v4 || !endpoint.address.empty();
     families.v6 = families.v6 || !endpoint.address6.empty();
   }
+  return families;
+}
+
+Result<> serve_names(const Services& services, const ContainerRecord& record, int netns) {
+  auto families = query_families(record);
   auto sockets = TRY(services.network.open_name_sockets(netns, families));
   network::DnsSockets given{std::move(sockets.udp), std::move(sockets.tcp), std::move(sockets.query)};
   return services.names.attach(scope_of(services, record), std::move(given));
 }
 
-// After the networks of a running container changed.
-Result<> renew_names(const Services& services, const ContainerRecord& record, int netns) {
+// After the networks of a running container changed; `before`: the families it had then.
+Result<> renew_names(const Services& services, const ContainerRecord& record, int netns,
+                     network::NetworkManager::QueryFamilies before) {
   if (!on_user_network(record)) {
     services.names.detach(record.id);
     return {};
+  }
+  if (auto now = query_families(record); now != before) {
+    // New sockets; those of a kernel without nf_tables have the place to themselves and stay.
+    auto served = serve_names(services, record, netns);
+    if (served) return {};
+    log_debug("container %s: %s, going on with the old sockets", record.name.c_str(), served.error().message.c_str());
   }
   auto changed = services.names.change_scope(scope_of(services, record));
   if (!changed && changed.error().kind == ErrorKind::kNotFound) return serve_names(services, record, netns);
@@ -232,20 +256,6 @@ Result<> use_own_gateways(const Services& services, ContainerRecord& record, net
 std::string host_ip_of(const Services& services, const NetworkRecord& network) {
   auto spec = network_spec_of(network);
   return spec && !spec->host_ip.empty() ? spec->host_ip : services.options.network.host_ip;
-}
-
-// The ports of the endpoint with the IPv6 gateway, where another one has the IPv4 gateway: with the same numbers.
-Result<> publish_second(const Services& services, ContainerRecord& record, size_t first, size_t second,
-                        std::vector<network::PortMapping> ports) {
-  auto done = load_endpoint(record.id, record.endpoints[first]).ports;
-  for (auto& port : ports)
-    for (const auto& other : done)
-      if (port.host_port == 0 && other.protocol == port.protocol && other.container_port == port.container_port)
-        port.host_port = other.host_port;
-  auto endpoint = load_endpoint(record.id, record.endpoints[second]);
-  TRY(services.network.publish(endpoint, ports));
-  record.endpoints[second].ports = store_endpoint(endpoint).ports;
-  return {};
 }
 
 }  // namespace
@@ -356,7 +366,7 @@ Result<UniqueFd> attach_networks(const Services& services, ContainerRecord& reco
     services.cni.detach(record.id);
   });
   for (size_t i = 0; i < networks.size(); ++i) {
-    auto request = request_for(record, *networks[i], free_interface(record, *networks[i]));
+    auto request = TRY(request_for(record, *networks[i], free_interface(record, *networks[i])));
     request.default_route = i == choice.v4;
     request.default_route6 = i == choice.v6;
     if (i == main) request.ports = shares.v4;
@@ -413,9 +423,11 @@ Result<> connect_network(const Services& services, ContainerRecord& record, cons
   if (record.status() == Status::kRestarting)
     return fail(ErrorKind::kConflict, "container %s is restarting, wait until it runs", record.name.c_str());
   auto before = facts_of(record);
+  auto families = query_families(record);
+  const auto old_scope = scope_of(services, record);
   auto sandbox = TRY(sandbox_of(services, record));
-  record.endpoints.push_back(TRY(
-      attach_one(services, record, network, sandbox, request_for(record, network, free_interface(record, network)))));
+  auto request = TRY(request_for(record, network, free_interface(record, network)));
+  record.endpoints.push_back(TRY(attach_one(services, record, network, sandbox, request)));
   Rollback undo;
   undo.add([&] {
     if (auto gone = detach_one(services, record, sandbox, network); !gone) log_warn("%s", gone.error().message.c_str());
@@ -424,7 +436,8 @@ Result<> connect_network(const Services& services, ContainerRecord& record, cons
   std::string endpoint_id = record.endpoints.back().endpoint_id;
   TRY(announce(services, record, *record.endpoint_in(network.id)));
   undo.add([&] { services.names.remove(network.id, endpoint_id); });
-  TRY(renew_names(services, record, sandbox.netns.get()));
+  undo.add([&] { (void)services.names.change_scope(old_scope).has_value(); });
+  TRY(renew_names(services, record, sandbox.netns.get(), families));
   TRY(change_host_files(record, services.options, services.paths, before, facts_of(record)));
   if (const auto& main = record.main_endpoint();
       network.driver == kCniDriver && main.is_gateway && !record.endpoints.back().gateway.empty())
@@ -447,13 +460,14 @@ Result<> disconnect_network(const Services& services, ContainerRecord& record, c
   if (record.status() == Status::kRestarting)
     return fail(ErrorKind::kConflict, "container %s is restarting, wait until it runs", record.name.c_str());
   auto before = facts_of(record);
+  auto families = query_families(record);
   auto sandbox = TRY(sandbox_of(services, record));
   auto ports = load_endpoint(record.id, *found).ports;
   TRY(detach_one(services, record, sandbox, network));
   services.names.remove(network.id, found->endpoint_id);
   record.endpoints.erase(found);
   TRY(move_gateways(services, record, sandbox, ports));
-  TRY(renew_names(services, record, sandbox.netns.get()));
+  TRY(renew_names(services, record, sandbox.netns.get(), families));
   return change_host_files(record, services.options, services.paths, before, facts_of(record));
 }
 
@@ -468,7 +482,7 @@ Result<> restore_names(const Services& services, const ContainerRecord& record) 
   if (!on_user_network(record)) return {};
   for (const auto& endpoint : record.endpoints) TRY(announce(services, record, endpoint));
   if (TRY(services.names.resume(scope_of(services, record)))) return {};
-  auto netns = TRY(sys::open_file(format("/proc/%lld/ns/net", static_cast<long long>(record.pid)), O_RDONLY));
+  auto netns = TRY(open_netns(record));
   return serve_names(services, record, netns.get());
 }
 

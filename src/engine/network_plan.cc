@@ -14,9 +14,14 @@ namespace {
 constexpr const char* kEnableIpv4 = "com.docker.network.enable_ipv4";
 constexpr const char* kEnableIpv6 = "com.docker.network.enable_ipv6";
 constexpr const char* kPrefix = "com.docker.network.container_iface_prefix";
-constexpr size_t kMaxTrusted = 64;          // interfaces of the host that one network trusts
-constexpr size_t kMaxInterfaceName = 15;    // IFNAMSIZ - 1
-constexpr size_t kMaxInterfacePrefix = 13;  // with room for two digits
+constexpr const char* kInterfaceName = "com.docker.network.endpoint.ifname";
+constexpr const char* kSysctls = "com.docker.network.endpoint.sysctls";
+constexpr const char* kLimitIn = "com.caisson.network.limit.ingress";
+constexpr const char* kLimitOut = "com.caisson.network.limit.egress";
+constexpr uint64_t kMinRate = 8'000, kMaxRate = 1'000'000'000'000;  // bits a second
+constexpr size_t kMaxTrusted = 64;                                  // interfaces of the host that one network trusts
+constexpr size_t kMaxInterfaceName = 15;                            // IFNAMSIZ - 1
+constexpr size_t kMaxInterfacePrefix = 13;                          // with room for two digits
 
 using Options = spec::StringMap;
 
@@ -208,6 +213,7 @@ void note_addresses(NetworkRecord& record, const network::NetworkSpec& spec) {
 }
 
 Result<> check_endpoint_addresses(const NetworkRecord& network, const spec::EndpointSettings& settings) {
+  TRY(endpoint_options_of(settings.driver_opts));
   if (!settings.ipam_config) return {};
   if (network.driver == kCniDriver) return {};  // its plugins know
   for (bool six : {false, true}) {
@@ -237,6 +243,45 @@ Result<> check_endpoint_addresses(const NetworkRecord& network, const spec::Endp
           network.name.c_str(), wanted.substr(0, 64).c_str());
   }
   return {};
+}
+
+// "800kbit", "10Mbit", "2.5gbit"; a number alone is bits a second.
+static Result<uint64_t> rate_of(const Options& options, const char* key) {
+  const auto* value = find(options, key);
+  if (!value || value->empty()) return 0;
+  std::string text = to_lower(*value);
+  size_t end = text.find_first_not_of("0123456789.");
+  std::string unit = end == std::string::npos ? "" : text.substr(end);
+  std::string number = text.substr(0, end), fraction;
+  if (auto parts = split_once(number, '.')) {
+    number = parts->first;
+    fraction = parts->second;
+  }
+  uint64_t factor = unit.empty() || unit == "bit" ? 1
+                    : unit == "kbit"              ? 1'000
+                    : unit == "mbit"              ? 1'000'000
+                    : unit == "gbit"              ? 1'000'000'000
+                                                  : 0;
+  auto whole = parse_uint(number);
+  auto parts = fraction.empty() ? std::optional<uint64_t>(0) : parse_uint(fraction);
+  if (!factor || !whole || !parts || fraction.size() > 3 || number.size() > 13)
+    return bad_value(key, *value, "is not a rate as 500kbit, 10mbit or 1gbit");
+  uint64_t thousandths = *parts;
+  for (size_t i = fraction.size(); i < 3; ++i) thousandths *= 10;
+  if (*whole > kMaxRate / factor) return bad_value(key, *value, "is above 1000gbit");
+  uint64_t rate = *whole * factor + thousandths * factor / 1000;
+  if (rate < kMinRate || rate > kMaxRate) return bad_value(key, *value, "is not between 8kbit and 1000gbit");
+  return rate;
+}
+
+Result<EndpointOptions> endpoint_options_of(const spec::StringMap& options) {
+  EndpointOptions out;
+  if (const auto* name = find(options, kInterfaceName)) out.interface = *name;
+  if (const auto* list = find(options, kSysctls))
+    for (const auto& text : split(*list, ',')) out.sysctls.push_back(std::string(trim(text)));
+  out.limit_in = TRY(rate_of(options, kLimitIn));
+  out.limit_out = TRY(rate_of(options, kLimitOut));
+  return out;
 }
 
 std::string interface_prefix(const NetworkRecord& record) {

@@ -3,7 +3,9 @@
 // told of it. Pure.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "engine/networks.h"
 
@@ -25,8 +27,17 @@ Result<network::NetworkSpec> network_spec_of(const NetworkRecord& record);
 // What the manager chose, into the record: one entry for each family that it has, IPv4 first.
 void note_addresses(NetworkRecord& record, const network::NetworkSpec& spec);
 
-// Addresses that a container asks for on a network. kInvalid: of another subnet, or none can be asked for.
+// Addresses and options that a container asks for on a network. kInvalid: addresses of another subnet, or none can be
+// asked for.
 Result<> check_endpoint_addresses(const NetworkRecord& network, const spec::EndpointSettings& settings);
+
+// Options of one endpoint of a container. kInvalid: a value that is none. Unknown ones are nobody's.
+struct EndpointOptions {
+  std::string interface;             // empty: chosen
+  std::vector<std::string> sysctls;  // as network::AttachRequest has them
+  uint64_t limit_in = 0, limit_out = 0;
+};
+Result<EndpointOptions> endpoint_options_of(const spec::StringMap& options);
 
 // "eth", or what com.docker.network.container_iface_prefix says.
 std::string interface_prefix(const NetworkRecord& record);

@@ -167,4 +167,33 @@ TEST_CASE("network plan: names of interfaces") {
   CHECK(interface_prefix(record) == "dmz");
 }
 
+TEST_CASE("network plan: limits of bandwidth") {
+  auto rate = [](const std::string& text) {
+    auto options = endpoint_options_of({{"com.caisson.network.limit.egress", text}});
+    return options ? std::to_string(options->limit_out) : options.error().message;
+  };
+  CHECK(rate("8000") == "8000");
+  CHECK(rate("500kbit") == "500000");
+  CHECK(rate("10Mbit") == "10000000");
+  CHECK(rate("2.5gbit") == "2500000000");
+  CHECK(rate("1.024mbit") == "1024000");
+  CHECK(rate("0.008mbit") == "8000");
+  CHECK(rate("1000gbit") == "1000000000000");
+  CHECK(rate("").starts_with("0"));
+  for (const char* text : {"1000000000001", "1000.001gbit", "18446744073709551616", "99999999999999999999gbit"})
+    CHECK(has(rate(text), "failed to parse com.caisson.network.limit.egress value"));
+  for (const char* text : {"x", "1x", "mbit", ".", ".5mbit", "1..5mbit", "1.0000mbit", "-1mbit", "+1mbit", " 1mbit",
+                           "1 mbit", "1e9", "10mb", "10mbit\n", "0", "7999", "0.5kbit"})
+    CHECK_MESSAGE(has(rate(text), "failed to parse"), text);
+  auto both = endpoint_options_of({{"com.caisson.network.limit.ingress", "1mbit"},
+                                   {"com.docker.network.endpoint.ifname", "dmz0"},
+                                   {"com.docker.network.endpoint.sysctls", "a=1, b=2"},
+                                   {"else", "x"}});
+  REQUIRE(both);
+  CHECK(both->limit_in == 1000000);
+  CHECK(both->limit_out == 0);
+  CHECK(both->interface == "dmz0");
+  CHECK(both->sysctls == std::vector<std::string>{"a=1", "b=2"});
+}
+
 }  // namespace caisson::engine

@@ -13,6 +13,12 @@ struct RegistriesConfig;
 
 namespace caisson::engine {
 
+// How much goes to and from a registry at once.
+struct TransferLimits {
+  int downloads = 3, uploads = 5;  // layers of one pull, of one push
+  int attempts = 4;                // of a transfer that brings nothing new
+};
+
 // Of the options, those that SIGHUP may change.
 struct LiveOptions {
   std::vector<std::string> labels, insecure_registries, registry_mirrors;
@@ -20,6 +26,7 @@ struct LiveOptions {
   int64_t default_shm_size = 0;
   bool debug = false;
   std::shared_ptr<const image::RegistriesConfig> registries;
+  TransferLimits transfers;
 };
 
 // When images go by themselves: see engine/image_gc.h. Zero is "no such rule".
@@ -39,6 +46,7 @@ struct NetworkOptions {
   std::string host_ip;                            // where ports are published that name no address; empty: everywhere
   std::vector<std::string> host_gateway;  // what host-gateway means, of each family one; empty: the network's gateway
   bool icc = true, forward = true, rules = true, rules6 = true;
+  bool direct_routing = false;  // --allow-direct-routing: published ports are open at the containers' own addresses
   bool honor_firewall = false;  // --firewall=honor: the host's INPUT rules hold for published ports too
   struct Block {
     std::string base;
@@ -61,7 +69,8 @@ struct EngineOptions {
   std::vector<std::string> registry_certs_dirs;
   std::string registries_conf = "/etc/caisson/registries.conf";  // containers-registries.conf(5); may be missing
   std::shared_ptr<const image::RegistriesConfig> registries;     // read from there
-  int registry_timeout_s = 60;                                   // longest silence of a registry
+  TransferLimits transfers;
+  int registry_timeout_s = 60;  // longest silence of a registry
   std::vector<std::string> dns, dns_search, dns_options;
   std::vector<std::string> labels;
   std::vector<std::string> hooks_dirs;  // see hook_files.h; empty: no hooks
@@ -91,7 +100,8 @@ struct EngineOptions {
   std::string storage_driver;  // overlay2 or vfs; empty: chosen by what the data root can do
 
   LiveOptions live() const {
-    return {labels, insecure_registries, registry_mirrors, default_runtime, default_shm_size, debug, registries};
+    return {labels, insecure_registries, registry_mirrors, default_runtime, default_shm_size,
+            debug,  registries,          transfers};
   }
 };
 

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "engine/create_rules.h"
 #include "engine/port_ranges.h"
+#include "network/relay_client.h"
 
 namespace caisson::engine {
 
@@ -133,6 +134,27 @@ Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& reco
     return fail(ErrorKind::kInvalid, "%zu published ports or ranges of ports, there can be %zu", ports.size(),
                 kMaxPublishedRanges);
   return ports;
+}
+
+std::vector<std::string> unreached_by_ipv6(const ContainerRecord& record, NetworkStore& networks) {
+  std::vector<std::string> sentences;
+  for (const auto& [name, settings] : record.networking.endpoints) {
+    auto network = networks.find(name);
+    if (!network || (*network)->driver != "bridge" || (*network)->enable_ipv6) return sentences;
+  }
+  for (const auto& [text, bindings] : record.host_config.port_bindings) {
+    auto inside = parse_container_ports(text);
+    if (!inside || !bindings || inside->front().protocol != "udp" || inside->size() <= network::kMaxRelayedUdpRange)
+      continue;
+    bool everywhere = std::any_of(bindings->begin(), bindings->end(),
+                                  [](const spec::PortBinding& binding) { return binding.host_ip.empty(); });
+    if (everywhere)
+      sentences.push_back(
+          format("Published ports %s are not reached by IPv6 clients: the container has no IPv6 address, "
+                 "and without one ranges of UDP are limited to %u ports",
+                 text.c_str(), network::kMaxRelayedUdpRange));
+  }
+  return sentences;
 }
 
 PortShares share_ports(const std::vector<network::PortMapping>& ports, const std::string& host_ip) {

@@ -2,8 +2,10 @@
 // Which ports a start publishes, and by which of a container's networks.
 #pragma once
 
+#include <string>
 #include <vector>
 
+#include "engine/networks.h"
 #include "engine/registry.h"
 #include "network/network_manager.h"
 
@@ -13,6 +15,9 @@ namespace caisson::engine {
 // that no container of ours has. kInvalid.
 Result<std::vector<network::PortMapping>> plan_ports(const ContainerRecord& record,
                                                      const ContainerRegistry& containers);
+
+// Which published ports IPv6 clients do not reach as none of the container's networks has IPv6, a sentence each.
+std::vector<std::string> unreached_by_ipv6(const ContainerRecord& record, NetworkStore& networks);
 
 // Pure. Where two endpoints have the gateways, the ports of each. `host_ip`: the address of ports that name none;
 // empty: every one.

@@ -83,6 +83,9 @@ Result<LanNetworks::Pool> LanNetworks::make_pool(LanSpec::Pool& spec, bool route
 
 Result<std::vector<IpAddress>> LanNetworks::reserve(Network& network, const AttachRequest& request) {
   std::lock_guard lock(locks_->data);
+  auto known = networks_.find(request.network_id);
+  if (known == networks_.end() || known->second.get() != &network)  // removed meanwhile
+    return fail(ErrorKind::kNotFound, "network %s not found", network.spec.name.c_str());
   if (network.members.contains(request.container_id))
     return fail(ErrorKind::kConflict, "container '%s' is attached already", request.container_id.c_str());
   std::vector<IpAddress> taken;
@@ -209,6 +212,9 @@ Result<Endpoint> LanNetworks::attach(Sandbox& sandbox, const AttachRequest& requ
   if (!request.link_local.empty())
     return fail(ErrorKind::kUnsupported, "network %s: networks of driver %s take no link-local addresses",
                 network->spec.name.c_str(), network->spec.driver.c_str());
+  if (request.limit_in)
+    return fail(ErrorKind::kUnsupported, "network %s: what comes in cannot be limited on networks of driver %s",
+                network->spec.name.c_str(), network->spec.driver.c_str());
   auto settings = TRY(parse_settings(request.sysctls, request.inside));
   std::optional<sys::MacAddress> mac;
   if (!request.mac.empty()) {
@@ -257,6 +263,7 @@ Result<Endpoint> LanNetworks::attach(Sandbox& sandbox, const AttachRequest& requ
     });
     TRY(prepare_inside(sandbox, request.inside, any_v6, settings));
     endpoint.mac = format_mac(TRY(sandbox.route.set_up_on_lan(setup)));
+    if (request.limit_out) TRY(sandbox.route.limit_rate(request.inside, request.limit_out));
     unplug.commit();
     return {};
   };

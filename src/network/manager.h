@@ -10,12 +10,15 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "network/bridge.h"
+#include "network/firewalld_client.h"
 #include "network/gate_client.h"
 #include "network/ipam.h"
+#include "network/link_watch.h"
 #include "network/netns_pool.h"
 #include "network/network_manager.h"
 #include "network/ports.h"
@@ -74,7 +77,7 @@ Result<std::optional<IpAddress>> parse_wanted(const std::string& text, bool v6);
 class Manager final : public NetworkManager {
  public:
   Manager(NetworkConfig config, Subnets wanted, std::vector<SubnetBlock> blocks, std::unique_ptr<RelayClient> relay,
-          std::unique_ptr<GateClient> gate);
+          std::unique_ptr<GateClient> gate, std::unique_ptr<FirewalldClient> firewalld);
 
   Result<Sandbox> create_sandbox() override { return pool_.take(); }
   Result<Sandbox> open_sandbox(int netns) override { return pool_.enter(netns); }
@@ -83,7 +86,7 @@ class Manager final : public NetworkManager {
   }
   Result<NameSockets> open_name_sockets(int netns, QueryFamilies families) override;
   void warm_up() override { pool_.warm_up(); }
-  Result<> add_network(NetworkSpec& spec, bool make) override;
+  Result<> add_network(NetworkSpec& spec, bool make, const std::vector<IpSubnet>& avoid) override;
   Result<> remove_network(const std::string& id) override;
   Result<Endpoint> attach(Sandbox& sandbox, const AttachRequest& request) override;
   void detach(const std::string& container_id) override;
@@ -98,6 +101,9 @@ class Manager final : public NetworkManager {
   int rule_events() override;
   bool rules_are_lost() override;
   Result<> repair_rules() override;
+  int link_events() override;
+  bool bridges_are_lost() override;
+  Result<> repair_bridges() override;
   BridgeInfo bridge_info() override;
   size_t endpoints_on(const std::string& network_id) override;
   Result<> remove_all() override;
@@ -118,9 +124,12 @@ class Manager final : public NetworkManager {
   std::vector<NetworkPtr> all_networks();
   Result<> plan_default(Network& network, const Subnets& hints);
   Result<std::vector<IpSubnet>> taken_subnets(bool of_host);
-  Result<> plan_subnets(NetworkSpec& spec, Network& network);
-  Result<Ready> ensure_ready(Network& network, const Subnets& hints);
+  Result<> plan_subnets(NetworkSpec& spec, Network& network, const std::vector<IpSubnet>& avoid);
+  Result<Ready> ensure_ready(const NetworkPtr& network, const Subnets& hints);
   Result<> ensure_rules();
+  Result<> plug_again(const Network& network, int bridge, const std::string& interface, bool hairpin);
+  void plug_all_again(const NetworkPtr& network);
+  void set_bridge(const NetworkPtr& network, int index);
   Result<> install_rules();
   Result<Addresses> reserve(const Key& key, const NetworkPtr& network, const Addresses& wanted);
   void forget(const Key& key);
@@ -131,6 +140,8 @@ class Manager final : public NetworkManager {
   Result<> allow_ipv6(const Sandbox& space, const std::string& interface);
   Result<> publish_at(Network& network, const std::vector<PublishedPort>& ports, bool anew);
   void unpublish_at(const std::vector<PublishedPort>& ports);
+  // kConflict says whose a port is.
+  Result<> take_ports(const Key& key, std::vector<PublishedPort>& ports);
   Result<> relay_ports(const std::vector<PublishedPort>& ports);
   void set_ports(const Key& key, std::vector<PublishedPort> ports);
   std::vector<PublishedPort> all_ports();
@@ -140,15 +151,19 @@ class Manager final : public NetworkManager {
   Rules rules_;
   NetnsPool pool_;
   PortTable ports_;
-  const std::unique_ptr<RelayClient> relay_;  // may be null
-  const std::unique_ptr<GateClient> gate_;    // null but for honor_firewall
-  std::optional<sys::NetlinkSocket> events_;  // of the loop's thread
+  const std::unique_ptr<RelayClient> relay_;          // may be null
+  const std::unique_ptr<GateClient> gate_;            // null but for honor_firewall
+  const std::unique_ptr<FirewalldClient> firewalld_;  // may be null
+  std::optional<sys::NetlinkSocket> events_;          // of the loop's thread
+  std::optional<LinkWatch> links_;                    // likewise
 
   std::mutex setup_mutex_;  // guards kernel work on bridges and table, and what Network says
 
   std::mutex mutex_;
   std::map<std::string, NetworkPtr> networks_;
   std::map<Key, Record> endpoints_;
+  std::map<int, NetworkPtr> bridges_;  // by index of the link
+  std::set<int> lost_bridges_;         // to be looked at
 };
 
 }  // namespace caisson::network

@@ -132,6 +132,10 @@ Result<std::string> Manager::plug(Sandbox& space, const Network& network, const 
   }
   if (v6) TRY(allow_ipv6(space, asked.inside));
   TRY(space.route.configure(setup));
+  // Each end limits what it sends: to the container here, from it inside, where its programs wait instead of losing
+  // packets.
+  if (asked.limit_in) TRY(route.limit_rate(request.name, asked.limit_in));
+  if (asked.limit_out) TRY(space.route.limit_rate(asked.inside, asked.limit_out));
   undo.commit();
   return request.name;
 }
@@ -149,7 +153,7 @@ Result<Endpoint> Manager::attach(Sandbox& sandbox, const AttachRequest& request)
   }
   for (const auto& text : request.link_local) inside.link_local.push_back(TRY(parse_link_local(text)));
   auto network = TRY(find(request.network_id));
-  auto ready = TRY(ensure_ready(*network, {}));
+  auto ready = TRY(ensure_ready(network, {}));
   const Key key{request.container_id, request.network_id};
   auto settings = TRY(parse_settings(request.sysctls, request.inside));
   Rollback undo;
@@ -158,7 +162,7 @@ Result<Endpoint> Manager::attach(Sandbox& sandbox, const AttachRequest& request)
   inside.mac = mac ? *mac : mac_of(inside.addresses[0] ? *inside.addresses[0] : *inside.addresses[1]);
 
   auto ports = TRY(parse_ports(request.ports, *network, inside.addresses));
-  TRY(ports_.take(ports));
+  TRY(take_ports(key, ports));
   set_ports(key, ports);
   auto route = TRY(sys::RouteSocket::open(true));
   auto link = plug(sandbox, *network, ready, inside, request, route);
@@ -169,7 +173,7 @@ Result<Endpoint> Manager::attach(Sandbox& sandbox, const AttachRequest& request)
       network->ready = false;
     }
     log_debug("%s, setting the bridge up again", link.error().message.c_str());
-    ready = TRY(ensure_ready(*network, {}));
+    ready = TRY(ensure_ready(network, {}));
     link = plug(sandbox, *network, ready, inside, request, route);
   }
   if (!link) return std::unexpected(link.error());
@@ -288,7 +292,7 @@ Result<> Manager::restore(const Endpoint& endpoint) {
   if (!sys::is_interface_name(endpoint.interface))
     return fail(ErrorKind::kInvalid, "endpoint of container '%s' has no valid interface",
                 endpoint.container_id.c_str());
-  auto ready = TRY(ensure_ready(*network, hints));
+  auto ready = TRY(ensure_ready(network, hints));
   const Key key{endpoint.container_id, endpoint.network_id};
   Rollback undo;
   addresses = TRY(reserve(key, network, addresses));
@@ -298,14 +302,13 @@ Result<> Manager::restore(const Endpoint& endpoint) {
     if (!port.host_port && !port.routed)
       return fail(ErrorKind::kInvalid, "a published port of container '%s' has no host port",
                   endpoint.container_id.c_str());
-  auto route = TRY(sys::RouteSocket::open());
-  // Does nothing if the link is on the bridge; needed when the bridge had to be made again.
-  auto plugged = route.set_master(endpoint.interface, ready.bridge_index);
+  // Needed when the bridge had to be made again.
+  auto plugged = plug_again(*network, ready.bridge_index, endpoint.interface, !ports.empty());
   if (!plugged && plugged.error().err == ENODEV)
     return fail(ErrorKind::kNotFound, "link '%s' of container '%s' is gone", endpoint.interface.c_str(),
                 endpoint.container_id.c_str());
   if (!plugged) return plugged;
-  TRY(ports_.take_back(ports));
+  TRY(ports_.take_back(ports, key.container_id));
   // Before the elements exist, so that finish_restore() and ensure_rules() know they are somebody's.
   set_ports(key, ports);
   TRY(publish_at(*network, ports, false));

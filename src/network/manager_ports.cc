@@ -37,7 +37,7 @@ Result<std::vector<PublishedPort>> Manager::parse_ports(const std::vector<PortMa
   if (!config_.enable_nat6) context.address6.reset();
   context.host_ip = spec.host_ip.empty() ? config_.host_ip : spec.host_ip;
   context.relay = relay_ != nullptr && config_.enable_nat6;
-  context.trusted = !spec.trusted_interfaces.empty();
+  context.trusted = config_.direct_routing || !spec.trusted_interfaces.empty();
   std::vector<PublishedPort> ports;
   for (const auto& mapping : mappings) {
     auto parsed = TRY(parse_mapping(mapping, context));
@@ -53,6 +53,14 @@ RelayEntry relay_entry(const PublishedPort& port) {
   return {port.protocol,          whole ? port.host_address : IpAddress{true, 1},
           port.host_port,         port.count,
           port.container_address, port.container_port};
+}
+
+Result<> Manager::take_ports(const Key& key, std::vector<PublishedPort>& ports) {
+  std::string holder;
+  auto taken = ports_.take(ports, key.container_id, &holder);
+  auto name = taken || holder.empty() || !config_.name_of ? "" : config_.name_of(holder);
+  if (!name.empty()) taken.error().message += " to container " + name;
+  return taken;
 }
 
 Result<> Manager::relay_ports(const std::vector<PublishedPort>& ports) {
@@ -105,7 +113,7 @@ Result<> Manager::publish(Endpoint& endpoint, const std::vector<PortMapping>& ma
   auto network = TRY(find(endpoint.network_id));
   Addresses addresses{parse_ip(endpoint.address), parse_ip(endpoint.address6)};
   auto ports = TRY(parse_ports(mappings, *network, addresses));
-  TRY(ports_.take(ports));
+  TRY(take_ports(key, ports));
   Rollback undo;
   undo.add([this, &ports] { ports_.release(ports); });
   {

@@ -30,14 +30,17 @@ bool is_table_name(std::string_view name) {
 }  // namespace
 
 Manager::Manager(NetworkConfig config, Subnets wanted, std::vector<SubnetBlock> blocks,
-                 std::unique_ptr<RelayClient> relay, std::unique_ptr<GateClient> gate)
+                 std::unique_ptr<RelayClient> relay, std::unique_ptr<GateClient> gate,
+                 std::unique_ptr<FirewalldClient> firewalld)
     : config_(std::move(config)),
       blocks_(std::move(blocks)),
       rules_(config_.table, config_.enable_nat6),
       pool_(static_cast<size_t>(config_.namespace_pool)),
       relay_(std::move(relay)),
-      gate_(std::move(gate)) {
+      gate_(std::move(gate)),
+      firewalld_(std::move(firewalld)) {
   if (gate_) rules_.set_gate(gate_->rule());
+  rules_.set_direct_routing(config_.direct_routing);
   auto network = std::make_shared<Network>();
   network->spec.id = network->spec.name = kDefaultNetwork;
   network->spec.bridge = config_.bridge;
@@ -115,7 +118,7 @@ Result<std::vector<IpSubnet>> Manager::taken_subnets(bool of_host) {
 }
 
 // With setup_mutex_.
-Result<> Manager::plan_subnets(NetworkSpec& spec, Network& network) {
+Result<> Manager::plan_subnets(NetworkSpec& spec, Network& network, const std::vector<IpSubnet>& avoid) {
   for (size_t family : {0, 1}) {
     AddressPlan& plan = family ? spec.v6 : spec.v4;
     if (!plan.enabled) continue;
@@ -123,13 +126,14 @@ Result<> Manager::plan_subnets(NetworkSpec& spec, Network& network) {
     if (plan.mode == GatewayMode::kIsolated && !spec.internal)
       return fail(ErrorKind::kInvalid, "gateway mode 'isolated' is for internal networks only");
     auto used = TRY(taken_subnets(plan.subnet.empty()));
+    used.insert(used.end(), avoid.begin(), avoid.end());
     network.subnets[family] = TRY(plan_subnet(plan, family == 1, used, blocks_));
     network.ipam[family] = TRY(make_ipam(plan, *network.subnets[family]));
   }
   return {};
 }
 
-Result<> Manager::add_network(NetworkSpec& spec, bool make) {
+Result<> Manager::add_network(NetworkSpec& spec, bool make, const std::vector<IpSubnet>& avoid) {
   if (!sys::is_interface_name(spec.bridge))
     return fail(ErrorKind::kInvalid, "invalid bridge name %s", quoted(spec.bridge).c_str());
   if (spec.mtu == 0) spec.mtu = config_.mtu;
@@ -151,7 +155,7 @@ Result<> Manager::add_network(NetworkSpec& spec, bool make) {
                   "bridge name",
                   spec.id.c_str(), spec.bridge.c_str(), other->spec.id.c_str(), spec.bridge.c_str());
   }
-  TRY(plan_subnets(spec, *network));
+  TRY(plan_subnets(spec, *network, avoid));
   network->spec = spec;
   Rollback undo;
   if (make) {
@@ -166,9 +170,11 @@ Result<> Manager::add_network(NetworkSpec& spec, bool make) {
       if (!added && added.error().err != ENOENT) return added;
     }
     network->ready = true;
+    if (firewalld_) firewalld_->add(spec.bridge);
     undo.commit();
   }
   std::lock_guard lock(mutex_);
+  if (make) bridges_[network->bridge_index] = network;
   networks_[spec.id] = std::move(network);
   return {};
 }
@@ -185,6 +191,7 @@ Result<> Manager::remove_network(const std::string& id) {
         return fail(ErrorKind::kConflict, "network %s has active endpoints", found->second->spec.name.c_str());
       network = std::move(found->second);
       networks_.erase(found);
+      bridges_.erase(network->bridge_index);
     }
     if (config_.enable_nat && network->ready) {
       auto done = rules_.remove_bridge(rules_of(*network));
@@ -192,6 +199,7 @@ Result<> Manager::remove_network(const std::string& id) {
       if (!done && TRY(rules_.exists())) TRY(install_rules());
     }
     network->ready = false;
+    if (firewalld_) firewalld_->remove(network->spec.bridge);
   }
   // Takes the kernel tens of milliseconds, in which others go on.
   return remove_bridge(bridge_of(*network));
@@ -213,15 +221,19 @@ Result<> Manager::ensure_rules() {
   return rules_.publish(all_ports(), false);
 }
 
-Result<Manager::Ready> Manager::ensure_ready(Network& network, const Subnets& hints) {
+Result<Manager::Ready> Manager::ensure_ready(const NetworkPtr& known, const Subnets& hints) {
   std::lock_guard setup(setup_mutex_);
+  Network& network = *known;
+  // Removed meanwhile: its bridge must not come again.
+  if (TRY(find(network.spec.id)) != known)
+    return fail(ErrorKind::kNotFound, "network %s not found", network.spec.name.c_str());
   if (network.ready) {
     TRY(ensure_rules());
     return Ready{network.subnets, network.bridge_index};
   }
   const auto& spec = network.spec;
   if (spec.id == kDefaultNetwork) TRY(plan_default(network, hints));
-  network.bridge_index = TRY_CTX(ensure_bridge(bridge_of(network)), "set up bridge '" + spec.bridge + "'");
+  set_bridge(known, TRY_CTX(ensure_bridge(bridge_of(network)), "set up bridge '" + spec.bridge + "'"));
   network.ready = true;
   Rollback undo;
   undo.add([&network] { network.ready = false; });
@@ -231,6 +243,8 @@ Result<Manager::Ready> Manager::ensure_ready(Network& network, const Subnets& hi
     TRY(rules_.publish(all_ports(), false));
   }
   network.loopback_allowed = false;
+  if (firewalld_) firewalld_->add(spec.bridge);
+  plug_all_again(known);
   std::lock_guard lock(mutex_);
   for (size_t family : {0, 1})
     if (network.subnets[family] && !network.ipam[family])
@@ -305,6 +319,7 @@ Result<> Manager::remove_all() {
   TRY(rules_.remove());
   for (const auto& network : all_networks()) {
     network->ready = false;
+    if (firewalld_) firewalld_->remove(network->spec.bridge);
     TRY(remove_bridge(bridge_of(*network)));
   }
   return {};
@@ -357,7 +372,11 @@ Result<std::unique_ptr<NetworkManager>> NetworkManager::create(NetworkConfig con
     gate = TRY(GateClient::create({config.gate_program, config.gate_socket, config.table}));
   else if (!config.gate_socket.empty())
     end_gate(config.gate_socket);
-  return std::make_unique<Manager>(std::move(config), wanted, std::move(blocks), std::move(relay), std::move(gate));
+  std::unique_ptr<FirewalldClient> firewalld;
+  if (!config.firewalld_program.empty() && config.enable_nat)
+    firewalld = TRY(FirewalldClient::create(config.firewalld_program));
+  return std::make_unique<Manager>(std::move(config), wanted, std::move(blocks), std::move(relay), std::move(gate),
+                                   std::move(firewalld));
 }
 
 }  // namespace caisson::network

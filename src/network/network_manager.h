@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ip_address.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "sys/netns.h"
@@ -49,6 +50,11 @@ struct NetworkConfig {
   // for that. A program left by an earlier engine is ended where it is not wanted any more.
   bool honor_firewall = false;
   std::string gate_program, gate_socket;
+  bool direct_routing = false;  // published ports are open at the containers' own addresses, to whoever routes there
+  // caisson-firewalld: bridges are put into a zone of firewalld's where it runs. Empty: they are not.
+  std::string firewalld_program;
+  // What the container of an id is called, for messages; empty: they do without.
+  std::function<std::string(const std::string& container_id)> name_of;
   std::string ula_seed;              // subnets of fd00::/8 are chosen by it, where `blocks` has none of IPv6
   bool icc = true;                   // containers of the default network reach each other
   int namespace_pool = 3;            // network namespaces kept ready; 0: made on demand
@@ -125,6 +131,7 @@ struct AttachRequest {
   bool default_route6 = true;           // the same for IPv6
   // "net.ipv4.conf.IFNAME.log_martians=1", IFNAME standing for the interface; kInvalid for settings of anything else.
   std::vector<std::string> sysctls;
+  uint64_t limit_in = 0, limit_out = 0;  // bits a second to and from the container; 0: no limit
 };
 
 // A network namespace with what is needed to work in it from outside.
@@ -147,6 +154,7 @@ class NetworkManager {
   // of each family it is to ask by.
   struct QueryFamilies {
     bool v4 = true, v6 = false;
+    bool operator==(const QueryFamilies&) const = default;
   };
   struct NameSockets {
     UniqueFd udp, tcp;
@@ -155,8 +163,9 @@ class NetworkManager {
   virtual Result<NameSockets> open_name_sockets(int netns, QueryFamilies families) = 0;
 
   // Makes a network known, the subnet chosen if it names none; subnets, gateways, mtu are filled in. kInvalid,
-  // kExists: an interface of that name or overlapping addresses. `make`: the bridge is made now.
-  virtual Result<> add_network(NetworkSpec& spec, bool make) = 0;
+  // kExists: an interface of that name or overlapping addresses. `make`: the bridge is made now. `avoid`: subnets that
+  // networks of others have.
+  virtual Result<> add_network(NetworkSpec& spec, bool make, const std::vector<IpSubnet>& avoid = {}) = 0;
   // kConflict while containers are attached. The bridge goes if it is ours. Unknown ids are fine.
   virtual Result<> remove_network(const std::string& id) = 0;
 
@@ -186,6 +195,12 @@ class NetworkManager {
   virtual bool rules_are_lost() = 0;
   // Writes table and published ports anew if they are gone and were there before.
   virtual Result<> repair_rules() = 0;
+  // Readable when links of the host were deleted or lost an address; -1: not watched. For an event loop.
+  virtual int link_events() { return -1; }
+  // Reads what came: true when that may concern bridges of ours. Does not block.
+  virtual bool bridges_are_lost() { return false; }
+  // Makes such bridges again, with their containers on them.
+  virtual Result<> repair_bridges() { return {}; }
   // Fills the pool of namespaces in the background. For the engine to call when it has nothing to do;
   // the first attach does it too. Makes no bridge and no table.
   virtual void warm_up() {}

@@ -74,6 +74,11 @@ Result<std::vector<PublishedPort>> parse_mapping(const PortMapping& mapping, con
       port.container_address = *context.address4;
     } else if (named.empty()) {
       continue;
+    } else if (host.v6 && context.relay && context.address4 && port.protocol == IPPROTO_UDP) {
+      return fail(ErrorKind::kInvalid,
+                  "cannot publish %u UDP ports on %s: the container has no IPv6 address, and its IPv4 address is only "
+                  "reached by ranges of at most %u ports",
+                  port.count, named.c_str(), kMaxRelayedUdpRange);
     } else {
       return fail(ErrorKind::kInvalid, "cannot publish on %s: the container has no %s address", named.c_str(),
                   host.v6 ? "IPv6" : "IPv4");

@@ -249,7 +249,7 @@ void add_address_rules(sys::NftBatch& batch, const Layout& layout, const std::op
   });
 }
 
-void add_forward_rules(sys::NftBatch& batch, const Layout& layout) {
+void add_forward_rules(sys::NftBatch& batch, const Layout& layout, bool direct_routing) {
   Conditions when{batch, layout};
   auto rule = [&](auto&& body) {
     batch.begin_rule("forward");
@@ -300,6 +300,15 @@ void add_forward_rules(sys::NftBatch& batch, const Layout& layout) {
     batch.member(kDirect, 0, true);
     batch.verdict(NF_ACCEPT);
   });
+  // Not from one of our networks to another: those are apart.
+  if (direct_routing)
+    rule([&] {
+      when.interface(NFT_META_IIFNAME, kBridges, false);
+      when.interface(NFT_META_OIFNAME, kBridges, true);
+      when.load_key();
+      batch.member(kDirect, 0, true);
+      batch.verdict(NF_ACCEPT);
+    });
   rule([&] {
     when.interface(NFT_META_OIFNAME, kBridges, true);
     batch.verdict(NF_DROP);
@@ -337,7 +346,7 @@ constexpr std::string_view kBridgeSets[] = {kBridges, kInternal, kOpen,     kRou
 
 }  // namespace
 
-void add_chains(sys::NftBatch& batch, bool v6, bool anew, const std::optional<GateRule>& gate) {
+void add_chains(sys::NftBatch& batch, bool v6, bool anew, const std::optional<GateRule>& gate, bool direct_routing) {
   Layout layout{v6};
   add_skeleton(batch, layout, gate.has_value());
   if (!anew) {
@@ -346,7 +355,7 @@ void add_chains(sys::NftBatch& batch, bool v6, bool anew, const std::optional<Ga
     for (auto set : kBridgeSets) batch.flush_set(set);
   }
   add_address_rules(batch, layout, gate);
-  add_forward_rules(batch, layout);
+  add_forward_rules(batch, layout, direct_routing);
 }
 
 void change_bridge(sys::NftBatch& batch, bool v6, const BridgeRules& rules, bool add) {

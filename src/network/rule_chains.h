@@ -26,7 +26,7 @@ inline std::string key_bytes(uint8_t protocol, const IpAddress& address, uint16_
 
 // Into a batch of that family. `anew`: there are no chains and sets yet; else they are emptied first, but for maps of
 // published ports and the administrator's chain. `gate`: see Rules::set_gate().
-void add_chains(sys::NftBatch& batch, bool v6, bool anew, const std::optional<GateRule>& gate);
+void add_chains(sys::NftBatch& batch, bool v6, bool anew, const std::optional<GateRule>& gate, bool direct_routing);
 // Adds or deletes what the table of one family has of a bridge.
 void change_bridge(sys::NftBatch& batch, bool v6, const BridgeRules& rules, bool add);
 

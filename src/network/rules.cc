@@ -138,7 +138,7 @@ Result<> Rules::install(const std::vector<BridgeRules>& bridges) {
       batch.flush_chain(kGate);
       batch.delete_chain(kGate);
     }
-    add_chains(batch, v6, anew, gate_);
+    add_chains(batch, v6, anew, gate_, direct_routing_);
     for (const auto& bridge : bridges) change_bridge(batch, v6, bridge, true);
     return batch.commit(socket, what);
   };

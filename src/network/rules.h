@@ -45,6 +45,9 @@ class Rules {
   // What comes in for published ports passes the host's INPUT rules, then that program. Before install().
   void set_gate(const GateRule& gate) { gate_ = gate; }
 
+  // Published ports are open at the containers' own addresses, to all. Before install().
+  void set_direct_routing(bool on) { direct_routing_ = on; }
+
   Result<bool> exists() const;
   // Makes the tables or rewrites their rules, with these bridges and no others; published ports and what the
   // administrator wrote into chain admin stay. Safe to repeat at any time.
@@ -72,6 +75,7 @@ class Rules {
   std::atomic<bool> ipv6_;
   std::atomic<uint16_t> relay_port_ = 0;
   std::optional<GateRule> gate_;
+  bool direct_routing_ = false;
   std::unique_ptr<Sockets> sockets_;
 };
 

@@ -344,6 +344,12 @@ Result<> RouteSocket::set_hairpin(const std::string& port) {
   return socket_.transact(out, named("set hairpin mode of", port));
 }
 
+Result<> RouteSocket::set_isolated(const std::string& port) {
+  NetlinkBuilder out;
+  put_port_flag(out, port, IFLA_BRPORT_ISOLATED);
+  return socket_.transact(out, named("isolate", port));
+}
+
 Result<> RouteSocket::wait_ready(const std::vector<std::string>& names, int timeout_ms) {
   std::vector<std::string> missing = names;
   int64_t deadline = monotonic_ns() + int64_t{timeout_ms} * 1'000'000;

@@ -86,6 +86,12 @@ class RouteSocket {
   Result<> set_default_route(const IpAddress& gateway);
   // Frames may leave by the bridge port they came from.
   Result<> set_hairpin(const std::string& port);
+  // No frames to or from other isolated ports of the bridge.
+  Result<> set_isolated(const std::string& port);
+
+  // What the interface sends is held to that many bits a second, with a queue of 100 ms. kUnsupported: the kernel has
+  // nothing for it.
+  Result<> limit_rate(const std::string& name, uint64_t bits);
 
   // Blocks until every link of `names` is operationally up. The socket must have been opened with
   // link_events before the change that brings them up. kTimeout names the link.

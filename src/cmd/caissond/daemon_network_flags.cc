@@ -92,6 +92,13 @@ Result<> add_host_gateway(DaemonOptions& options, const std::string& value) {
 }
 
 constexpr Flag kFlags[] = {
+    {.name = "allow-direct-routing",
+     .key = "allow-direct-routing",
+     .argument = nullptr,
+     .help = "Other hosts reach published ports at the containers' own addresses, if they route there (default false)",
+     .apply = [](DaemonOptions& o, const std::string& v) -> Result<> {
+       return set_bool(o.engine.network.direct_routing, v);
+     }},
     {.name = "bip",
      .key = "bip",
      .argument = "CIDR",
