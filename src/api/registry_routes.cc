@@ -191,6 +191,9 @@ image::FetchConfig fetch_config(Context& context) {
   config.certs_dirs = options.registry_certs_dirs;
   config.tmp_dir = context.engine.paths().temporary();
   config.timeout_s = options.registry_timeout_s;
+  config.max_parallel = live->transfers.downloads;
+  config.max_uploads = live->transfers.uploads;
+  config.tries = live->transfers.attempts;
   return config;
 }
 

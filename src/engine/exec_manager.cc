@@ -165,6 +165,9 @@ Result<> ExecManager::start(const std::string& exec_id, const spec::ExecStartCon
   auto plan = plan_process(*record, config, services_);
   if (!plan) {
     finish(126);
+    // DOCKER-QUIRK: a user that does not exist is told in the stream, after the request was granted.
+    if (take_client && plan.error().kind == ErrorKind::kInvalid)
+      if (auto client = (*take_client)(); !client) return std::unexpected(std::move(client).error());
     return std::unexpected(std::move(plan).error());
   }
   request.process = std::move(*plan);

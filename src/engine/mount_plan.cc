@@ -34,18 +34,28 @@ bool is_propagation(std::string_view word) {
 
 Result<> apply_mode(PlannedMount& mount, const std::string& mode) {
   mount.point.mode = mode;
+  // Of each sort one word at most, as Docker has it.
+  int access = 0, label = 0, propagation = 0, copy = 0, consistency = 0;
+  auto invalid = [&] { return fail(ErrorKind::kInvalid, "invalid mode: %s", mode.c_str()); };
   for (const auto& word : split(mode, ',')) {
-    if (word == "ro") {
-      mount.point.rw = false;
+    if (word == "ro" || word == "rw") {
+      ++access;
+      mount.point.rw = word == "rw";
     } else if (is_propagation(word)) {
+      ++propagation;
       mount.point.propagation = word;
     } else if (word == "nocopy") {
+      ++copy;
       mount.no_copy = true;
-    } else if (word != "rw" && word != "z" && word != "Z" && word != "consistent" && word != "cached" &&
-               word != "delegated" && !word.empty()) {
-      return fail(ErrorKind::kInvalid, "invalid mode: %s", mode.c_str());
+    } else if (word == "z" || word == "Z") {
+      ++label;
+    } else if (word == "consistent" || word == "cached" || word == "delegated") {
+      ++consistency;
+    } else if (!word.empty()) {
+      return invalid();
     }
   }
+  if (access > 1 || label > 1 || propagation > 1 || copy > 1 || consistency > 1) return invalid();
   return {};
 }
 

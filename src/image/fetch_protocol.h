@@ -47,6 +47,7 @@ struct FetchSetup {
   std::string client_cert_pem, client_key_pem;
   std::vector<std::string> insecure_networks;  // hosts with an address in there are insecure
   int64_t timeout_s = 60;                      // longest silence
+  int64_t tries = 0;                           // of a transfer that brings nothing new; 0: the worker's own
 };
 
 struct FetchJob {
@@ -72,7 +73,8 @@ CAISSON_JSON(FetchSetup, CAISSON_FIELD("host", host), CAISSON_FIELD("insecure", 
              CAISSON_FIELD("repository", repository), CAISSON_FIELD("push", push), CAISSON_FIELD_OMIT("auth", auth),
              CAISSON_FIELD_OMIT("ca_pem", ca_pem), CAISSON_FIELD_OMIT("client_cert_pem", client_cert_pem),
              CAISSON_FIELD_OMIT("client_key_pem", client_key_pem), CAISSON_FIELD("offline_token", offline_token),
-             CAISSON_FIELD_OMIT("insecure_networks", insecure_networks), CAISSON_FIELD("timeout_s", timeout_s))
+             CAISSON_FIELD_OMIT("insecure_networks", insecure_networks), CAISSON_FIELD("timeout_s", timeout_s),
+             CAISSON_FIELD_OMIT("tries", tries))
 CAISSON_JSON(FetchJob, CAISSON_FIELD("id", id), CAISSON_FIELD("kind", kind), CAISSON_FIELD_OMIT("reference", reference),
              CAISSON_FIELD_OMIT("digest", digest), CAISSON_FIELD_OMIT("media_type", media_type),
              CAISSON_FIELD_OMIT("mount_from", mount_from), CAISSON_FIELD("size", size), CAISSON_FIELD("offset", offset),

@@ -169,6 +169,7 @@ Result<std::unique_ptr<FetchSession>> FetchSession::start(const FetchConfig& con
   first.setup.client_cert_pem = std::move(certs.client_cert_pem);
   first.setup.client_key_pem = std::move(certs.client_key_pem);
   first.setup.timeout_s = config.timeout_s;
+  first.setup.tries = config.tries;
   TRY(session->call(std::move(first), {}, {}, nullptr));
   return session;
 }

@@ -25,7 +25,8 @@ struct FetchConfig {
   std::vector<std::string> certs_dirs;                 // Docker's certs.d, see fetch_certs.h
   std::shared_ptr<const RegistriesConfig> registries;  // registries.conf; may be null
   std::string tmp_dir = "/tmp";                        // for layers compressed during a push; unnamed files only
-  int max_parallel = 3;                                // layers at once
+  int max_parallel = 3, max_uploads = 5;               // layers at once, of a pull and of a push
+  int tries = 4;                                       // of a transfer that brings nothing new
   int timeout_s = 60;                                  // longest silence of a registry
 };
 

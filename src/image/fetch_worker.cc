@@ -142,6 +142,7 @@ class Worker {
     options.idle_timeout_s = static_cast<int>(std::clamp<int64_t>(setup.timeout_s, 1, 3600));
     options.connect_timeout_ms = std::min(options.connect_timeout_ms, options.idle_timeout_s * 1000);
     retries_.window_s = options.idle_timeout_s;
+    if (setup.tries > 0) retries_.tries = static_cast<int>(std::min<int64_t>(setup.tries, 100));
     options.repository = setup.repository;
     options.push = setup.push;
     options.credentials = std::move(*credentials);

@@ -102,7 +102,7 @@ class ImagePusher {
   Result<> push_layers() {
     std::atomic<size_t> next = 0;
     std::vector<std::thread> pool;
-    int threads = std::clamp(static_cast<int>(layers_.size()), 0, std::max(1, config_.max_parallel));
+    int threads = std::clamp(static_cast<int>(layers_.size()), 0, std::max(1, config_.max_uploads));
     for (int i = 0; i < threads; ++i)
       pool.emplace_back([&] {
         for (size_t at; (at = next++) < layers_.size() && !failed_;) {

@@ -153,3 +153,14 @@ def test_storage_opt(cli):
     assert "--storage-opt is supported only for overlay over xfs with 'pquota' mount option" in failed.err
     assert "Unknown option colour" in cli("run", "--storage-opt", "colour=red", "busybox", "true", rc=125).err
     assert "invalid storage option" in cli("run", "--storage-opt", "size", "busybox", "true", rc=125).err
+
+
+@pytest.mark.parametrize("mode", ["ro,rw", "rw,rw", "z,Z", "shared,slave", "nocopy,nocopy", "cached,delegated", "never"])
+def test_volume_mode_of_each_sort_once(cli, tmp_path, mode):
+    done = cli("run", "--rm", "-v", f"{tmp_path}:/a:{mode}", "busybox", "true", rc=125)
+    assert f"invalid mode: {mode}" in done.err
+
+
+def test_volume_modes_together(cli, tmp_path):
+    line = cli.out("run", "--rm", "-v", f"{tmp_path}:/a:ro,z,rslave,delegated", "busybox", "grep", " /a ", "/proc/mounts")
+    assert line.split()[3].split(",")[0] == "ro"

@@ -183,7 +183,7 @@ constexpr Flag kFlags[] = {
 std::span<const Flag> core_flags() { return kFlags; }
 
 std::vector<std::span<const Flag>> all_flags() {
-  return {core_flags(), access_flags(), default_flags(), network_flags(), store_flags(), cni_flags()};
+  return {core_flags(), access_flags(), default_flags(), network_flags(), store_flags(), cni_flags(), transfer_flags()};
 }
 
 const Flag* find_flag(std::string_view name) {

@@ -22,12 +22,13 @@ struct Flag {
   bool reloadable = false;  // SIGHUP takes it from the file
 };
 
-std::span<const Flag> core_flags();     // where things lie, how it talks
-std::span<const Flag> access_flags();   // who reaches it
-std::span<const Flag> default_flags();  // what containers get that say nothing
-std::span<const Flag> network_flags();  // addresses, bridges and rules
-std::span<const Flag> store_flags();    // images and containers on the disk, the registry server
-std::span<const Flag> cni_flags();      // networks of CNI plugins
+std::span<const Flag> core_flags();      // where things lie, how it talks
+std::span<const Flag> access_flags();    // who reaches it
+std::span<const Flag> default_flags();   // what containers get that say nothing
+std::span<const Flag> network_flags();   // addresses, bridges and rules
+std::span<const Flag> store_flags();     // images and containers on the disk, the registry server
+std::span<const Flag> cni_flags();       // networks of CNI plugins
+std::span<const Flag> transfer_flags();  // transfers, features, metrics
 std::vector<std::span<const Flag>> all_flags();
 const Flag* find_flag(std::string_view name);
 const Flag* find_key(std::string_view key);

@@ -46,6 +46,9 @@ Result<std::vector<std::string>> values_of(const Flag& flag, const json::Raw& va
     auto map = json::decode<std::map<std::string, std::string>>(value.text);
     if (!map) return fail(ErrorKind::kInvalid, "expected an object of strings");
     for (const auto& [key, text] : *map) values.push_back(key + "=" + text);
+  } else if (name == "feature") {
+    for (const auto& [key, on] : TRY((json::decode<std::map<std::string, bool>>(value.text))))
+      values.push_back(key + (on ? "=true" : "=false"));
   } else if (name == "default-address-pool") {
     for (const auto& pool : TRY((json::decode<std::vector<PoolMember>>(value.text))))
       values.push_back(format("base=%s,size=%lld", pool.base.c_str(), static_cast<long long>(pool.size)));

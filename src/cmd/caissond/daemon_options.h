@@ -29,7 +29,8 @@ struct DaemonOptions {
   api::RegistrySettings registry;  // with an empty address: not served
   LogLevel log_level = LogLevel::kInfo;
   bool log_json = false;
-  int request_timeout_s = -1;  // that requests under way have when the engine stops; -1: the default
+  int request_timeout_s = -1;   // that requests under way have when the engine stops; -1: the default
+  std::string metrics_address;  // empty: no such listener
   bool validate = false, cleanup_network = false, show_help = false, show_version = false;
   std::map<std::string, std::string> proxies;  // HTTP_PROXY, HTTPS_PROXY, NO_PROXY: instead of the environment's
   std::vector<std::string> notices;            // of what was accepted and does nothing; told at the start

@@ -25,6 +25,7 @@
 #include "cmd/caissond/access.h"
 #include "cmd/caissond/daemon_options.h"
 #include "cmd/caissond/listeners.h"
+#include "cmd/caissond/metrics_service.h"
 #include "cmd/caissond/registry_service.h"
 #include "cmd/caissond/reload.h"
 #include "engine/engine.h"
@@ -100,6 +101,8 @@ Result<> run(const DaemonOptions& options, int argc, char** argv) {
   Listeners listeners = TRY(open_listeners(options, *server, std::move(activated)));
   const std::vector<std::string>& sockets = listeners.socket_files;
   if (!options.registry.listen.empty()) TRY(registry->serve(options.registry));
+  std::unique_ptr<MetricsService> metrics;
+  if (!options.metrics_address.empty()) metrics = TRY(MetricsService::start(*engine, options.metrics_address));
   int request_timeout_s = options.request_timeout_s;
   if (!options.pidfile.empty()) TRY(sys::replace_file(options.pidfile, format("%d\n", getpid())));
   TRY(server->loop().add(signals.get(), EPOLLIN, [&](uint32_t) {
