@@ -146,6 +146,8 @@ class LayerPuller {
     caller.join();
     // A blob that was cut or refused is explained by the worker; a worker that met a closed pipe is explained by us.
     // Bytes that cannot be decompressed are none of the blob's where its digest is wrong as well.
+    // Where our own disk refused a byte, all else is what came of that.
+    if (!stored && stored.error().err != 0) return std::unexpected(std::move(stored).error());
     bool explained = !reply && reply.error().kind != ErrorKind::kIo && reply.error().kind != ErrorKind::kCorrupt;
     if (!stored && !explained) return blob_error(task, std::move(stored).error());
     if (!reply && stored && !unpacked) return std::unexpected(std::move(unpacked).error());

@@ -141,6 +141,19 @@ Result<> RegistryStore::load() {
       {}, [&](const db::Row& row) {
         repositories_[row.text(0)].blobs[row.text(1)] = {row.integer(2), row.integer(3) != 0};
       }));
+  return release_forgotten();
+}
+
+// A hold comes before the row that it is for. Where the engine died in between nobody else would ever let go of it.
+Result<> RegistryStore::release_forgotten() {
+  std::vector<std::pair<std::string, std::string>> forgotten;
+  TRY(database_.query(
+      "SELECT h.digest, h.holder FROM held_blobs h WHERE h.holder LIKE 'registry/%' AND NOT EXISTS (SELECT 1 FROM "
+      "registry_blobs b WHERE b.digest=h.digest AND 'registry/'||b.repository=h.holder) AND NOT EXISTS (SELECT 1 FROM "
+      "registry_manifests m WHERE m.digest=h.digest AND 'registry/'||m.repository=h.holder)",
+      {}, [&](const db::Row& row) { forgotten.emplace_back(row.text(0), row.text(1)); }));
+  for (const auto& [digest, holder] : forgotten) TRY(images_.release_blob(digest, holder));
+  if (!forgotten.empty()) images_.collect_garbage();
   return {};
 }
 

@@ -89,6 +89,7 @@ class RegistryStore {
 
   RegistryStore(const std::string& root, db::Database& database, ImageStore& images);
   Result<> load();
+  Result<> release_forgotten();
   Result<> link_blob(const std::string& repository, const std::string& digest);
   Result<> forget_manifest(const std::string& repository, const std::string& digest);
   Result<int64_t> sweep(const std::string& repository);

@@ -11,8 +11,8 @@ def make(caisson, name, *changes):
     caisson("rm", ident)
 
 
-def told(caisson, rc=0):
-    done = caisson("container", "auto-update", "--grace", "0", "--format", "{{.Container}} {{.Policy}} {{.Updated}}", rc=rc)
+def told(caisson, rc=0, grace=0):
+    done = caisson("container", "auto-update", "--grace", grace, "--format", "{{.Container}} {{.Policy}} {{.Updated}}", rc=rc)
     return done.out.splitlines(), done.err
 
 
@@ -30,6 +30,7 @@ def service(caisson):
     caisson("rm", "-f", "-v", "served", rc=None)
     for image in caisson.out("images", "-q", "--filter", "dangling=true").splitlines():
         caisson("rmi", image, rc=None)
+    caisson("volume", "prune", "-f")
 
 
 def test_another_image_under_the_name(caisson, service):
@@ -52,7 +53,7 @@ def test_one_that_does_not_come_up_is_rolled_back(caisson, service):
     before = running(caisson, service)
     for change in ('CMD ["false"]', 'CMD ["/no/such/program"]', 'HEALTHCHECK --interval=100ms --retries=1 CMD false'):
         make(caisson, "updated:1", change)
-        lines, errors = told(caisson, rc=1)
+        lines, errors = told(caisson, rc=1, grace=20)
         assert lines == ["served local rolled back"] and errors.startswith("served: "), (change, lines, errors)
         assert running(caisson, service) == before, change
         assert caisson.out("image", "inspect", "-f", "{{.Id}}", "updated:1") == before[1]
