@@ -345,6 +345,29 @@ def test_engine_killed_while_a_plugin_works(cni):
     assert cni.address("one") in cni.leases()
 
 
+def test_a_hanging_plugin_does_not_hold_up_the_end(cni):
+    """SIGTERM while a plugin works, and a child of it: both are ended, the next engine undoes what they began."""
+    cni.bridge("blue", "10.211.0.0/24", {"type": "hangs"})
+    with open(cni.bin + "/hangs", "w", encoding="utf-8") as out:
+        out.write(f"#!/bin/sh\ncat > /dev/null\necho $CNI_COMMAND >> {cni.root}/hangs.log\n[ $CNI_COMMAND = ADD ] || exit 0\n"
+                  f"sleep 1000 & echo $$ $! > {cni.root}/hangs.new; mv {cni.root}/hangs.new {cni.root}/hangs.pids; wait\n")
+    os.chmod(cni.bin + "/hangs", stat.S_IRWXU)
+    cni.start()
+    starting = cni.cli.start("run", "-d", "--name", "one", "--network", "blue", "busybox", "sleep", "999")
+    wait_for(lambda: os.path.exists(cni.root + "/hangs.pids"), "the plugin works")
+    cni.engine.stop()
+    starting.communicate(timeout=60)
+    with open(cni.root + "/hangs.pids", encoding="ascii") as file:
+        pids = file.read().split()
+    assert len(pids) == 2
+    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "plugin and child are gone")
+    assert glob.glob(cni.engine.data_root + "/cni/*"), "it is noted what is to be undone"
+    cni.engine.start()
+    cni.nothing_is_left()
+    with open(cni.root + "/hangs.log", encoding="ascii") as file:
+        assert file.read().split()[-1] == "DEL"
+
+
 def test_what_cannot_be_undone_is_tried_again(cni):
     refusal = {"DEL": {"code": 11, "msg": "try again later"}}
     cni.write("blue", cni.recorder("stuck", answers=refusal))

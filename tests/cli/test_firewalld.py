@@ -2,11 +2,15 @@
 """Published ports beside firewalld (Debian's, with its nftables backend) on a message bus of its own."""
 import os
 import shutil
+import signal
+import socket
 import subprocess
+import tempfile
 
 import pytest
 
 from harness.clients import Client, caisson_program
+from harness.container import inspect
 from harness.engine import Engine
 from harness.netns import NetworkNamespace
 from harness.shell import TREE, run, wait_for
@@ -84,8 +88,7 @@ def host(scratch, tmp_path):
         for where, link, address in ((space, "wire0", "10.94.0.1/24"), (second, "wire1", "10.94.0.2/24")):
             run(where.enter(["ip", "addr", "add", address, "dev", link]))
             run(where.enter(["ip", "link", "set", link, "up"]))
-        root = scratch + "/firewalld-engine"
-        os.makedirs(root)
+        root = tempfile.mkdtemp(prefix="firewalld-", dir=scratch)
         engine = Engine(root, space, bridge="cfw0")
         made.append(engine.destroy)
         (tmp_path / "firewalld").mkdir()
@@ -136,3 +139,90 @@ def test_firewalld_reload(host):
         for server in servers:
             server.kill()
             server.communicate()
+
+
+def on_bus(engine, address):
+    """The engine finds the bus there; without that none of another network namespace is looked at."""
+    engine.argv = ["env", f"DBUS_SYSTEM_BUS_ADDRESS={address}", *engine.argv]
+
+
+def helper(engine):
+    """The pid of the engine's caisson-firewalld, 0 while there is none."""
+    for pid, name in engine.processes().items():
+        if name == "caisson-firewalld"[:15]:
+            return pid
+    return 0
+
+
+def test_firewalld_zone(host):
+    engine, firewalld, second = host
+    on_bus(engine, f"unix:path={firewalld.root}/bus")
+    firewalld.start()
+    engine.start()
+    engine.load("busybox")
+    cli = Client("caisson", caisson_program(), engine.host, engine.root)
+
+    def zone_of(link):
+        done = firewalld.command(f"--get-zone-of-interface={link}", rc=None)
+        return done.out.strip() if done.rc == 0 else ""
+    cli("network", "create", "own", "-o", "com.docker.network.bridge.name=cfw1", "-o", "com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected")
+    cli("run", "-d", "--name", "asks", "--network", "own", "-p", "18650:80", "busybox", "sh", "-c", "mkdir /w; echo page > /w/index.html; exec httpd -f -p 80 -h /w")
+    server = subprocess.Popen(second.enter(["/usr/bin/python3", "-c", SERVER]), stdout=subprocess.PIPE)
+    address = inspect(cli, "asks")["NetworkSettings"]["Networks"]["own"]["IPAddress"]
+    run(second.enter(["ip", "route", "add", f"{address}/32", "via", "10.94.0.1"]))
+    try:
+        assert server.stdout.readline() == b"ready\n"
+
+        def all_good(when):
+            wait_for(lambda: zone_of("cfw1") == "caisson", f"the bridge is in our zone {when}", 60, 0.5)
+            for what, answer in (("begins", lambda: cli("exec", "asks", "timeout", "5", "wget", "-qO-", "http://10.94.0.2:8000/", rc=None).out == "host\n"),
+                                 ("publishes", lambda: second.fetch("http://10.94.0.1:18650/", rc=None) == "page\n"),
+                                 ("is open to routers", lambda: second.fetch(f"http://{address}/", rc=None) == "page\n")):
+                wait_for(answer, f"what a container {what} passes {when}", 30)
+        all_good("at first")
+        firewalld.command("--reload")
+        all_good("after a reload")
+        # Others may have forgotten it, too.
+        firewalld.command("--zone=caisson", "--remove-interface=cfw1")
+        assert zone_of("cfw1") == ""
+        firewalld.command("--reload")
+        all_good("after somebody took it out")
+        firewalld.stop()
+        firewalld.start()
+        all_good("after firewalld came again")
+        before = helper(engine)
+        assert before
+        firewalld.command("--zone=caisson", "--remove-interface=cfw1")
+        os.kill(before, signal.SIGKILL)
+        all_good("after its program was replaced")
+        assert helper(engine) not in (0, before)
+        cli("run", "-d", "--name", "plain", "busybox", "sleep", "999")
+        assert zone_of("cfw0") == "trusted", "what the administrator chose stays"
+        wait_for(lambda: "bridge 'cfw0' is in zone 'trusted' already and stays there" in engine.log(), "that is told")
+        engine.kill9()
+        wait_for(lambda: not helper(engine), "the program ends with its engine")
+        engine.start()
+        all_good("with the next engine")
+        cli("rm", "-f", "asks")
+        cli("network", "rm", "own")
+        wait_for(lambda: not zone_of("cfw1"), "the interface leaves the zone with its network", 60, 0.5)
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_a_bus_that_hangs_delays_nothing(host):
+    engine, _, second = host
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(engine.root + "/bus")
+        silent.listen()
+        on_bus(engine, f"unix:path={engine.root}/bus")
+        engine.start()
+        engine.load("busybox")
+        cli = Client("caisson", caisson_program(), engine.host, engine.root)
+        cli("network", "create", "own")
+        cli("run", "-d", "--network", "own", "-p", "18651:80", "busybox", "sh", "-c", "mkdir /w; echo page > /w/index.html; exec httpd -f -p 80 -h /w")
+        wait_for(lambda: second.fetch("http://10.94.0.1:18651/", rc=None) == "page\n", "the published port answers")
+        wait_for(lambda: helper(engine), "the program waits for the bus")
+        engine.stop()
+        wait_for(lambda: not helper(engine), "the program is gone")

@@ -106,6 +106,31 @@ def test_trusted_interfaces(caisson, net, engine, wire):  # noqa: F811
     assert reaches(wire, "http://10.91.9.1:18453/") and reaches(wire, "http://10.91.9.1:18454/")
 
 
+@pytest.mark.parametrize("client_of", ["caisson"], indirect=True)
+def test_allow_direct_routing(second_host, own_engine, client_of):  # noqa: F811
+    """--allow-direct-routing: published ports, and no others, at the containers' own addresses."""
+    engine = own_engine(extra=["--allow-direct-routing"], bip="10.92.9.1/24")
+    cli = client_of(engine)
+    cli("network", "create", "own", "--subnet", "10.92.10.0/24")
+    mine, theirs = web(cli, engine, "web", "bridge", "-p", "18455:80"), web(cli, engine, "second", "own", "-p", "18456:80")
+    for one, port in ((mine, 18455), (theirs, 18456)):
+        assert reaches(second_host, f"http://{one['IPAddress']}:80/") and reaches(second_host, f"http://10.91.9.1:{port}/")
+        assert not reaches(second_host, f"http://{one['IPAddress']}:81/", False)
+    # Networks stay apart.
+    assert cli("exec", "web", "timeout", "3", "wget", "-qO-", f"http://{theirs['IPAddress']}:80/", rc=None).rc
+    engine.kill9()
+    engine.start()
+    assert reaches(second_host, f"http://{mine['IPAddress']}:80/")
+    cli("rm", "-f", "web")
+    engine.stop()
+    engine.argv.remove("--allow-direct-routing")
+    engine.start()
+    wait_for(lambda: not second_host.fetch(f"http://{theirs['IPAddress']}:80/", timeout=2, rc=None), "closed by an engine without the flag")
+    assert reaches(second_host, "http://10.91.9.1:18456/")
+    cli("rm", "-f", "second")
+    cli("network", "rm", "own")
+
+
 def test_a_bridge_without_address(caisson, net, engine):
     net("own", "--subnet", "10.92.5.0/24", "--gateway", "10.92.5.9", "-o", f"{PREFIX}.bridge.inhibit_ipv4=true", "-o", f"{PREFIX}.bridge.name=cinhibit0", "-o", f"{PREFIX}.driver.mtu=1350")
     caisson("run", "-d", "--name", "one", "--network", "own", "busybox", "sleep", "999")

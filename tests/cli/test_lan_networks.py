@@ -186,3 +186,39 @@ def test_a_kernel_without_them_is_told(cli, engine, lan):
 ])
 def test_what_is_refused(cli, flags, why):
     assert why in cli("network", "create", *flags, "lan", rc=1).err
+
+
+def test_subnets_of_bridges_and_lans_stay_apart(own_engine, client_of, macvlan):
+    """Whoever came first; the pool of bridges goes around what a LAN has."""
+    engine = own_engine(extra=["--default-address-pool", "base=10.219.0.0/16,size=18"], bip="10.219.64.1/18")
+    cli = client_of(engine)
+
+    def subnet(name):
+        return json.loads(cli.out("network", "inspect", name))[0]["IPAM"]["Config"][0]["Subnet"]
+    taken = "Pool overlaps with other one on this address space"
+    cli("network", "create", "-d", "macvlan", "--subnet", "10.219.0.0/18", "-o", "parent=lanp0", "lan")
+    assert taken in cli("network", "create", "--subnet", "10.219.1.0/24", "bridged", rc=1).err
+    cli("network", "create", "bridged")
+    assert subnet("bridged") == "10.219.128.0/18"
+    for busy in ("10.219.128.0/24", "10.219.64.0/18"):
+        assert taken in cli("network", "create", "-d", "macvlan", "--subnet", busy, "-o", "parent=lanp0", "second", rc=1).err
+    engine.kill9()
+    engine.start()
+    assert taken in cli("network", "create", "--subnet", "10.219.1.0/24", "other", rc=1).err
+    cli("network", "create", "other")
+    assert subnet("other") == "10.219.192.0/18"
+    cli("network", "rm", "lan", "bridged", "other")
+
+
+def test_a_limit_of_what_goes_out(own_engine, client_of, macvlan):
+    engine = own_engine()
+    cli = client_of(engine)
+    create(cli)
+    limit = "com.caisson.network.limit"
+    told = cli("run", "-d", "--network", f"name=lan,driver-opt={limit}.ingress=1mbit", "busybox", "true", rc=125).err
+    assert "network lan: what comes in cannot be limited on networks of driver macvlan" in told
+    cli("run", "-d", "--name", "one", "--network", f"name=lan,driver-opt={limit}.egress=1mbit", "busybox", "sleep", "999")
+    queue = json.loads(run(["nsenter", f"--net=/proc/{inspect(cli, 'one')['State']['Pid']}/ns/net", "tc", "-j", "qdisc", "show", "dev", "eth0"]).out)
+    assert [entry["options"]["rate"] for entry in queue if entry["kind"] == "tbf"] == [125_000]
+    cli("rm", "-f", "one")
+    wait_for(lambda: cli("network", "rm", "lan", rc=None).rc == 0, "the network can be removed")

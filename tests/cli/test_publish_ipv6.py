@@ -100,3 +100,19 @@ def test_publish_ipv6_serves_the_first_client(own_engine, client_of):
     wait_for(lambda: engine.netns.fetch("http://127.0.0.1:18715/", rc=None) == "served\n", "the page")
     assert engine.netns.fetch("http://[::1]:18715/") == "served\n"
     cli("rm", "-f", "web6")
+
+
+def test_long_ranges_of_udp_are_told(cli, engine):
+    """They are not carried to containers without IPv6, and the user is told so at once."""
+    short = cli("create", "-p", "18800-18863:18800-18863/udp", "-p", "18800-18899:18800-18899", "-p", "127.0.0.1:18900-18999:18900-18999/udp", "busybox")
+    assert "IPv6" not in short.err
+    long = cli("create", "-p", "18800-18864:18800-18864/udp", "busybox")
+    assert "Published ports 18800-18864/udp are not reached by IPv6 clients" in long.err
+    named = cli("run", "-d", "-p", "[::1]:18800-18864:18800-18864/udp", "busybox", "sleep", "9", rc=125)
+    assert "cannot publish 65 UDP ports on ::1: the container has no IPv6 address" in named.err
+    cli("network", "create", "--ipv6", "both6")
+    try:
+        assert "IPv6" not in cli("create", "--network", "both6", "-p", "18800-18864:18800-18864/udp", "busybox").err
+    finally:
+        cli("rm", "-f", *cli.out("ps", "-aq").split())
+        cli("network", "rm", "both6")
