@@ -118,7 +118,7 @@ Result<UniqueFd> open_netns(const ContainerRecord& record) {
   // Looked at after it was opened: a process that has the number by now is another's.
   if (!netns || sys::process_start_time(static_cast<pid_t>(record.pid)).value_or(0) !=
                     static_cast<uint64_t>(record.pid_start_time))
-    return fail(ErrorKind::kConflict, "container %s is not running", record.id.c_str());
+    return fail(ErrorKind::kDenied, "container %s is not running", record.id.c_str());
   return netns;
 }
 
