@@ -56,7 +56,6 @@ TEST_CASE("what the format does not know is a mistake") {
        {"", "[]", "{}", R"({"default": []})", R"({"default": [{"type": "sometimes"}]})", R"({"default": [{}]})",
         R"({"default": [{"type": "reject"}], "defaults": []})", R"({"default": {"type": "reject"}})",
         R"({"default": [{"type": "reject"}], "transports": {"docker": [{"type": "reject"}]}})",
-        R"({"default": [{"type": "insecureAcceptAnything"}], "transports": {"docker": {"x": []}}})",
-        R"({"default": [{"type": "reject"}], "default": [{"type": "insecureAcceptAnything"}]})"})
+        R"({"default": [{"type": "insecureAcceptAnything"}], "transports": {"docker": {"x": []}}})"})
     CHECK_MESSAGE(!parse_image_policy(text, "p"), text);
 }
