@@ -229,7 +229,7 @@ def test_manifest_inspect(caisson, odd):
     verbose = json.loads(caisson.out("manifest", "inspect", "-v", odd.address + "/platforms/x:1"))
     assert [v["Descriptor"]["platform"]["architecture"] for v in verbose] == ["s390x", "amd64", "arm64"]
     assert all(v["OCIManifest"]["schemaVersion"] == 2 for v in verbose)
-    assert "manifest unknown" in caisson("manifest", "inspect", odd.address + "/status-404/x:1", rc=1).err
+    assert "no such manifest: " + odd.address in caisson("manifest", "inspect", odd.address + "/status-404/x:1", rc=1).err
 
 
 # --- what is pulled and pushed ---
