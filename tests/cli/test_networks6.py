@@ -10,6 +10,7 @@ import pytest
 
 from cli.test_networks import ANSWERS
 from harness.container import inspect
+from harness.dns import Upstream
 from harness.shell import run, wait_for
 
 WEB = ("sh", "-c", "mkdir /w; echo hello > /w/index.html; exec httpd -f -h /w -p 80")
@@ -437,3 +438,43 @@ def test_names_of_outside_by_ipv6(caisson, net, engine):
     finally:
         answers.kill()
         answers.communicate()
+
+
+class Peers(Upstream):
+    """A server of names that remembers who asked."""
+
+    def __init__(self, **options):
+        self.peers = []
+        super().__init__(**options)
+
+    def reply(self, message, protocol, peer):
+        if peer:  # none when the socket is shut
+            with self.lock:
+                self.peers.append(peer[0])
+        return super().reply(message, protocol, peer)
+
+
+def test_names_are_asked_by_the_first_ipv6_network_from_its_connect_on(caisson, net, engine):
+    """Servers with IPv6 addresses are asked by the host's way only as long as the container has no IPv6."""
+    net("four")
+    net("six", "--ipv6", "--subnet", "fd00:95::/64")
+    caisson("run", "-d", "--name", "asks", "--network", "four", "--dns", "fd00:95::1", "busybox", "sleep", "999")
+    server = Peers(answers={f"n{n}.example.com": "192.0.2.80" for n in range(40)}, address="fd00:95::1", port=53, namespace=engine.netns.name)
+    numbers = iter(range(40))
+
+    def asked_from():
+        """The address that a question comes from; each is a new one, as answers are kept."""
+        name = f"n{next(numbers)}.example.com"
+        if "192.0.2.80" not in caisson("exec", "asks", "nslookup", "-type=a", name, rc=None).out:
+            return None
+        with server.lock:
+            return server.peers[-1]
+    try:
+        assert wait_for(asked_from, "the host asks") == "fd00:95::1"
+        caisson("network", "connect", "six", "asks")
+        mine = endpoint(caisson, "asks", "six")["GlobalIPv6Address"]
+        wait_for(lambda: asked_from() == mine, "the container itself asks", step=0.2)
+        caisson("network", "disconnect", "six", "asks")
+        wait_for(lambda: asked_from() == "fd00:95::1", "the host asks again", step=0.2)
+    finally:
+        server.close()
