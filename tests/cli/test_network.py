@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Container networks: none, host, bridge, published ports."""
 import json
+import subprocess
 
 import pytest
 
 from harness.container import inspect
-from harness.shell import wait_for
-
+from harness.shell import run, wait_for
 
 UDP_SERVER = "$s = IO::Socket::INET->new(LocalPort => 9, Proto => 'udp'); $| = 1; while ($s->recv($m, 99)) { print $m; $s->send($m) }"
 
@@ -97,11 +97,37 @@ def test_network_container_reaches_its_own_published_port(cli):
 
 
 def test_network_port_clash(cli):
-    serve(cli, "-p", "18094:80")
-    done = cli("run", "-d", "--name", "second", "-p", "18094:80", "busybox", "sleep", "99", rc=125)
-    assert "18094" in done.err and ("already allocated" in done.err or "already in use" in done.err)
+    serve(cli, "-p", "18094:80", "--name", "first")
+    done = cli("run", "-d", "--name", "second", "-p", "127.0.0.1:18094:80", "busybox", "sleep", "99", rc=125)
+    assert "Bind for 127.0.0.1:18094 failed: port is already allocated to container first" in done.err
     state = inspect(cli, "second")["State"]
     assert state["Running"] is False
+    cli("rename", "first", "chief")
+    assert "already allocated to container chief" in cli("start", "second", rc=1).err
+    cli("rm", "-f", "chief")
+    cli("start", "second")
+    assert "18094" in cli.out("port", "second")
+
+
+def test_network_port_clash_after_a_kill(cli, own_engine, client_of):
+    engine = own_engine()
+    own = client_of(engine)
+    own.out("run", "-d", "--name", "first", "-p", "18094:80", "busybox", "sleep", "99")
+    engine.kill9()
+    engine.start()
+    assert "already allocated to container first" in own("run", "-d", "-p", "18090-18099:18090-18099", "busybox", "true", rc=125).err
+
+
+def test_network_port_of_a_program_of_the_host(cli, engine):
+    program = subprocess.Popen(engine.netns.enter(["busybox", "httpd", "-f", "-p", "127.0.0.1:18095"]))
+    try:
+        wait_for(lambda: run(engine.netns.enter(["curl", "-s", "http://127.0.0.1:18095/"]), rc=None).rc == 0, "the program listens")
+        done = cli("run", "-d", "--name", "second", "-p", "18095:80", "busybox", "sleep", "99", rc=125)
+        assert f"address already in use by busybox (pid {program.pid})" in done.err
+    finally:
+        program.kill()
+        program.wait()
+    cli("start", "second")
 
 
 def test_network_port_is_free_after_rm(cli, netns):
