@@ -9,6 +9,7 @@ import pytest
 
 from harness import leaks, schema
 from harness.clients import docker_version, make_client_by_name
+from harness.cni import Cni
 from harness.engine import Engine
 from harness.netns import NetworkNamespace
 from harness.registry import Registry, find_program
@@ -67,6 +68,13 @@ def scratch():
     yield path
     if not os.environ.get("CAISSON_TEST_KEEP"):
         remove_tree(path)
+
+
+@pytest.fixture
+def cni(scratch):
+    setup = Cni(f"{scratch}/cni-{os.urandom(4).hex()}")
+    yield setup
+    setup.remove()
 
 
 @pytest.fixture(scope="session")
