@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An engine behind ssh: a connection is an ssh process whose far end runs `system dial-stdio`. Who may log in there, and
-// with which key, is the business of ssh and of the user's configuration of it.
+// An engine behind ssh: a connection is an ssh process whose far end runs `system dial-stdio`. Who may log in there,
+// and with which key, is the business of ssh and of the user's configuration of it.
 #pragma once
 
 #include <memory>
