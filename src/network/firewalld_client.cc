@@ -41,10 +41,15 @@ bool in_the_hosts_network() {
          own.st_dev == first.st_dev;
 }
 
+// Without one of these the bus lets nobody have firewalld's name: no program waits for it in vain.
+constexpr const char* kBusPolicies[] = {"/usr/share/dbus-1/system.d/FirewallD.conf",
+                                        "/etc/dbus-1/system.d/FirewallD.conf"};
+
 // The host's firewalld knows nothing of links in other namespaces; who names a bus knows which one that is.
 bool has_bus() {
   if (const char* named = getenv(kBusVariable); named && *named) return true;
-  return sys::path_exists(kBusSocket) && in_the_hosts_network();
+  bool installed = std::any_of(std::begin(kBusPolicies), std::end(kBusPolicies), sys::path_exists);
+  return installed && sys::path_exists(kBusSocket) && in_the_hosts_network();
 }
 
 class Keeper final : public FirewalldClient {
