@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <thread>
@@ -245,7 +246,8 @@ TEST_CASE("network kernel: conflicts name the port, and leave nothing behind") {
       REQUIRE(!held);
       CHECK(held.error().kind == ErrorKind::kConflict);
       CHECK(held.error().message.starts_with("failed to bind host port for 0.0.0.0:7777:172.17.0."));
-      CHECK(held.error().message.ends_with(":80/tcp: address already in use"));
+      CHECK(
+          held.error().message.ends_with(format(":80/tcp: address already in use by network_test (pid %d)", getpid())));
     }
     CHECK(manager->attach_bridge("two", {{"tcp", 80, "10.1.2.3", 7777}}, "", "")
               .error()
