@@ -114,12 +114,34 @@ Result<> remove_container(App& app, const std::string& id) {
   return {};
 }
 
-// The new one runs, or the old one does and the Error says why.
-Result<> replace(App& app, const Update& update, int64_t grace_s, int64_t timeout_s) {
+// What became of a container, as the listing has it.
+constexpr const char* kUpdated = "true";
+constexpr const char* kRolledBack = "rolled back";
+constexpr const char* kFailed = "failed";
+
+struct Outcome {
+  const char* word = kFailed;
+  Result<> problem;
+};
+
+// Back to what was: the name of the image, too, as whoever starts it next by name wants one that works.
+Result<> roll_back(App& app, const Update& update, const std::string& name, const std::string& made) {
+  std::string id = update.container.at("Id").text();
+  if (!made.empty()) TRY(remove_container(app, made));
+  TRY(rename_to(app, id, name));
+  TRY(app.engine().post("/containers/" + id + "/start"));
+  http::Query tag;
+  tag.add("repo", update.name.name());
+  tag.add("tag", update.name.tag);
+  TRY(app.engine().post("/images/" + name_path(update.container.at("Image").text()) + "/tag", tag));
+  return {};
+}
+
+Outcome replace(App& app, const Update& update, int64_t grace_s, int64_t timeout_s) {
   const JsonValue& old = update.container;
   std::string id = old.at("Id").text(), name = old.at("Name").text().substr(1), made;
-  std::string aside = name + "-before-update";
-  TRY_CTX(rename_to(app, id, aside), "setting it aside");
+  if (auto aside = rename_to(app, id, name + "-before-update"); !aside)
+    return {kFailed, with_context(aside.error(), "setting it aside")};
   auto replaced = [&]() -> Result<> {
     TRY(app.engine().post("/containers/" + id + "/stop"));
     http::Query query;
@@ -129,16 +151,14 @@ Result<> replace(App& app, const Update& update, int64_t grace_s, int64_t timeou
     TRY(app.engine().post("/containers/" + made + "/start"));
     return wait_until_up(app, made, grace_s, timeout_s);
   }();
-  if (replaced) return remove_container(app, id);
-  // Back to what was: the name of the image, too, as whoever starts it next by name wants one that works.
-  if (!made.empty()) TRY_CTX(remove_container(app, made), "rolling back " + name);
-  TRY_CTX(rename_to(app, id, name), "rolling back " + name);
-  TRY_CTX(app.engine().post("/containers/" + id + "/start"), "rolling back " + name);
-  http::Query tag;
-  tag.add("repo", update.name.name());
-  tag.add("tag", update.name.tag);
-  TRY_CTX(app.engine().post("/images/" + name_path(old.at("Image").text()) + "/tag", tag), "rolling back " + name);
-  return replaced;
+  if (replaced) {
+    auto removed = remove_container(app, id);
+    if (!removed) removed = with_context(removed.error(), "removing the old one");
+    return {kUpdated, std::move(removed)};
+  }
+  if (auto back = roll_back(app, update, name, made); !back)
+    return {kFailed, with_context(back.error(), "rolling back " + name)};
+  return {kRolledBack, std::move(replaced)};
 }
 
 Result<int> auto_update(App& app, const Invocation& call) {
@@ -154,25 +174,23 @@ Result<int> auto_update(App& app, const Invocation& call) {
   int64_t grace_s = call.flags.integer("grace"), timeout_s = call.flags.integer("timeout");
   int code = 0;
   for (Update& update : TRY(labelled(app))) {
-    std::string name = update.container.at("Name").text().substr(1), updated = "false";
+    std::string name = update.container.at("Name").text().substr(1);
     auto newer = find_newer(app, update, !dry_run);
-    if (newer && *newer) updated = dry_run ? "pending" : "true";
-    Result<> done;
-    if (newer && *newer && !dry_run) done = replace(app, update, grace_s, timeout_s);
-    if (!newer || !done) {
-      updated = newer ? "rolled back" : "failed";
+    Outcome outcome{"false", {}};
+    if (!newer)
+      outcome = {kFailed, std::unexpected(newer.error())};
+    else if (*newer)
+      outcome = dry_run ? Outcome{"pending", {}} : replace(app, update, grace_s, timeout_s);
+    if (!outcome.problem) {
       code = 1;
-      const Error& error = newer ? done.error() : newer.error();
-      if (error.message.starts_with("rolling back") || error.message.starts_with("setting it aside"))
-        updated = "failed";
-      app.complain(name + ": " + error.message);
+      app.complain(name + ": " + outcome.problem.error().message);
     }
     JsonValue row = JsonValue::object();
     row.set("Container", name);
     row.set("ID", short_id(update.container.at("Id").text()));
     row.set("Image", update.container.at("Config", "Image").text());
     row.set("Policy", printable(update.policy));
-    row.set("Updated", updated);
+    row.set("Updated", outcome.word);
     TRY(listing.add(row));
   }
   listing.print(app.out);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -45,10 +46,8 @@ class ConnectionPool {
   std::multimap<std::string, std::unique_ptr<Connection>> idle_;
 };
 
-// The peer said nothing at all; of one that said nothing that matters the connection has its own words.
-bool is_silence(const Error& error) {
-  return error.kind == ErrorKind::kTimeout && !error.message.starts_with("no end");
-}
+// The peer said nothing at all; of one that said nothing that matters (ETIME) the connection has its own words.
+bool is_silence(const Error& error) { return error.kind == ErrorKind::kTimeout && error.err != ETIME; }
 
 class PooledResponse : public RegistryResponse {
  public:

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <vector>
 
@@ -59,7 +60,7 @@ class WatchedTransport : public http::Transport {
   Result<size_t> read(std::span<char> buffer) override {
     auto got = inner_->read(buffer);
     if (got && monotonic_ns() - begun_ns_ > int64_t{limit_s_} * 1'000'000'000)
-      return fail(ErrorKind::kTimeout, "no end within %d s", limit_s_);
+      return std::unexpected(Error{ErrorKind::kTimeout, ETIME, format("no end within %d s", limit_s_)});
     return got;
   }
   // An upload may take its time: the answer's begins with the last byte sent.

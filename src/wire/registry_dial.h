@@ -16,6 +16,7 @@
 namespace caisson::registry {
 
 // One connection to a server, in whichever version of HTTP the two agreed on; one request at a time, one thread.
+// A peer that says nothing is a kTimeout; one that always says something and never what is waited for, too, with ETIME.
 class Connection {
  public:
   virtual ~Connection() = default;

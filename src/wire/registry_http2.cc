@@ -4,6 +4,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "base/clock.h"
@@ -232,7 +233,7 @@ class Http2Connection : public Connection {
     if (used < 0) return broken(library_error(static_cast<int>(used)).error());
     bool is_here = head_done_ && (used_ < body_.size() || closed_);
     if (!is_here && monotonic_ns() - begun_ns_ > int64_t{limit_s_} * 1'000'000'000)
-      return broken(Error{ErrorKind::kTimeout, 0, format("no end within %d s", limit_s_)});
+      return broken(Error{ErrorKind::kTimeout, ETIME, format("no end within %d s", limit_s_)});
     return {};
   }
 

@@ -156,18 +156,14 @@ def test_what_was_pushed_survives_kills(own_engine, netns):
     assert not os.path.isdir(engine.data_root + "/images/uploads") or os.listdir(engine.data_root + "/images/uploads") == []
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.02, 0.06])
-def test_kill_in_the_middle_of_an_import(own_engine, delay):
-    engine = own_engine()
-    tar = store.random_layer("imported", 20_000_000)[0]
+def kill_during(engine, delay, request):
+    """kill -9 of the engine so long after a request went to it."""
     started = threading.Event()
 
     def ask():
         started.set()
-        try:
-            engine.api.request("POST", "/images/create?fromSrc=-&repo=imported&tag=1", tar, timeout=60)
-        except LOST:
-            pass
+        with contextlib.suppress(*LOST):
+            request()
     thread = threading.Thread(target=ask)
     thread.start()
     started.wait()
@@ -175,6 +171,13 @@ def test_kill_in_the_middle_of_an_import(own_engine, delay):
     engine.kill9()
     thread.join(60)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.06])
+def test_kill_in_the_middle_of_an_import(own_engine, delay):
+    engine = own_engine()
+    tar = store.random_layer("imported", 20_000_000)[0]
+    kill_during(engine, delay, lambda: engine.api.request("POST", "/images/create?fromSrc=-&repo=imported&tag=1", tar, timeout=60))
     engine.start()
     wait_for(lambda: store.orphans(engine) == [], "what belongs to nothing goes")
     assert {"busybox:latest"} <= {tag for image in engine.images() for tag in image["RepoTags"]}
@@ -193,20 +196,7 @@ def test_kill_in_the_middle_of_a_repair(own_engine, delay):
     victim = next(f"{layers}/{name}/data-repaired" for name in os.listdir(layers) if os.path.exists(f"{layers}/{name}/data-repaired"))
     with open(victim, "r+b") as file:
         file.write(b"damaged")
-    started = threading.Event()
-
-    def ask():
-        started.set()
-        try:
-            engine.api.request("POST", "/caisson/check?deep=1", timeout=60)
-        except LOST:
-            pass
-    thread = threading.Thread(target=ask)
-    thread.start()
-    started.wait()
-    time.sleep(delay)
-    engine.kill9()
-    thread.join(60)
+    kill_during(engine, delay, lambda: engine.api.request("POST", "/caisson/check?deep=1", timeout=60))
     engine.start()
     report = engine.api.ok("POST", "/caisson/check?deep=1", timeout=60)
     assert all(problem["Repaired"] for problem in report["Problems"]), report
